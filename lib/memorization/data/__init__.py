@@ -1,0 +1,1 @@
+"""What is learned: images, labels, spurious features, synthetic data."""

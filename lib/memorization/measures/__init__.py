@@ -1,0 +1,1 @@
+"""What it memorized: stability, feature alignment, accuracies, and the formulas that predict them."""

@@ -1,0 +1,1 @@
+"""What learns: random-feature and neural-tangent regression."""

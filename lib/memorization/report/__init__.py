@@ -1,0 +1,1 @@
+"""How it is shown: theme, figures, claims and their verdicts."""

@@ -1,0 +1,1 @@
+"""How runs are made: parameters, sweep, records, provenance, executing a notebook."""
