@@ -60,10 +60,10 @@ def _judge_place(check: Check, one: Evidence) -> Row:
 
 
 def _judge_worst(check: Check, one: Evidence) -> Row:
-    gaps, values = one.per_seed
+    gaps, values = one.per_seed.tolist()  # Python floats, as JSON and `is False` want them
     slacks = [_slack(check, gap, one) for gap in gaps]
     place = min(range(len(slacks)), key=lambda i: slacks[i] if math.isfinite(slacks[i]) else -math.inf)
-    row = _result(check, one, values[place], values.min(), values.max(), slacks[place])
+    row = _result(check, one, values[place], min(values), max(values), slacks[place])
     row["note"] = joined(row["note"], f"worst of {one.seeds} seeds; the range is over seeds")
     return row
 
@@ -100,7 +100,7 @@ def _slack(check: Check, gap: float, one: Evidence) -> float:
 
 
 def _holds(check: Check, slack: float) -> bool:
-    return slack > 0 if check.test in ("positive", "order") else slack >= 0
+    return bool(slack > 0 if check.test in ("positive", "order") else slack >= 0)
 
 
 def _interval_reaches(check: Check, one: Evidence, ends: list[float]) -> bool:

@@ -59,9 +59,10 @@ class Check:
         each: columns; the check is made at each of their values and the worst one decides.
         average_first: columns that name one point of a curve: the curve is averaged over seeds before
             ``value`` and ``reduce``; the interval is then a bootstrap over seeds.
-        over_seeds: ``mean``: the mean over seeds counts, with a 95 % interval; ``worst``: each seed must hold.
+        over_seeds: ``mean``: the mean over seeds counts, with a 95 % interval; ``worst``: each seed does.
         bound: number, two numbers, or expression.
-        expected: number or expression of agreement; reduced in the same way as ``value``.
+        expected: number or expression that ``value`` agrees with. An expression, here and in ``bound`` and
+            ``tolerance``, counts with its mean over the rows; compare row by row with ``value: a - b``.
         tolerance: allowed deviation, in the unit of ``value``; number or expression.
         tolerance_origin: where bound and tolerance come from.
         by: columns whose values name the groups of an order.

@@ -159,5 +159,5 @@ def _number_or_text(value: Any, where: str) -> Any:
 
 
 def _hint(given: str, allowed: Sequence[str]) -> str:
-    close = get_close_matches(str(given), allowed, n=1, cutoff=0.5)
+    close = get_close_matches(str(given), allowed, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(allowed)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from memorization.report.claims import Check, ClaimError
+from memorization.report.claims import Check, ClaimError, Value
 from memorization.report.intervals import REPLICATES, Reduction, mean_interval, reduction, resampling
 
 Numbers = NDArray[np.float64]
@@ -128,13 +129,13 @@ def _by_seed(parts: list[pd.DataFrame], place: str, check: Check) -> Evidence:
     value, expected = np.empty(len(seeds)), np.empty(len(seeds))
     for row, seed in enumerate(seeds):
         mine = [part[part["seed"] == seed] for part in parts]
-        numbers = [_reduced(frame, check.value, reduce, check) for frame in mine]
+        numbers = [_reduced(frame, reduce, check) for frame in mine]
         value[row] = numbers[0] - numbers[1] if len(numbers) == 2 else numbers[0]
-        expected[row] = _reduced(mine[0], check.target, reduce, check, plain=True)
+        expected[row] = _scalar(mine[0], check.target, check)
     tolerance = _scalar(parts[0], check.tolerance, check)
     low, high = mean_interval(value)
     per_seed = np.stack([value - expected, value])
-    mean = [float(array.mean()) if len(seeds) else np.nan for array in (value, expected)]
+    mean = [_mean(array) for array in (value, expected)]
     return Evidence(
         place, mean[0], low, high, mean_interval(value - expected), mean[1], tolerance, per_seed, len(seeds)
     )
@@ -152,15 +153,13 @@ def _averaged(parts: list[pd.DataFrame], place: str, check: Check) -> Evidence:
     weights = resampling(len(seeds))  # (1 + replicates, S)
     reduce = reduction(_plain(check))
     curves = [_resampled(part[part["seed"].isin(seeds)], weights, check) for part in complete]
-    numbers = [_over_curve(curve, check.value, reduce, check) for curve in curves]  # (1 + replicates,)
+    numbers = [_over_curve(curve, reduce, check) for curve in curves]
     value = numbers[0] - numbers[1] if len(numbers) == 2 else numbers[0]
-    expected = _over_curve(curves[0], check.target, reduce, check, plain=True)
+    expected = _scalar(curves[0], check.target, check)
     tolerance = _scalar(parts[0], check.tolerance, check)
     low, high = _percentiles(value[1:])
-    gap = _percentiles((value - expected)[1:])
-    return Evidence(
-        place, float(value[0]), low, high, gap, float(expected[0]), tolerance, np.empty((2, 0)), len(seeds)
-    )
+    gap = (low - expected, high - expected)
+    return Evidence(place, float(value[0]), low, high, gap, expected, tolerance, np.empty((2, 0)), len(seeds))
 
 
 def _complete(part: pd.DataFrame, check: Check) -> pd.DataFrame:
@@ -187,27 +186,20 @@ def _resampled(part: pd.DataFrame, weights: Numbers, check: Check) -> pd.DataFra
     return curve
 
 
-def _over_curve(
-    curve: pd.DataFrame, wanted: object, reduce: Reduction, check: Check, plain: bool = False
-) -> Numbers:
-    shape = (REPLICATES + 1, -1)
-    values = _evaluate(curve, wanted, check).reshape(shape)
-    if plain and check.reduce == "spearman":
-        return values.mean(axis=-1)
-    against = _evaluate(curve, check.against or 0.0, check).reshape(shape)
+def _over_curve(curve: pd.DataFrame, reduce: Reduction, check: Check) -> Numbers:
+    """Reduce the curve of every resampling; shape (1 + replicates,)."""
+    values, against = (
+        _evaluate(curve, wanted, check).reshape(REPLICATES + 1, -1)
+        for wanted in (check.value, check.against or 0.0)
+    )
     return reduce(values, against)
 
 
-def _reduced(
-    frame: pd.DataFrame, wanted: object, reduce: Reduction, check: Check, plain: bool = False
-) -> float:
-    values = _evaluate(frame, wanted, check)
-    if plain and check.reduce == "spearman":
-        return float(values.mean())
-    return float(reduce(values, _evaluate(frame, check.against or 0.0, check)))
+def _reduced(frame: pd.DataFrame, reduce: Reduction, check: Check) -> float:
+    return float(reduce(_evaluate(frame, check.value, check), _evaluate(frame, check.against or 0.0, check)))
 
 
-def _evaluate(frame: pd.DataFrame, wanted: object, check: Check) -> Numbers:
+def _evaluate(frame: pd.DataFrame, wanted: Value, check: Check) -> Numbers:
     """Evaluate a number or an expression on every row."""
     if isinstance(wanted, float | int):
         return np.full(len(frame), float(wanted))
@@ -221,8 +213,14 @@ def _evaluate(frame: pd.DataFrame, wanted: object, check: Check) -> Numbers:
         ) from None
 
 
-def _scalar(frame: pd.DataFrame, wanted: object, check: Check) -> float:
-    return float(_evaluate(frame, wanted, check).mean())
+def _scalar(frame: pd.DataFrame, wanted: Value, check: Check) -> float:
+    """A bound or tolerance: the number itself (no rounding), or an expression's mean over the rows."""
+    return wanted if isinstance(wanted, float) else float(_evaluate(frame, wanted, check).mean())
+
+
+def _mean(values: Numbers) -> float:
+    """The mean without rounding on the way: equal numbers have exactly that number as their mean."""
+    return math.fsum(values) / len(values) if len(values) else float("nan")
 
 
 def _plain(check: Check) -> str:

@@ -133,7 +133,7 @@ def _check_axes(figure: Figure, name: str) -> None:
             if axis.get_visible() and labelled and not _UNIT.fullmatch(text):
                 raise ValueError(
                     f"figure {name!r}, panel {place}: the {letter} axis is labelled {text!r}; a label "
-                    "ends with its unit in square brackets, for example 'N [examples]' or 'accuracy [fraction]'"
+                    "ends with its unit in square brackets, such as 'N [examples]' or 'accuracy [fraction]'"
                 )
 
 
