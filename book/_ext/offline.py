@@ -1,8 +1,8 @@
 """Sphinx extension: the book loads nothing from a network, and says to a screen reader what it shows.
 
 * MathJax, and plotly.js where a page uses it, are copied into ``_static`` from the installed packages.
-* The start-up script of sphinx-thebe is left out. The book has no live cells, the script names a content-delivery
-  network, and it is written twice into each page, which is a syntax error.
+* The start-up script of sphinx-thebe is left out. The book has no live cells, the script names a
+  content-delivery network, and it is written twice into each page, which is a syntax error.
 * Names and roles that the theme leaves out are set in the finished pages.
 """
 
@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-# What a page can ask for: the program, its fonts, the TeX extensions that it loads when a formula needs one, and the
-# hidden MathML for screen readers.
+# What a page can ask for: the program, its fonts, the TeX extensions that it loads when a formula needs one,
+# and the hidden MathML for screen readers.
 _MATHJAX = ("tex-chtml.js", "output/chtml/fonts", "input/tex/extensions", "a11y/assistive-mml.js")
 
 _REPAIRS = (

@@ -94,8 +94,9 @@ class Scoreboard:
         total = len({claim.id for claim in self.claims} | {row["id"] for row in self.rows})
         counts = [judged.count(verdict) for verdict in (REPRODUCED, PARTLY, NOT)]
         return (
-            f"Of **{total}** claims, **{counts[0]}** are reproduced, **{counts[1]}** partly and **{counts[2]}** not, "
-            f"each at the largest scale at which it was tested; **{total - sum(counts)}** have not been tested yet."
+            f"Of **{total}** claims, **{counts[0]}** are reproduced, **{counts[1]}** partly and **{counts[2]}** "
+            "not, each at the largest scale at which it was tested; "
+            f"**{total - sum(counts)}** have not been tested yet."
         )
 
     def summary(self) -> HTML:
