@@ -35,7 +35,7 @@ def outcomes(tasks: Sequence[Task], scheduler: str) -> Iterator[tuple[Task, list
         ) from error
     with client:
         futures = {client.submit(_run, task, pure=False, retries=0): task for task in tasks}
-        for future in as_completed(list(futures)):
+        for future in as_completed(list(futures), loop=client.loop):
             task = futures.pop(future)
             yield task, _outcome(future, task)
 
