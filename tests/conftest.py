@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,9 @@ print("the end")
 POINTS = '''\
 """Points of the tiny project; each call leaves a mark, so that a test can count them."""
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 
@@ -80,3 +86,37 @@ def calls(root: Path) -> list[str]:
     """The calls of the tiny project's point so far."""
     path = root / "calls"
     return path.read_text().splitlines() if path.exists() else []
+
+
+def tracked(root: Path) -> list[Path]:
+    """The project's own files: what git tracks, or would."""
+    listing = ["git", "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    names = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split("\0")
+    return sorted(root / name for name in names if name and (root / name).is_file())
+
+
+@pytest.fixture(scope="session")
+def smoke_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which every notebook was executed at profile smoke and the book was built."""
+    root = tmp_path_factory.mktemp("smoke") / "project"
+    for path in tracked(ROOT):
+        copy = root / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    environment = {**os.environ, "PYTHONPATH": str(root / "lib"), "MEMORIZATION_DATA": str(root / "no-data")}
+    for command in (["run", "--all", "--jobs", "2"], ["book"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "memorization", "--root", str(root), *command, "--profile", "smoke"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
+def book_html(smoke_project: Path) -> Path:
+    """The folder of the built book."""
+    return smoke_project / "_build" / "html"
