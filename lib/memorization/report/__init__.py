@@ -1,1 +1,49 @@
 """How it is shown: theme, figures, claims and their verdicts."""
+
+from memorization.report.claims import Check, Claim, ClaimError
+from memorization.report.claims_file import read_claims
+from memorization.report.display import interactive, say, table
+from memorization.report.figures import show
+from memorization.report.markup import number
+from memorization.report.panels import (
+    SEED_BAND,
+    curve_with_band,
+    panels,
+    reference_line,
+    seed_curve,
+    theory_curve,
+)
+from memorization.report.prices import foot, price_table, write_price
+from memorization.report.scoreboard import Scoreboard, scoreboard
+from memorization.report.theme import COLORS, PALETTE, apply_theme, color_of
+from memorization.report.verdict_view import verdict_table
+from memorization.report.verdicts import judge
+
+__all__ = [
+    "COLORS",
+    "PALETTE",
+    "SEED_BAND",
+    "Check",
+    "Claim",
+    "ClaimError",
+    "Scoreboard",
+    "apply_theme",
+    "color_of",
+    "curve_with_band",
+    "foot",
+    "interactive",
+    "judge",
+    "number",
+    "panels",
+    "price_table",
+    "read_claims",
+    "reference_line",
+    "say",
+    "scoreboard",
+    "seed_curve",
+    "show",
+    "table",
+    "theory_curve",
+    "verdict_table",
+    "write_price",
+]

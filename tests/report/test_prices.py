@@ -1,0 +1,57 @@
+import json
+
+import pandas as pd
+import pytest
+
+from memorization.report.prices import duration, foot, price_table, write_price
+
+
+def test_the_time_of_a_record_with_several_rows_counts_once(run, records):
+    shared = records.assign(_date="2026-03-01T00:00:00Z")  # one record per seed, with six rows each
+    write_price(run, {"toy": shared})
+    (price,) = json.loads(run.price_path.read_text())
+    assert (price["seconds"], price["peak_mib"], price["device"]) == (1.5, 80.0, "a cpu")
+    assert (price["date"], price["versions"]) == ("2026-03-01T00:00:00Z", {"torch": "2.13.0"})
+
+
+def test_a_table_that_is_passed_twice_counts_once(run, records):
+    write_price(run, {"toy": records, "part of it": records.head(5)})
+    assert json.loads(run.price_path.read_text())[0]["seconds"] == 9.0
+
+
+def test_no_records_have_no_price(run, records):
+    assert write_price(run, {"toy": records.head(0)}) is None
+    assert not run.price_path.exists()
+
+
+def test_the_table_joins_this_run_and_the_published_profiles(run, records):
+    path = run.published / "prices" / "toy.desktop.json"
+    path.parent.mkdir(parents=True)
+    other = {"seconds": 5400, "peak_mib": 900, "device": "b cpu", "cores": "8", "threads": "4"}
+    path.write_text(json.dumps([{**other, "date": "2026-01-02", "versions": {}}]))
+    page = price_table(run, {"toy": records}).data
+    for text in ("9.0 s", "80 MiB", "1.5 h", "900 MiB", "b cpu, 8 cores", "not measured yet"):
+        assert text in page
+    assert "smoke" not in page
+
+
+def test_a_damaged_published_price_is_named(run, records):
+    path = run.published / "prices" / "toy.paper.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("[{")
+    with pytest.raises(ValueError, match=r"toy.paper.json is not readable JSON"):
+        price_table(run, {"toy": pd.DataFrame()})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.42, "0.4 s"), (35.4, "35 s"), (59.7, "1 min"), (250, "4 min 10 s"), (9000, "2.5 h")],
+)
+def test_times_are_written_for_people(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_the_foot_names_versions_device_and_profile(run):
+    page = foot(run).data
+    for text in ("torch 2.13.0", "a cpu", "toy, profile book"):
+        assert text in page
