@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-TINY = '''\
+TINY = """\
 # ---
 # jupyter:
 #   kernelspec:
@@ -44,7 +44,7 @@ rows[["alpha", "seed", "value"]]
 run.figures_folder.mkdir(parents=True, exist_ok=True)
 _ = (run.figures_folder / "a.csv").write_text(rows[["alpha", "value"]].to_csv())
 print("the end")
-'''
+"""
 
 POINTS = '''\
 """Points of the tiny project; each call leaves a mark, so that a test can count them."""
@@ -69,7 +69,9 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "notebooks" / "parameters").mkdir(parents=True)
     (root / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
     (root / "notebooks" / "tiny.py").write_text(
-        TINY.replace("from memorization.runs import start", "import tiny_points\nfrom memorization.runs import start")
+        TINY.replace(
+            "from memorization.runs import start", "import tiny_points\nfrom memorization.runs import start"
+        )
     )
     (root / "notebooks" / "parameters" / "tiny.book.yaml").write_text("profile: book\n")
     (root / "notebooks" / "parameters" / "tiny.smoke.yaml").write_text("alphas: [0.5]\nwidth: 2\n")

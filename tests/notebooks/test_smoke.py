@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(params=names(ROOT))
 def executed(request, smoke_project):
-    return nbformat.read(smoke_project / "_build" / "notebooks" / "smoke" / f"{request.param}.ipynb", as_version=4)
+    return nbformat.read(
+        smoke_project / "_build" / "notebooks" / "smoke" / f"{request.param}.ipynb", as_version=4
+    )
 
 
 def test_it_ran_to_its_end_without_a_warning_on_the_page(executed):
@@ -40,15 +42,30 @@ def test_the_built_book_offers_the_data_behind_each_figure(smoke_project, book_h
 
 
 def test_smoke_verdicts_are_complete_rows(smoke_project):
-    rows = json.loads((smoke_project / "_build" / "verdicts" / "spurious_memorization.smoke.json").read_text())
-    wanted = ["id", "paper", "place", "statement", "quantity", "value", "low", "high", "expected", "tolerance"]
+    rows = json.loads(
+        (smoke_project / "_build" / "verdicts" / "spurious_memorization.smoke.json").read_text()
+    )
+    wanted = [
+        "id",
+        "paper",
+        "place",
+        "statement",
+        "quantity",
+        "value",
+        "low",
+        "high",
+        "expected",
+        "tolerance",
+    ]
     wanted += ["tolerance_origin", "verdict", "seeds", "dataset", "device", "date", "code_version"]
     assert len(rows) == 21
     assert all(key in row for row in rows for key in wanted)
 
 
 def test_no_claim_without_a_record_is_reproduced(smoke_project):
-    rows = json.loads((smoke_project / "_build" / "verdicts" / "spurious_memorization.smoke.json").read_text())
+    rows = json.loads(
+        (smoke_project / "_build" / "verdicts" / "spurious_memorization.smoke.json").read_text()
+    )
     assert not [row["id"] for row in rows if row["verdict"] == "reproduced" and row["value"] is None]
 
 
@@ -61,7 +78,17 @@ def test_a_build_changes_no_tracked_file(smoke_project):
 
 
 def test_nothing_is_executed_a_second_time(smoke_project):
-    command = [sys.executable, "-m", "memorization", "--root", str(smoke_project), "run", "--all", "--profile", "smoke"]
+    command = [
+        sys.executable,
+        "-m",
+        "memorization",
+        "--root",
+        str(smoke_project),
+        "run",
+        "--all",
+        "--profile",
+        "smoke",
+    ]
     import os
 
     environment = {

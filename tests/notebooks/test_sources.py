@@ -34,7 +34,9 @@ def test_every_profile_file_holds_known_parameters_with_allowed_values(name, pro
 @pytest.mark.parametrize("name", NAMES)
 def test_the_book_profile_is_what_the_notebook_declares(name):
     known = declared_parameters(ROOT, name)
-    assert check_parameters(known, profile_values(ROOT, name, "book")) == {n: p.default for n, p in known.items()}
+    assert check_parameters(known, profile_values(ROOT, name, "book")) == {
+        n: p.default for n, p in known.items()
+    }
 
 
 def test_every_parameter_file_belongs_to_a_notebook_and_a_profile():
@@ -78,5 +80,7 @@ def test_the_first_paper_has_all_its_claims():
 
 
 def test_no_two_claims_files_share_an_id():
-    ids = [e["id"] for p in (ROOT / "notebooks" / "claims").glob("*.yaml") for e in yaml.safe_load(p.read_text())]
+    ids = [
+        e["id"] for p in (ROOT / "notebooks" / "claims").glob("*.yaml") for e in yaml.safe_load(p.read_text())
+    ]
     assert len(ids) == len(set(ids))

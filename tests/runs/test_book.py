@@ -27,7 +27,13 @@ def project(tmp_path):
 def test_prose_notebooks_and_data_come_together(project):
     target = assemble(project, "book")
     found = sorted(str(p.relative_to(target)) for p in target.rglob("*") if p.is_file())
-    assert found == ["_config.yml", "_toc.yml", "book/intro.md", "extra/notebooks/figures/a/f.csv", "notebooks/a.ipynb"]
+    assert found == [
+        "_config.yml",
+        "_toc.yml",
+        "book/intro.md",
+        "extra/notebooks/figures/a/f.csv",
+        "notebooks/a.ipynb",
+    ]
 
 
 def test_an_unchanged_file_keeps_its_time(project):

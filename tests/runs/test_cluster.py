@@ -83,7 +83,7 @@ def test_without_a_scheduler_at_the_address_it_says_what_to_do(monkeypatch):
     def point(*, seed):
         return {"value": 1}
 
-    with pytest.raises(RuntimeError, match="no Dask scheduler answers at 'tcp://127.0.0.1:9'"):
+    with pytest.raises(RuntimeError, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
         sweep(point, [{}], scheduler="tcp://127.0.0.1:9", progress=False)
 
 
@@ -95,5 +95,3 @@ def test_a_worker_with_other_code_is_refused(cluster, monkeypatch):
     monkeypatch.setattr(module, "code_digest", lambda function: "other")
     with pytest.raises(SweepError, match="the worker runs other code"):
         sweep(point, {"alpha": [1.0]}, scheduler=cluster, progress=False)
-
-

@@ -23,7 +23,9 @@ def test_imports_are_followed_through_modules():
 
 
 def test_comments_docstrings_and_layout_do_not_count():
-    assert digest_of('def f():\n    """Old."""\n    return 1\n') == digest_of("def f():\n    # why\n    'New.'\n    return (1)\n")
+    assert digest_of('def f():\n    """Old."""\n    return 1\n') == digest_of(
+        "def f():\n    # why\n    'New.'\n    return (1)\n"
+    )
 
 
 def test_a_changed_constant_counts():
@@ -38,7 +40,9 @@ def copied(tmp_path):
 
 def _digest(folder, source):
     code = f"from memorization.runs.digest import digest_of; print(digest_of({source!r}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 

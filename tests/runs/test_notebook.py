@@ -35,7 +35,12 @@ def outputs(path):
 
 @pytest.fixture
 def job(tiny, monkeypatch):
-    for name in ("MEMORIZATION_ROOT", "MEMORIZATION_OUTPUT", "MEMORIZATION_SCHEDULER", "MEMORIZATION_PROGRESS"):
+    for name in (
+        "MEMORIZATION_ROOT",
+        "MEMORIZATION_OUTPUT",
+        "MEMORIZATION_SCHEDULER",
+        "MEMORIZATION_PROGRESS",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED", "MPLBACKEND"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
@@ -172,6 +177,8 @@ def test_plain_papermill_refuses_a_misspelled_parameter_too(tiny, tmp_path):
     source = tmp_path / "tiny.ipynb"
     jupytext.write(jupytext.read(tiny / "notebooks" / "tiny.py"), source)
     papermill = [sys.executable, "-m", "papermill", str(source), str(tmp_path / "out.ipynb"), "-k", "python3"]
-    done = subprocess.run([*papermill, "-p", "widht", "3"], capture_output=True, text=True, check=False, cwd=tiny)
+    done = subprocess.run(
+        [*papermill, "-p", "widht", "3"], capture_output=True, text=True, check=False, cwd=tiny
+    )
     assert done.returncode == 1
     assert "Did you mean 'width'?" in done.stderr

@@ -71,7 +71,12 @@ def test_an_integer_is_a_float_and_so_is_a_number_that_yaml_reads_as_text():
 
 @pytest.mark.parametrize(
     ("name", "text", "value"),
-    [("width", "12", 12), ("ridge", "1e-3", 0.001), ("alphas", "[0.1, 0.2]", [0.1, 0.2]), ("law", "spheres", "spheres")],
+    [
+        ("width", "12", 12),
+        ("ridge", "1e-3", 0.001),
+        ("alphas", "[0.1, 0.2]", [0.1, 0.2]),
+        ("law", "spheres", "spheres"),
+    ],
 )
 def test_a_typed_value_is_read_by_its_declared_type(name, text, value):
     assert KNOWN[name].parse(text) == value

@@ -15,7 +15,9 @@ from memorization.runs.records import Record, RecordError, RecordStore, clean, n
 
 def record(alpha=0.5, seed=0, value=1.5, code="c0de"):
     rows = ({"N": 10, "value": value},)
-    return Record("module.point", {"alpha": alpha}, seed, rows, code, {"seconds": 0.1, "date": "2026-01-01T00:00:00Z"})
+    return Record(
+        "module.point", {"alpha": alpha}, seed, rows, code, {"seconds": 0.1, "date": "2026-01-01T00:00:00Z"}
+    )
 
 
 @pytest.fixture

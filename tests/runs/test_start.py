@@ -4,7 +4,9 @@ import pytest
 
 from memorization.runs import ParameterError, start
 
-CELL = 'profile: str = "book"  # which | name | one of smoke, book\nwidth: int = 4  # features | features | 1..9'
+CELL = (
+    'profile: str = "book"  # which | name | one of smoke, book\nwidth: int = 4  # features | features | 1..9'
+)
 
 
 def kernel(*cells, **names):
@@ -53,3 +55,16 @@ def test_figures_and_verdicts_go_where_the_runner_says(tmp_path, monkeypatch):
     assert run.figures_folder == tmp_path / "figures" / "tiny"
     assert run.verdicts_path == tmp_path / "verdicts" / "tiny.book.json"
     assert run.figures_href == "figures/tiny"
+
+
+def test_a_function_that_takes_a_device_gets_the_runs_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEMORIZATION_ROOT", str(tmp_path))
+
+    def point(*, device="cpu", seed):
+        return {"where": device}
+
+    run = start("tiny", kernel(f'{CELL}\ndevice: str = "meta"  # where | name | any', device="meta"))
+    table = run.sweep(point, [{}], progress=False)
+    assert table["where"].tolist() == ["meta"]
+    assert "device" not in table

@@ -100,7 +100,9 @@ def test_other_code_runs_again_unless_it_is_kept(tmp_path, monkeypatch):
 
 def test_published_records_are_read_and_said_to_be_published(tmp_path):
     run(point, {"alpha": [0.5]}, store=tmp_path / "published.jsonl")
-    table = run(point, {"alpha": [0.5]}, store=tmp_path / "live.jsonl", published=tmp_path / "published.jsonl")
+    table = run(
+        point, {"alpha": [0.5]}, store=tmp_path / "live.jsonl", published=tmp_path / "published.jsonl"
+    )
     assert table["_source"].tolist() == ["published"]
     assert not (tmp_path / "live.jsonl").exists()
 

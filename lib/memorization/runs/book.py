@@ -46,20 +46,27 @@ def build(root: Path, profile: str) -> Path:
         "--path-output",
         str(root),
     ]
-    done = subprocess.run(command, cwd=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     log = root / "_build" / "book.log"
     log.write_text(done.stdout, encoding="utf-8")
     if done.returncode:
         told = [
             line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line
         ] or done.stdout.splitlines()[-15:]
-        raise BookError("the book was not built cleanly; the whole log is in " + f"{log}:\n" + "\n".join(told[:30]))
+        raise BookError(
+            "the book was not built cleanly; the whole log is in " + f"{log}:\n" + "\n".join(told[:30])
+        )
     stamp.write_text(state, encoding="utf-8")
     return first
 
 
 def assemble(root: Path, profile: str) -> Path:
-    """Bring prose, executed notebooks and figures together in ``_build/source``; unchanged files keep their time."""
+    """Bring prose, executed notebooks and figures together in ``_build/source``.
+
+    Unchanged files keep their time, so that only changed pages are rendered again.
+    """
     target = root / "_build" / "source"
     wanted = dict(_wanted(root, profile))
     for relative, origin in wanted.items():
@@ -102,7 +109,7 @@ def _pages(root: Path) -> list[str]:
 
 
 def _state(root: Path, source: Path) -> str:
-    """A digest of all that the HTML is made of: the source tree, and the library whose docstrings it shows."""
+    """A digest of all that the HTML is made of: the source tree, and the library with its docstrings."""
     files = [*sorted(source.rglob("*")), *sorted((root / "lib").rglob("*.py")), root / "requirements.lock"]
     digest = hashlib.sha256()
     for path in files:

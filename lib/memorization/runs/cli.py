@@ -84,7 +84,9 @@ def _parameters(root: Path, args: argparse.Namespace) -> int:
         print("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]).rstrip())
     for profile, values in profiles.items():
         changed = {k: v for k, v in values.items() if k != "profile"}
-        print(f"\nprofile {profile}: " + (", ".join(f"{k}={v!r}" for k, v in changed.items()) or "the defaults"))
+        print(
+            f"\nprofile {profile}: " + (", ".join(f"{k}={v!r}" for k, v in changed.items()) or "the defaults")
+        )
     return 0
 
 
@@ -133,5 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     results = commands.add_parser("results", help="publish records, verdicts and prices into results/")
     results.set_defaults(command=_results)
     for command in (run, book, results):
-        command.add_argument("--profile", default="book", help=f"one of {', '.join(PROFILES)} (default: book)")
+        command.add_argument(
+            "--profile", default="book", help=f"one of {', '.join(PROFILES)} (default: book)"
+        )
     return parser

@@ -30,8 +30,8 @@ def outcomes(tasks: Sequence[Task], scheduler: str) -> Iterator[tuple[Task, list
         client = Client(scheduler, timeout="15s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise RuntimeError(
-            f"no Dask scheduler answers at {scheduler!r} ({error}). Start one with `dask scheduler` and workers with "
-            "`dask worker ADDRESS`, or leave the scheduler out to run here."
+            f"no Dask scheduler answers at {scheduler!r} ({error}). Start one with `dask scheduler` and "
+            "workers with `dask worker ADDRESS`, or leave the scheduler out to run here."
         ) from error
     with client:
         futures = {client.submit(_run, task, pure=False, retries=0): task for task in tasks}

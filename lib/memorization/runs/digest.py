@@ -68,7 +68,7 @@ def _imports(source: str, package: str) -> set[str]:
 
 
 def _definer(base: str, name: str) -> str:
-    """The module that gives ``base`` its ``name``: a submodule, one that its ``__init__`` imports from, or itself."""
+    """The module that defines ``name``: a submodule of ``base``, one it imports from, or ``base`` itself."""
     if _file(f"{base}.{name}"):
         return f"{base}.{name}"
     path = _file(base)

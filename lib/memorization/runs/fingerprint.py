@@ -18,7 +18,10 @@ STAMP = "fingerprint"
 
 
 def fingerprint(root: Path, name: str, profile: str, parameters: Mapping[str, Any]) -> str:
-    """Return a digest of a notebook's text, parameters, claims, library code, lock file, data and published results."""
+    """Return a digest of all that a notebook's output depends on.
+
+    Its text, parameters, claims and library code, the lock file, the data, and published results.
+    """
     source = source_path(root, name).read_text(encoding="utf-8")
     parts = [source, json.dumps(parameters, sort_keys=True), digest_of(source)]
     for path in _files(root, name, profile, source):
@@ -45,7 +48,9 @@ def reads(source: str) -> list[str]:
 
 def _files(root: Path, name: str, profile: str, source: str) -> Iterator[Path]:
     fixed = ["requirements.lock", f"notebooks/claims/{name}.yaml", f"results/records/{name}.{profile}.jsonl"]
-    prices = [f"results/prices/{path.name}" for path in sorted((root / "results" / "prices").glob(f"{name}.*.json"))]
+    prices = [
+        f"results/prices/{path.name}" for path in sorted((root / "results" / "prices").glob(f"{name}.*.json"))
+    ]
     for relative in [*fixed, *prices, *reads(source)]:
         path = root / relative
         found = sorted(path.rglob("*")) if path.is_dir() else [path]

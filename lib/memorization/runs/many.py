@@ -58,12 +58,15 @@ def _execute_group(jobs: Sequence[Job], parallel: int) -> list[Job]:
         lines = {job.name: Path(folder) / job.name for job in jobs}
         with ProcessPoolExecutor(side_by_side, mp_context=get_context("spawn")) as pool:
             futures: dict[Future[Path], Job] = {
-                pool.submit(execute, replace(job, threads=threads, progress=lines[job.name])): job for job in jobs
+                pool.submit(execute, replace(job, threads=threads, progress=lines[job.name])): job
+                for job in jobs
             }
             try:
                 failed = _watch(futures, lines)
             except KeyboardInterrupt:
-                for process in (pool._processes or {}).values():  # each ends its kernel; finished points are kept
+                for process in (
+                    pool._processes or {}
+                ).values():  # each ends its kernel; finished points are kept
                     process.terminate()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

@@ -59,7 +59,7 @@ class Job:
 
     @property
     def results(self) -> Path:
-        """Where verdicts and prices go: a run with other parameters or place keeps its own beside its output."""
+        """Where verdicts and prices go: a run with other parameters or place keeps them beside its output."""
         return self.target.parent if self.given or self.out else self.root / "_build"
 
     def stamp(self) -> str:

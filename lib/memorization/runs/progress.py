@@ -13,7 +13,7 @@ VARIABLE = "MEMORIZATION_PROGRESS"
 
 
 class Progress:
-    """A bar with the time left; inside a notebook that the runner executes, a line in the file that it watches.
+    """A bar with the time left; in a notebook that the runner executes, a line in the file that it watches.
 
     The runner shows that line on its own terminal: a bar inside the notebook would end up on the page.
     """
@@ -22,7 +22,9 @@ class Progress:
         self.label, self.total, self.done = label, total, 0
         self._file = os.environ.get(VARIABLE)
         self._bar = (
-            tqdm(total=total, desc=label, unit="point", leave=False, disable=not shown) if not self._file else None
+            tqdm(total=total, desc=label, unit="point", leave=False, disable=not shown)
+            if not self._file
+            else None
         )
         self._start = time.monotonic()
 

@@ -104,7 +104,7 @@ class Meter:
 
 
 def peak_mib() -> float:
-    """Return the peak resident memory of this process in MiB (since the last reset, where the system has one)."""
+    """Return this process's peak resident memory in MiB (since the last reset, where the system has one)."""
     try:
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM"):
@@ -116,7 +116,9 @@ def peak_mib() -> float:
 
 
 def _reset_peak() -> None:
-    with contextlib.suppress(OSError):  # where it cannot be reset, the peak is that of the whole process so far
+    with contextlib.suppress(
+        OSError
+    ):  # where it cannot be reset, the peak is that of the whole process so far
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 

@@ -21,20 +21,24 @@ def publish(root: Path, profile: str) -> list[str]:
     """
     if profile == "smoke":
         raise ValueError("profile 'smoke' is for tests and is not published; allowed: book, desktop, paper.")
-    done = []
+    done: list[str] = []
+    built = {
+        kind: sorted((root / "_build" / kind).glob(f"*.{profile}.json*"))
+        for kind in ("verdicts", "prices", "records")
+    }
+    if not any(built.values()):
+        raise FileNotFoundError(
+            f"nothing was built at profile {profile!r}; run `make notebooks PROFILE={profile}` first."
+        )
     for kind in ("verdicts", "prices"):
-        for path in sorted((root / "_build" / kind).glob(f"*.{profile}.json")):
+        for path in built[kind]:
             target = root / "results" / kind / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.is_file() or target.read_bytes() != path.read_bytes():
                 shutil.copyfile(path, target)
                 done.append(f"{kind}: {path.name} → results/{kind}/")
     if profile in KEPT_PROFILES:
-        done += [_append(root, path) for path in sorted((root / "_build" / "records").glob(f"*.{profile}.jsonl"))]
-    if not any((root / "_build" / kind).is_dir() for kind in ("verdicts", "prices", "records")):
-        raise FileNotFoundError(
-            f"nothing was built at profile {profile!r}; run `make notebooks PROFILE={profile}` first."
-        )
+        done += [_append(root, path) for path in built["records"] if path.suffix == ".jsonl"]
     return done
 
 

@@ -148,7 +148,9 @@ def clean(value: Any, where: str) -> Any:
         return [clean(v, where) for v in value]
     if isinstance(value, Mapping):
         return {str(k): clean(v, f"{where}.{k}") for k, v in value.items()}
-    raise TypeError(f"{where} is a {type(value).__name__}; a record holds numbers, strings, booleans, lists, mappings.")
+    raise TypeError(
+        f"{where} is a {type(value).__name__}; a record holds numbers, strings, booleans, lists, mappings."
+    )
 
 
 def _encode(record: Record) -> bytes:
@@ -190,8 +192,9 @@ def _parse(path: Path, data: bytes) -> list[Record]:
 def _check_version(path: Path, head: Mapping[str, Any]) -> None:
     if head.get("format") != FORMAT or head.get("version") != VERSION:
         raise RecordError(
-            f"{path} is a file of format {head.get('format')!r}, version {head.get('version')!r}; this library "
-            f"reads {FORMAT!r}, version {VERSION}. Move the file away, or use the library that wrote it."
+            f"{path} is a file of format {head.get('format')!r}, version {head.get('version')!r}; this "
+            f"library reads {FORMAT!r}, version {VERSION}. Move the file away, or use the library that "
+            "wrote it."
         )
 
 

@@ -19,9 +19,10 @@ _CELL = re.compile(r"^# %%.*$", re.MULTILINE)
 
 
 def project_root(start: Path | None = None) -> Path | None:
-    """Return the project's folder: ``MEMORIZATION_ROOT``, the nearest one above ``start``, or where the library lies.
+    """Return the project's folder.
 
-    It is the one that holds ``_toc.yml`` and ``notebooks/``; None where there is none (an installed library).
+    ``MEMORIZATION_ROOT`` names it, or it is the nearest one above ``start``, or above the library. It is the
+    one that holds ``_toc.yml`` and ``notebooks/``; None where there is none (an installed library).
     """
     given = os.environ.get(ROOT)
     here = (start or Path.cwd()).resolve()
@@ -45,7 +46,9 @@ def source_path(root: Path, name: str) -> Path:
     path = root / "notebooks" / f"{name}.py"
     if not path.is_file():
         known = names(root)
-        raise ParameterError(f"unknown notebook {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.")
+        raise ParameterError(
+            f"unknown notebook {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}."
+        )
     return path
 
 
@@ -60,7 +63,9 @@ def parameters_cell(path: Path) -> str:
     for head, following in zip(heads, [*heads[1:], None], strict=True):
         if '"parameters"' in head.group():
             return text[head.end() : following.start() if following else None].strip("\n")
-    raise ParameterError(f'{path} has no cell tagged `parameters`; write `# %% tags=["parameters"]` before it.')
+    raise ParameterError(
+        f'{path} has no cell tagged `parameters`; write `# %% tags=["parameters"]` before it.'
+    )
 
 
 def declared_parameters(root: Path, name: str) -> dict[str, Parameter]:
@@ -89,5 +94,7 @@ def profile_values(root: Path, name: str, profile: str) -> Mapping[str, Any]:
     except yaml.YAMLError as error:
         raise ParameterError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ParameterError(f"{path} holds {type(values).__name__}; allowed: a mapping of parameter names to values.")
+        raise ParameterError(
+            f"{path} holds {type(values).__name__}; allowed: a mapping of parameter names to values."
+        )
     return {"profile": profile, **values}

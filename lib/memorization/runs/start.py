@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 
+from memorization.runs.grid import Point
 from memorization.runs.parameters import Parameter, ParameterError, check_parameters, declared
 from memorization.runs.provenance import code_version, cores, device_name, versions
 from memorization.runs.records import RecordStore
 from memorization.runs.source import REPOSITORY, parameters_cell, project_root
-from memorization.runs.sweep import Point, sweep
+from memorization.runs.sweep import sweep
 
 OUTPUT, SCHEDULER = "MEMORIZATION_OUTPUT", "MEMORIZATION_SCHEDULER"
 KEPT_PROFILES = ("desktop", "paper")  # hours of work: shown with their date, not run again when code changes
@@ -91,29 +93,42 @@ class Run:
         return f"{REPOSITORY}/blob/main/notebooks/{self.name}.py"
 
     @property
+    def device(self) -> str:
+        """Where to compute: the parameter ``device``, of which ``auto`` is the GPU where there is one."""
+        wanted = self.settings.get("device", "cpu")
+        if wanted != "auto":
+            return str(wanted)
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """What runs this notebook: package versions, device, cores, code version."""
-        device = self.settings.get("device")
         return {
             "versions": versions(),
-            "device": device_name(device),
+            "device": device_name(self.device),
             "cores": cores(),
             "code_version": code_version(self.root),
         }
 
     def sweep(self, point: Point, grid: Any, **options: Any) -> pd.DataFrame:
-        """Call :func:`memorization.runs.sweep.sweep` with this run's store, profile rules and scheduler."""
+        """Call :func:`memorization.runs.sweep.sweep` with this run's store, profile rules and scheduler.
+
+        A function that takes ``device`` gets this run's, which is no part of a point's identity.
+        """
         mine: dict[str, Any] = {
             "store": self.store,
             "published": self.published_records,
             "keep_old_code": self.profile in KEPT_PROFILES,
             "scheduler": self.scheduler,
+            "unkeyed": {"device": self.device} if "device" in inspect.signature(point).parameters else {},
         }
         return sweep(point, grid, **(mine | options))
 
 
 def start(name: str, namespace: Mapping[str, Any]) -> Run:
-    """Check a notebook's parameters and open its run; the cell after *parameters* calls it with ``globals()``.
+    """Check a notebook's parameters and open its run; called with ``globals()`` after the parameters cell.
 
     Works in a kernel (papermill, JupyterLab, Colab) and when the notebook's text is run as a script.
 
@@ -144,14 +159,16 @@ def start(name: str, namespace: Mapping[str, Any]) -> Run:
 
 
 def _own_cell(name: str, namespace: Mapping[str, Any]) -> str:
-    """The parameters cell: of the script that runs, or the kernel's newest cell that holds declarations only."""
+    """The parameters cell: of the script that runs, or the kernel's newest cell of declarations only."""
     if "__file__" in namespace:
         return parameters_cell(Path(namespace["__file__"]))
     for cell in reversed(namespace.get("In", [])):
         body = _body(cell)
         if body and all(isinstance(node, ast.AnnAssign) for node in body):
             return cell
-    raise ParameterError(f"{name}: no parameters cell was run before start(); run the notebook from its first cell.")
+    raise ParameterError(
+        f"{name}: no parameters cell was run before start(); run the notebook from its first cell."
+    )
 
 
 def _injected(namespace: Mapping[str, Any]) -> set[str]:
@@ -160,7 +177,11 @@ def _injected(namespace: Mapping[str, Any]) -> set[str]:
     for cell in namespace.get("In", []):
         if cell.lstrip().startswith("# Parameters"):
             names |= {
-                t.id for n in _body(cell) if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)
+                t.id
+                for n in _body(cell)
+                if isinstance(n, ast.Assign)
+                for t in n.targets
+                if isinstance(t, ast.Name)
             }
     return names
 

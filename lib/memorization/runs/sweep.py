@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +12,10 @@ from typing import Any
 import pandas as pd
 
 from memorization.runs.digest import code_digest
-from memorization.runs.parameters import did_you_mean
+from memorization.runs.grid import Point, bound_point, name_of, points_of
 from memorization.runs.progress import Progress
 from memorization.runs.provenance import Meter, measured
 from memorization.runs.records import Record, RecordStore, clean, key_of, newest
-
-Point = Callable[..., Any]
 
 
 class SweepError(RuntimeError):
@@ -46,7 +42,9 @@ class Task:
             else:
                 answers = [self.function(**self.point, **self.unkeyed, seed=self.seeds[0])]
         if len(answers) != len(self.seeds):
-            raise ValueError(f"{name} returned {len(answers)} results for {len(self.seeds)} seeds; return one each.")
+            raise ValueError(
+                f"{name} returned {len(answers)} results for {len(self.seeds)} seeds; return one each."
+            )
         meter.seconds /= len(self.seeds)
         how = measured(meter)
         return [
@@ -74,7 +72,7 @@ def sweep(
 
     Args:
         point: a function with keyword arguments of plain Python values; takes ``seed`` (or ``seeds``, where
-            ``stacked``) and returns one flat mapping, or a list of them. Stacked, it returns one answer a seed.
+            ``stacked``) and returns one flat mapping, or a list of them. Stacked: one answer a seed.
         grid: values to combine, by the name of the argument; or the points themselves, one mapping each.
         seeds: how many seeds, counted from 0, or which.
         fixed: arguments that are the same at every point.
@@ -89,8 +87,9 @@ def sweep(
 
     Returns:
         One row per point, seed and returned mapping: the point's arguments, ``seed``, what was returned, and
-        the provenance ``_seconds`` (s, wall clock), ``_peak_mib`` (MiB), ``_device``, ``_cores``, ``_threads``,
-        ``_date`` (UTC), ``_code`` (digest), ``_code_changed`` and ``_source`` (``live`` or ``published``).
+        the provenance ``_seconds`` (s, wall clock), ``_peak_mib`` (MiB), ``_device``, ``_cores``,
+        ``_threads``, ``_date`` (UTC), ``_code`` (digest), ``_code_changed`` and ``_source`` (``live`` or
+        ``published``).
 
     Raises:
         TypeError: the function does not take these arguments.
@@ -99,7 +98,7 @@ def sweep(
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error = {on_error!r}; allowed: raise, skip.")
-    points = [_bound(point, p, unkeyed or {}, stacked) for p in _points(grid, fixed or {})]
+    points = [bound_point(point, p, unkeyed or {}, stacked) for p in points_of(grid, fixed or {})]
     wanted = range(seeds) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
     code, name = code_digest(point), name_of(point)
     store = RecordStore(store) if isinstance(store, Path) else store
@@ -125,43 +124,6 @@ def table(found: Iterable[tuple[Record, str]], code: str) -> pd.DataFrame:
             values = {k: math.nan if v is None else v for k, v in row.items()}
             rows.append({**record.point, "seed": record.seed, **values, **how, **more})
     return pd.DataFrame(rows)
-
-
-def name_of(function: Point) -> str:
-    """Return the function's full name, which is part of a record's identity."""
-    return f"{function.__module__}.{function.__qualname__}"
-
-
-def _points(grid: Any, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    if isinstance(grid, Mapping):
-        for name, values in grid.items():
-            if isinstance(values, str) or not isinstance(values, Sequence | range):
-                raise TypeError(
-                    f"grid[{name!r}] = {values!r}; allowed: a list of values (one value goes into `fixed`)."
-                )
-        combinations = itertools.product(*grid.values())
-        grid = [dict(zip(grid, values, strict=True)) for values in combinations]
-    for one in grid:
-        if twice := set(one) & set(fixed):
-            raise TypeError(f"{', '.join(sorted(twice))} stands in the grid and in `fixed`; give it once.")
-        yield {**fixed, **one}
-
-
-def _bound(function: Point, point: Mapping[str, Any], unkeyed: Mapping[str, Any], stacked: bool) -> dict[str, Any]:
-    """The point with the function's own defaults, as plain values: what identifies it."""
-    signature = inspect.signature(function)
-    seed: dict[str, Any] = {"seeds": []} if stacked else {"seed": 0}
-    try:
-        bound = signature.bind(**point, **unkeyed, **seed)
-    except TypeError as error:
-        hint = next(
-            (h for n in point if n not in signature.parameters for h in [did_you_mean(n, signature.parameters)]),
-            "",
-        )
-        raise TypeError(f"{name_of(function)}: {error}.{hint} It takes {', '.join(signature.parameters)}.") from None
-    bound.apply_defaults()
-    hidden = {*seed, *unkeyed}
-    return {k: clean(v, k) for k, v in bound.arguments.items() if k not in hidden}
 
 
 def _found(
@@ -216,8 +178,14 @@ def _run(
                     yield record
                 progress.step()
         except KeyboardInterrupt:
-            kept = f"kept in {store.path}; the same command goes on from there" if store else "lost: no store was given"
-            raise KeyboardInterrupt(f"stopped after {progress.done} of {progress.total} points, {kept}.") from None
+            kept = (
+                f"kept in {store.path}; the same command goes on from there"
+                if store
+                else "lost: no store was given"
+            )
+            raise KeyboardInterrupt(
+                f"stopped after {progress.done} of {progress.total} points, {kept}."
+            ) from None
 
 
 def _rows(answer: Any, name: str) -> tuple[Mapping[str, Any], ...]:
@@ -227,7 +195,9 @@ def _rows(answer: Any, name: str) -> tuple[Mapping[str, Any], ...]:
 
 def _failed(failures: list[tuple[Task, BaseException]], total: int, store: RecordStore | None) -> SweepError:
     task, error = failures[0]
-    kept = f"The others are kept in {store.path}." if store else "The others were not kept: no store was given."
+    kept = (
+        f"The others are kept in {store.path}." if store else "The others were not kept: no store was given."
+    )
     return SweepError(
         f"{len(failures)} of {total} points failed. {kept} First: {dict(task.point)}, "
         f"seed {', '.join(map(str, task.seeds))}: {type(error).__name__}: {error}"
