@@ -101,3 +101,14 @@ def test_the_table_shows_scale_source_and_the_other_verdicts(folders, row):
     page = scoreboard(*folders).table().data
     assert "paper, published, 2026-03-18" in page
     assert "reproduced</span> at book" in page
+
+
+def test_the_headline_counts_claims_by_their_best_verdict(folders, row):
+    rows = [row(verdict=REPRODUCED), row(id="T-2", verdict=NOT), row(id="T-3", verdict=UNTESTED)]
+    _store(folders[0], "toy.book.json", *rows)
+    _store(folders[1], "toy.paper.json", row(id="T-2", verdict=PARTLY, profile="paper"))
+    assert (
+        scoreboard(*folders)
+        .headline()
+        .startswith("Of **3** claims, **1** are reproduced, **1** partly and **0** not, each at")
+    )

@@ -1,5 +1,6 @@
 """How it is shown: theme, figures, claims and their verdicts."""
 
+from memorization.report.benchmarks import benchmark_figure, benchmark_table, read_benchmarks
 from memorization.report.claims import Check, Claim, ClaimError
 from memorization.report.claims_file import read_claims
 from memorization.report.display import interactive, say, table
@@ -28,6 +29,8 @@ __all__ = [
     "ClaimError",
     "Scoreboard",
     "apply_theme",
+    "benchmark_figure",
+    "benchmark_table",
     "color_of",
     "curve_with_band",
     "foot",
@@ -36,6 +39,7 @@ __all__ = [
     "number",
     "panels",
     "price_table",
+    "read_benchmarks",
     "read_claims",
     "reference_line",
     "say",

@@ -15,7 +15,7 @@ from memorization.report.claims_file import read_claims
 from memorization.report.files import read_rows
 from memorization.report.markup import table_html
 from memorization.report.verdict_view import badge, claim_cells
-from memorization.report.verdicts import UNTESTED, VERDICTS
+from memorization.report.verdicts import NOT, PARTLY, REPRODUCED, UNTESTED, VERDICTS
 
 _NEEDED = {"id", "paper", "statement", "verdict", "profile", "notebook", "checks"}
 _SCALES = [profile for profile in PROFILES if profile != "smoke"]  # small to large; smoke runs prove nothing
@@ -87,6 +87,16 @@ class Scoreboard:
         left = [claim for claim in self.claims if claim.id not in decided]
         rows = [(claim.id, claim.paper, claim.statement, ", ".join(claim.profiles)) for claim in left]
         return pd.DataFrame(rows, columns=["claim", "paper", "statement", "can be judged at"])
+
+    def headline(self) -> str:
+        """Say in one sentence how many claims hold, each at the largest scale at which it was tested."""
+        judged = [row["verdict"] for row in self.best()]
+        total = len({claim.id for claim in self.claims} | {row["id"] for row in self.rows})
+        counts = [judged.count(verdict) for verdict in (REPRODUCED, PARTLY, NOT)]
+        return (
+            f"Of **{total}** claims, **{counts[0]}** are reproduced, **{counts[1]}** partly and **{counts[2]}** not, "
+            f"each at the largest scale at which it was tested; **{total - sum(counts)}** have not been tested yet."
+        )
 
     def summary(self) -> HTML:
         """Show the counts, or say that there are no verdicts yet."""

@@ -1,0 +1,55 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     name: python3
+#     display_name: Python 3
+#     language: python
+#   memorization:
+#     reads: [results/benchmarks]
+# ---
+
+# %% [markdown]
+# # Speed
+#
+# How much faster is the library than a straightforward way of doing the same work? Each row below was measured twice in
+# one run on one machine: as somebody would write it plainly with PyTorch or NumPy, and our way. Both gave the same numbers, or
+# the measurement would have stopped. Ratios can be compared between machines; seconds cannot.
+#
+# ## Parameters
+
+# %% tags=["parameters"]
+profile: str = "book"  # which parameter file | name | one of smoke, book, desktop, paper
+
+# %%
+from memorization.report import apply_theme, benchmark_figure, benchmark_table, foot, read_benchmarks
+from memorization.runs import start
+
+run = start("benchmarks", globals())
+apply_theme()
+
+# %% [markdown]
+# ## What was measured?
+#
+# Peak memory is that of a fresh process which did nothing else.
+
+# %%
+rows = read_benchmarks(run.published / "benchmarks")
+benchmark_table(rows)
+
+# %% [markdown]
+# ## How large is the gain?
+#
+# The bars are on a logarithmic scale; left of the dashed line the plain way would be the faster one.
+
+# %%
+benchmark_figure(run, rows)
+
+# %% [markdown]
+# The gain has two sources: regressions are solved in the small dimension, with a kernel that is never built from explicit
+# features, and one factorization serves every training-set size of a curve. Measure it on your machine with
+# `make benchmarks`.
+#
+# ## Where this page comes from
+
+# %%
+foot(run)
