@@ -1,1 +1,25 @@
 """What is learned: images, labels, spurious features, synthetic data."""
+
+from memorization.data.frames import Frames, add_frames, image_task
+from memorization.data.images import DATASETS, Images, data_root, load_images, two_classes
+from memorization.data.pictures import example_pictures
+from memorization.data.seeds import generator
+from memorization.data.synthetic import linear_core_task
+from memorization.data.task import SpuriousTask
+from memorization.data.vision import load_torchvision
+
+__all__ = [
+    "DATASETS",
+    "Frames",
+    "Images",
+    "SpuriousTask",
+    "add_frames",
+    "data_root",
+    "example_pictures",
+    "generator",
+    "image_task",
+    "linear_core_task",
+    "load_images",
+    "load_torchvision",
+    "two_classes",
+]

@@ -1,0 +1,111 @@
+"""Activations of random features (the function itself) and of tangent features (its derivative).
+
+Bombari & Mondelli (ICML 2024) define ``phi2`` and ``phi4`` separately for the two maps: tangent features use
+``h_0 + h_1`` and ``h_0 + h_3`` directly, which are not the derivatives of ``h_1 + h_2`` and ``h_1 + h_4``.
+All functions overwrite their argument: the memory traffic of a copy costs more than the arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+FEATURE_MAPS = ("rf", "ntk")
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What one feature map applies to pre-activations.
+
+    Attributes:
+        name: name of the activation, such as ``phi2``.
+        feature_map: ``rf`` (the activation) or ``ntk`` (its derivative).
+        apply_: elementwise function that overwrites its floating-point argument and returns it.
+    """
+
+    name: str
+    feature_map: str
+    apply_: Callable[[Tensor], Tensor]
+
+
+def _h2(x: Tensor) -> Tensor:
+    return x.square_().sub_(1.0).div_(math.sqrt(2))
+
+
+def _phi2(x: Tensor) -> Tensor:
+    return x.addcmul_(x, x, value=math.sqrt(0.5)).sub_(math.sqrt(0.5))
+
+
+def _phi4(x: Tensor) -> Tensor:
+    square = x * x
+    quartic = (square - 6.0).mul_(square).add_(3.0)  # x^4 - 6x^2 + 3
+    return x.add_(quartic, alpha=1 / math.sqrt(24))
+
+
+def _phi4_tangent(x: Tensor) -> Tensor:
+    return (x * x).sub_(3.0).mul_(x).div_(math.sqrt(6)).add_(1.0)
+
+
+def _relu(x: Tensor) -> Tensor:
+    return x.clamp_(min=0.0)
+
+
+def _step(x: Tensor) -> Tensor:
+    return x.gt_(0.0)
+
+
+def _tanh_tangent(x: Tensor) -> Tensor:
+    return x.tanh_().square_().neg_().add_(1.0)
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return x.mul_(torch.special.ndtr(x))
+
+
+def _gelu_tangent(x: Tensor) -> Tensor:
+    density = torch.exp(-0.5 * x * x).mul_(1 / math.sqrt(2 * math.pi))
+    return torch.special.ndtr(x).addcmul_(x, density)
+
+
+def _erf_tangent(x: Tensor) -> Tensor:
+    return x.square_().neg_().exp_().mul_(2 / math.sqrt(math.pi))
+
+
+_FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "phi2": (_phi2, lambda x: x.add_(1.0)),
+    "phi4": (_phi4, _phi4_tangent),
+    "relu": (_relu, _step),
+    "tanh": (torch.tanh_, _tanh_tangent),
+    "h2": (_h2, lambda x: x.mul_(math.sqrt(2))),
+    "gelu": (_gelu, _gelu_tangent),
+    "erf": (torch.erf_, _erf_tangent),
+    "softplus": (lambda x: x.copy_(torch.nn.functional.softplus(x)), torch.sigmoid_),
+    "sine": (torch.sin_, torch.cos_),
+    "identity": (lambda x: x, lambda x: x.fill_(1.0)),
+}
+
+ACTIVATIONS = tuple(_FUNCTIONS)
+
+
+def activation(name: str, feature_map: str) -> Activation:
+    """Look up what a feature map applies to its pre-activations.
+
+    Args:
+        name: one of ``ACTIVATIONS``.
+        feature_map: ``rf`` for random features, ``ntk`` for tangent features.
+
+    Returns:
+        The activation (``rf``) or the derivative that the tangent features use (``ntk``).
+
+    Raises:
+        ValueError: for an unknown name or feature map.
+    """
+    if feature_map not in FEATURE_MAPS:
+        raise ValueError(f"unknown feature map {feature_map!r}; choose one of {', '.join(FEATURE_MAPS)}")
+    if name not in _FUNCTIONS:
+        raise ValueError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}")
+    return Activation(name, feature_map, _FUNCTIONS[name][FEATURE_MAPS.index(feature_map)])

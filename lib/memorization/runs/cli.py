@@ -1,0 +1,141 @@
+"""The command ``python -m memorization``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from memorization.runs.parameters import Parameter, ParameterError
+from memorization.runs.source import (
+    PROFILES,
+    declared_parameters,
+    names,
+    profile_values,
+    project_root,
+    source_path,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0, 1 where a run failed, 2 where it was asked wrongly."""
+    args = _parser().parse_args(argv)
+    root = Path(args.root).resolve() if args.root else project_root()
+    try:
+        if root is None or not (root / "notebooks").is_dir():
+            raise ParameterError(f"no project in {args.root or Path.cwd()}: give its folder with --root.")
+        return int(args.command(root, args))
+    except (ParameterError, FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; finished points are kept, and the same command goes on from there.", file=sys.stderr)
+        return 130
+
+
+def _run(root: Path, args: argparse.Namespace) -> int:
+    from memorization.runs.many import execute_all
+    from memorization.runs.notebook import Job
+
+    if args.all == bool(args.names):
+        raise ParameterError("name the notebooks to run, or give --all (and not both).")
+    if (args.p or args.y or args.out) and len(args.names) != 1:
+        raise ParameterError("-p, -y and -o belong to one notebook: name exactly one.")
+    given = _given(declared_parameters(root, args.names[0]), args) if len(args.names) == 1 else {}
+    out = Path(args.out) if args.out else None
+    jobs = [
+        Job(root, name, args.profile, given, out, timeout=args.timeout, scheduler=args.scheduler)
+        for name in (args.names or names(root))
+    ]
+    return 1 if execute_all(jobs, parallel=args.jobs, force=args.force or not args.all) else 0
+
+
+def _given(known: Mapping[str, Parameter], args: argparse.Namespace) -> dict[str, Any]:
+    """What -y and -p say; names and values are checked together with the profile's."""
+    given: dict[str, Any] = {}
+    for text in args.y or []:
+        try:
+            values = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ParameterError(f"-y {text!r} is not valid YAML: {error}") from None
+        if not isinstance(values, dict):
+            raise ParameterError(f"-y {text!r}; allowed: a mapping such as '{{sizes: [10, 20]}}'.")
+        given |= values
+    for name, text in args.p or []:
+        given[name] = known[name].parse(text) if name in known else text
+    return given
+
+
+def _parameters(root: Path, args: argparse.Namespace) -> int:
+    known = declared_parameters(root, args.name)
+    profiles = {p: profile_values(root, args.name, p) for p in PROFILES if _has(root, args.name, p)}
+    rows = [["parameter", "type", "default", "unit", "allowed", "meaning"]]
+    for p in known.values():
+        rows.append([p.name, p.type, repr(p.default), p.unit, p.allowed, p.meaning])
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]) - 1)]
+    for row in rows:
+        print("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]).rstrip())
+    for profile, values in profiles.items():
+        changed = {k: v for k, v in values.items() if k != "profile"}
+        print(
+            f"\nprofile {profile}: " + (", ".join(f"{k}={v!r}" for k, v in changed.items()) or "the defaults")
+        )
+    return 0
+
+
+def _has(root: Path, name: str, profile: str) -> bool:
+    source_path(root, name)
+    return (root / "notebooks" / "parameters" / f"{name}.{profile}.yaml").is_file()
+
+
+def _book(root: Path, args: argparse.Namespace) -> int:
+    from memorization.runs.book import build
+
+    print(f"The book is built. Open {build(root, args.profile).as_uri()}")
+    return 0
+
+
+def _results(root: Path, args: argparse.Namespace) -> int:
+    from memorization.runs.publish import publish
+
+    print(*publish(root, args.profile) or ["nothing new"], sep="\n")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m memorization", description=__doc__)
+    parser.add_argument("--root", help="the project's folder (default: found from here)")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="execute notebooks with checked parameters")
+    run.add_argument("names", nargs="*", metavar="NAME", help="notebooks, without .py")
+    run.add_argument("--all", action="store_true", help="every notebook whose output is stale")
+    run.add_argument("--force", action="store_true", help="with --all: fresh ones too")
+    run.add_argument("-p", nargs=2, action="append", metavar=("KEY", "VALUE"), help="one parameter")
+    run.add_argument("-y", action="append", metavar="YAML", help="parameters as a YAML mapping")
+    run.add_argument("-o", "--out", metavar="FILE", help="where the executed notebook goes")
+    run.add_argument("--jobs", type=int, default=1, help="how many notebooks at a time")
+    run.add_argument("--timeout", type=int, default=36_000, help="seconds that one cell may take")
+    run.add_argument("--scheduler", metavar="tcp://…", help="a Dask scheduler whose workers run the points")
+    run.set_defaults(command=_run)
+
+    table = commands.add_parser("parameters", help="print a notebook's parameters")
+    table.add_argument("name", metavar="NAME")
+    table.set_defaults(command=_parameters)
+
+    book = commands.add_parser("book", help="build the HTML book from executed notebooks")
+    book.set_defaults(command=_book)
+    results = commands.add_parser("results", help="publish records, verdicts and prices into results/")
+    results.set_defaults(command=_results)
+    for command in (run, book, results):
+        command.add_argument(
+            "--profile", default="book", help=f"one of {', '.join(PROFILES)} (default: book)"
+        )
+    return parser

@@ -1,0 +1,219 @@
+"""Record store: a text file to which each finished point is appended at once, with its provenance.
+
+One JSON object a line, the first of which names the format and its version. Every line carries a checksum of
+itself. Nothing is ever rewritten: a point that is run again is appended again, and the newest line counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from memorization.runs.lock import Lock
+
+FORMAT, VERSION = "memorization records", 1
+
+
+class RecordError(RuntimeError):
+    """A record file that cannot be read or written as it is."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished point: which function, on what, what it returned, and how it was made."""
+
+    function: str
+    point: Mapping[str, Any]
+    seed: int
+    rows: tuple[Mapping[str, Any], ...]
+    code: str
+    measured: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Identifies the point, whatever code ran it."""
+        return key_of(self.function, self.point, self.seed)
+
+
+def key_of(function: str, point: Mapping[str, Any], seed: int) -> str:
+    """Return the identity of a point: sixteen hexadecimal digits."""
+    return _sha({"function": function, "point": dict(point), "seed": seed})[:16]
+
+
+class RecordStore:
+    """The records of one file.
+
+    Args:
+        path: the file; it need not exist.
+
+    Use it as a context manager to append: it takes the lock, mends a half-written last line, and lets go.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._lock = Lock(self.path.with_name(self.path.name + ".lock"))
+        self._descriptor: int | None = None
+
+    def read(self) -> list[Record]:
+        """Return every record in the order of the file; none where there is no file.
+
+        Raises:
+            RecordError: another format or version, or a damaged line other than a half-written last one,
+                which is dropped with a warning.
+        """
+        return _parse(self.path, self._whole_lines(warn=True))
+
+    def append(self, record: Record) -> None:
+        """Write one record and flush it to the disk.
+
+        Raises:
+            RecordError: the disk refuses (full, say); the file then is as it was before.
+        """
+        if self._descriptor is None:
+            raise RecordError(f"{self.path} is not open for writing; use `with store:`")
+        line = _encode(record)
+        start = os.lseek(self._descriptor, 0, os.SEEK_END)
+        head = _line({"format": FORMAT, "version": VERSION}) if start == 0 else b""
+        try:
+            _write(self._descriptor, head + line)
+        except OSError as error:
+            os.ftruncate(self._descriptor, start)
+            raise RecordError(
+                f"cannot write to {self.path}: {error.strerror}. Finished points are kept; make room and "
+                "give the same command again: only the missing points run."
+            ) from error
+
+    def __enter__(self) -> RecordStore:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        try:
+            good = len(self._whole_lines(warn=False))
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            os.ftruncate(self._descriptor, good)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        self._lock.release()
+
+    def _whole_lines(self, warn: bool) -> bytes:
+        if not self.path.exists():
+            return b""
+        data = self.path.read_bytes()
+        end = data.rfind(b"\n") + 1
+        if warn and end < len(data):
+            warnings.warn(
+                f"{self.path}: the last line is half written ({len(data) - end} bytes) and is dropped; "
+                "its point runs again",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return data[:end]
+
+
+def newest(records: Iterable[Record]) -> dict[str, Record]:
+    """Return the last record of each point, by its key."""
+    return {record.key: record for record in records}
+
+
+def clean(value: Any, where: str) -> Any:
+    """Return a value as JSON has it: NaN as null, numpy and torch scalars as Python's, tuples as lists.
+
+    Raises:
+        TypeError: anything that is no number, string, boolean, list or mapping.
+        ValueError: an infinite number.
+    """
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if isinstance(value, float):
+        if math.isinf(value):
+            raise ValueError(f"{where} is {value}; a record holds finite numbers (or NaN for `not defined`).")
+        return None if math.isnan(value) else value
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [clean(v, where) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): clean(v, f"{where}.{k}") for k, v in value.items()}
+    raise TypeError(
+        f"{where} is a {type(value).__name__}; a record holds numbers, strings, booleans, lists, mappings."
+    )
+
+
+def _encode(record: Record) -> bytes:
+    return _line(
+        {
+            "function": record.function,
+            "point": dict(record.point),
+            "seed": record.seed,
+            "rows": [dict(row) for row in record.rows],
+            "code": record.code,
+            "measured": dict(record.measured),
+        }
+    )
+
+
+def _line(body: dict[str, Any]) -> bytes:
+    # In the order of the columns, not sorted: a table that is read back equals the one that was computed.
+    return (_json({**body, "check": _sha(body)[:8]}) + "\n").encode()
+
+
+def _parse(path: Path, data: bytes) -> list[Record]:
+    records = []
+    for number, line in enumerate(data.splitlines(), start=1):
+        try:
+            body = json.loads(line)
+            check = body.pop("check")
+        except (ValueError, KeyError, AttributeError):
+            raise _damaged(path, number, "it is not one JSON object with a checksum") from None
+        if check != _sha(body)[:8]:
+            raise _damaged(path, number, "its checksum does not fit")
+        if number == 1:
+            _check_version(path, body)
+        else:
+            body["rows"] = tuple(body["rows"])
+            records.append(Record(**body))
+    return records
+
+
+def _check_version(path: Path, head: Mapping[str, Any]) -> None:
+    if head.get("format") != FORMAT or head.get("version") != VERSION:
+        raise RecordError(
+            f"{path} is a file of format {head.get('format')!r}, version {head.get('version')!r}; this "
+            f"library reads {FORMAT!r}, version {VERSION}. Move the file away, or use the library that "
+            "wrote it."
+        )
+
+
+def _damaged(path: Path, number: int, why: str) -> RecordError:
+    return RecordError(
+        f"{path}, line {number}, is damaged: {why}. Nothing was changed. Restore the file from a copy, or "
+        "delete that line: its point then runs again."
+    )
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.fsync(descriptor)
+
+
+def _json(body: Any, sort: bool = False) -> str:
+    return json.dumps(body, sort_keys=sort, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _sha(body: Any) -> str:
+    return hashlib.sha256(_json(body, sort=True).encode()).hexdigest()

@@ -1,0 +1,196 @@
+"""The first call of a notebook: check its parameters, and say where its records and figures go."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from memorization.runs.grid import Point
+from memorization.runs.parameters import Parameter, ParameterError, check_parameters, declared
+from memorization.runs.provenance import code_version, cores, device_name, versions
+from memorization.runs.records import RecordStore
+from memorization.runs.source import REPOSITORY, parameters_cell, project_root
+from memorization.runs.sweep import sweep
+
+OUTPUT, SCHEDULER = "MEMORIZATION_OUTPUT", "MEMORIZATION_SCHEDULER"
+KEPT_PROFILES = ("desktop", "paper")  # hours of work: shown with their date, not run again when code changes
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of one notebook.
+
+    Attributes:
+        name: of the notebook.
+        profile: which parameter file: smoke, book, desktop or paper.
+        settings: every parameter's checked value.
+        root: the project's folder; None where the notebook runs outside it.
+        build: where live records go.
+        output: where figures, verdicts and prices go.
+        scheduler: address of a Dask scheduler, or None.
+    """
+
+    name: str
+    profile: str
+    settings: Mapping[str, Any]
+    root: Path | None
+    build: Path
+    output: Path
+    scheduler: str | None = None
+
+    @property
+    def store(self) -> RecordStore:
+        """The live records."""
+        return RecordStore(self.build / "records" / f"{self.name}.{self.profile}.jsonl")
+
+    @property
+    def published_records(self) -> Path | None:
+        """The published records, where the project's folder is known and has some."""
+        path = (self.root or self.build) / "results" / "records" / f"{self.name}.{self.profile}.jsonl"
+        return path if path.is_file() else None
+
+    @property
+    def figures_folder(self) -> Path:
+        """Where the pictures and the data behind them go."""
+        return self.output / "figures" / self.name
+
+    @property
+    def figures_href(self) -> str:
+        """That folder, as the notebook's page names it."""
+        return f"figures/{self.name}"
+
+    @property
+    def claims_path(self) -> Path:
+        """The notebook's claims."""
+        return (self.root or Path()) / "notebooks" / "claims" / f"{self.name}.yaml"
+
+    @property
+    def verdicts_path(self) -> Path:
+        """Where the verdicts on the claims go."""
+        return self.output / "verdicts" / f"{self.name}.{self.profile}.json"
+
+    @property
+    def price_path(self) -> Path:
+        """Where the measured price goes."""
+        return self.output / "prices" / f"{self.name}.{self.profile}.json"
+
+    @property
+    def published(self) -> Path:
+        """The folder of published records, verdicts and prices."""
+        return (self.root or Path()) / "results"
+
+    @property
+    def source_url(self) -> str:
+        """The notebook's source on the web."""
+        return f"{REPOSITORY}/blob/main/notebooks/{self.name}.py"
+
+    @property
+    def device(self) -> str:
+        """Where to compute: the parameter ``device``, of which ``auto`` is the GPU where there is one."""
+        wanted = self.settings.get("device", "cpu")
+        if wanted != "auto":
+            return str(wanted)
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What runs this notebook: package versions, device, cores, code version."""
+        return {
+            "versions": versions(),
+            "device": device_name(self.device),
+            "cores": cores(),
+            "code_version": code_version(self.root),
+        }
+
+    def sweep(self, point: Point, grid: Any, **options: Any) -> pd.DataFrame:
+        """Call :func:`memorization.runs.sweep.sweep` with this run's store, profile rules and scheduler.
+
+        A function that takes ``device`` gets this run's, which is no part of a point's identity.
+        """
+        mine: dict[str, Any] = {
+            "store": self.store,
+            "published": self.published_records,
+            "keep_old_code": self.profile in KEPT_PROFILES,
+            "scheduler": self.scheduler,
+            "unkeyed": {"device": self.device} if "device" in inspect.signature(point).parameters else {},
+        }
+        return sweep(point, grid, **(mine | options))
+
+
+def start(name: str, namespace: Mapping[str, Any]) -> Run:
+    """Check a notebook's parameters and open its run; called with ``globals()`` after the parameters cell.
+
+    Works in a kernel (papermill, JupyterLab, Colab) and when the notebook's text is run as a script.
+
+    Args:
+        name: of the notebook.
+        namespace: the notebook's names; the parameters are among them.
+
+    Raises:
+        ParameterError: unknown names in an injected cell, wrong types, values that are not allowed.
+    """
+    known = declared(_own_cell(name, namespace))
+    given = {n: namespace[n] for n in known if n in namespace}
+    given |= {n: namespace.get(n) for n in _injected(namespace)}
+    settings = check_parameters(known, given)
+    if "profile" not in settings:
+        raise ParameterError(f"{name} declares no parameter `profile`; add one to its parameters cell.")
+    root = project_root()
+    build = (root or Path.cwd()) / "_build"
+    return Run(
+        name=name,
+        profile=settings["profile"],
+        settings=MappingProxyType(settings),
+        root=root,
+        build=build,
+        output=Path(os.environ.get(OUTPUT) or build),
+        scheduler=os.environ.get(SCHEDULER) or None,
+    )
+
+
+def _own_cell(name: str, namespace: Mapping[str, Any]) -> str:
+    """The parameters cell: of the script that runs, or the kernel's newest cell of declarations only."""
+    if "__file__" in namespace:
+        return parameters_cell(Path(namespace["__file__"]))
+    for cell in reversed(namespace.get("In", [])):
+        body = _body(cell)
+        if body and all(isinstance(node, ast.AnnAssign) for node in body):
+            return cell
+    raise ParameterError(
+        f"{name}: no parameters cell was run before start(); run the notebook from its first cell."
+    )
+
+
+def _injected(namespace: Mapping[str, Any]) -> set[str]:
+    """The names that papermill's injected cell assigns: an unknown one is a misspelled parameter."""
+    names: set[str] = set()
+    for cell in namespace.get("In", []):
+        if cell.lstrip().startswith("# Parameters"):
+            names |= {
+                t.id
+                for n in _body(cell)
+                if isinstance(n, ast.Assign)
+                for t in n.targets
+                if isinstance(t, ast.Name)
+            }
+    return names
+
+
+def _body(cell: str) -> list[ast.stmt]:
+    try:
+        return ast.parse(cell).body
+    except SyntaxError:
+        return []
+
+
+__all__ = ["KEPT_PROFILES", "Parameter", "Run", "start"]

@@ -1,0 +1,208 @@
+"""Run a function of the library over a grid: one row per point and seed, nothing computed twice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from memorization.runs.digest import code_digest
+from memorization.runs.grid import Point, bound_point, name_of, points_of
+from memorization.runs.progress import Progress
+from memorization.runs.provenance import Meter, measured
+from memorization.runs.records import Record, RecordStore, clean, key_of, newest
+
+
+class SweepError(RuntimeError):
+    """Some points failed; the others are finished and kept."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call: a point with one seed, or with all the seeds that a stacked function takes at once."""
+
+    function: Point
+    point: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    stacked: bool
+    unkeyed: Mapping[str, Any] = field(default_factory=dict)
+
+    def run(self) -> list[Record]:
+        """Run it, in whatever process this is."""
+        name, code = name_of(self.function), code_digest(self.function)
+        device = self.unkeyed.get("device")
+        with Meter(device if isinstance(device, str) else None) as meter:
+            if self.stacked:
+                answers = list(self.function(**self.point, **self.unkeyed, seeds=list(self.seeds)))
+            else:
+                answers = [self.function(**self.point, **self.unkeyed, seed=self.seeds[0])]
+        if len(answers) != len(self.seeds):
+            raise ValueError(
+                f"{name} returned {len(answers)} results for {len(self.seeds)} seeds; return one each."
+            )
+        meter.seconds /= len(self.seeds)
+        how = measured(meter)
+        return [
+            Record(name, self.point, seed, _rows(answer, name), code, how)
+            for seed, answer in zip(self.seeds, answers, strict=True)
+        ]
+
+
+def sweep(
+    point: Point,
+    grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],
+    *,
+    seeds: int | Iterable[int] = 1,
+    fixed: Mapping[str, Any] | None = None,
+    unkeyed: Mapping[str, Any] | None = None,
+    stacked: bool = False,
+    store: RecordStore | Path | None = None,
+    published: Path | None = None,
+    keep_old_code: bool = False,
+    scheduler: str | None = None,
+    on_error: str = "raise",
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Run ``point`` on every combination of ``grid`` and every seed, and return the records as a table.
+
+    Args:
+        point: a function with keyword arguments of plain Python values; takes ``seed`` (or ``seeds``, where
+            ``stacked``) and returns one flat mapping, or a list of them. Stacked: one answer a seed.
+        grid: values to combine, by the name of the argument; or the points themselves, one mapping each.
+        seeds: how many seeds, counted from 0, or which.
+        fixed: arguments that are the same at every point.
+        unkeyed: arguments that say how and not what is computed (``device``): no part of a point's identity.
+        stacked: the function takes all seeds at once (stacked models).
+        store: where each finished point is appended at once, and found again; None keeps nothing.
+        published: a second file of records, only read.
+        keep_old_code: take records that other code made, and mark them; else they are run again.
+        scheduler: address of a Dask scheduler (``tcp://…``) whose workers run the points.
+        on_error: ``raise`` a :class:`SweepError` once all other points are done, or ``skip`` failed points.
+        progress: show a bar with the time left.
+
+    Returns:
+        One row per point, seed and returned mapping: the point's arguments, ``seed``, what was returned, and
+        the provenance ``_seconds`` (s, wall clock), ``_peak_mib`` (MiB), ``_device``, ``_cores``,
+        ``_threads``, ``_date`` (UTC), ``_code`` (digest), ``_code_changed`` and ``_source`` (``live`` or
+        ``published``).
+
+    Raises:
+        TypeError: the function does not take these arguments.
+        SweepError: points failed; names the first and says how many.
+        KeyboardInterrupt: finished points are kept.
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error = {on_error!r}; allowed: raise, skip.")
+    points = [bound_point(point, p, unkeyed or {}, stacked) for p in points_of(grid, fixed or {})]
+    wanted = range(seeds) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
+    code, name = code_digest(point), name_of(point)
+    store = RecordStore(store) if isinstance(store, Path) else store
+    found = _found(store, published, code, keep_old_code)
+    keys = {key_of(name, p, s): (p, s) for p in points for s in wanted}
+    tasks = _tasks(point, [ps for k, ps in keys.items() if k not in found], stacked, unkeyed or {})
+    failures: list[tuple[Task, BaseException]] = []
+    if tasks:
+        for record in _run(tasks, store, scheduler, failures, Progress(_label(name), len(tasks), progress)):
+            found[record.key] = (record, "live")
+    if failures and on_error == "raise":
+        raise _failed(failures, len(keys), store)
+    return table((found[k] for k in keys if k in found), code)
+
+
+def table(found: Iterable[tuple[Record, str]], code: str) -> pd.DataFrame:
+    """Return records as a tidy table; ``found`` gives each with its source, ``code`` is today's digest."""
+    rows: list[dict[str, Any]] = []
+    for record, source in found:
+        how = {f"_{k}": v for k, v in record.measured.items() if k != "versions"}
+        more = {"_code": record.code, "_code_changed": record.code != code, "_source": source}
+        for row in record.rows:
+            values = {k: math.nan if v is None else v for k, v in row.items()}
+            rows.append({**record.point, "seed": record.seed, **values, **how, **more})
+    return pd.DataFrame(rows)
+
+
+def _found(
+    store: RecordStore | None, published: Path | None, code: str, keep_old_code: bool
+) -> dict[str, tuple[Record, str]]:
+    found: dict[str, tuple[Record, str]] = {}
+    sources = [("published", RecordStore(published) if published else None), ("live", store)]
+    for source, one in sources:
+        if one is None:
+            continue
+        records = one.read()
+        current = newest(r for r in records if r.code == code)
+        old = newest(records) if keep_old_code else {}
+        found |= {k: (r, source) for k, r in {**old, **current}.items() if k not in found or k in current}
+    return found
+
+
+def _tasks(
+    function: Point, missing: Iterable[tuple[Any, int]], stacked: bool, unkeyed: Mapping[str, Any]
+) -> list[Task]:
+    if not stacked:
+        return [Task(function, p, (s,), False, unkeyed) for p, s in missing]
+    groups: dict[str, tuple[Any, list[int]]] = {}
+    for p, s in missing:
+        groups.setdefault(key_of("", p, 0), (p, []))[1].append(s)
+    return [Task(function, p, tuple(ss), True, unkeyed) for p, ss in groups.values()]
+
+
+def _run(
+    tasks: list[Task],
+    store: RecordStore | None,
+    scheduler: str | None,
+    failures: list[tuple[Task, BaseException]],
+    progress: Progress,
+) -> Iterator[Record]:
+    """Yield each finished point, after it is in the store; collect what failed; go on with the others."""
+    if scheduler:
+        from memorization.runs.cluster import outcomes
+    else:
+        from memorization.runs.here import outcomes
+    with ExitStack() as stack:
+        if store is not None:
+            stack.enter_context(store)
+        stack.enter_context(progress)
+        try:
+            for task, outcome in outcomes(tasks, scheduler or ""):
+                if isinstance(outcome, BaseException):
+                    failures.append((task, outcome))
+                for record in [] if isinstance(outcome, BaseException) else outcome:
+                    if store is not None:
+                        store.append(record)
+                    yield record
+                progress.step()
+        except KeyboardInterrupt:
+            kept = (
+                f"kept in {store.path}; the same command goes on from there"
+                if store
+                else "lost: no store was given"
+            )
+            raise KeyboardInterrupt(
+                f"stopped after {progress.done} of {progress.total} points, {kept}."
+            ) from None
+
+
+def _rows(answer: Any, name: str) -> tuple[Mapping[str, Any], ...]:
+    rows = [answer] if isinstance(answer, Mapping) else list(answer)
+    return tuple({str(k): clean(v, f"{name} → {k}") for k, v in row.items()} for row in rows)
+
+
+def _failed(failures: list[tuple[Task, BaseException]], total: int, store: RecordStore | None) -> SweepError:
+    task, error = failures[0]
+    kept = (
+        f"The others are kept in {store.path}." if store else "The others were not kept: no store was given."
+    )
+    return SweepError(
+        f"{len(failures)} of {total} points failed. {kept} First: {dict(task.point)}, "
+        f"seed {', '.join(map(str, task.seeds))}: {type(error).__name__}: {error}"
+    )
+
+
+def _label(name: str) -> str:
+    return name.rpartition(".")[2].replace("_", " ")

@@ -1,0 +1,100 @@
+"""Every notebook runs to its end at profile smoke, and the book is built from it."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import tracked
+
+from memorization.runs.source import names
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(params=names(ROOT))
+def executed(request, smoke_project):
+    return nbformat.read(
+        smoke_project / "_build" / "notebooks" / "smoke" / f"{request.param}.ipynb", as_version=4
+    )
+
+
+def test_it_ran_to_its_end_without_a_warning_on_the_page(executed):
+    code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
+    assert all(cell.execution_count for cell in code)
+    assert [o.text for cell in code for o in cell.outputs if o.get("name") == "stderr"] == []
+
+
+def test_every_figure_has_its_picture_and_its_data(smoke_project):
+    for name in names(ROOT):
+        folder = smoke_project / "_build" / "notebooks" / "smoke" / "figures" / name
+        pictures, data = ({p.stem for p in folder.glob(f"*.{kind}")} for kind in ("png", "csv"))
+        assert pictures <= data
+
+
+def test_the_built_book_offers_the_data_behind_each_figure(smoke_project, book_html):
+    made = smoke_project / "_build" / "notebooks" / "smoke" / "figures"
+    for path in made.rglob("*.csv"):
+        assert (book_html / "notebooks" / "figures" / path.relative_to(made)).is_file()
+
+
+def test_smoke_verdicts_are_complete_rows(smoke_project):
+    rows = json.loads(
+        (smoke_project / "_build" / "verdicts" / "spurious_memorization.smoke.json").read_text()
+    )
+    wanted = [
+        "id",
+        "paper",
+        "place",
+        "statement",
+        "quantity",
+        "value",
+        "low",
+        "high",
+        "expected",
+        "tolerance",
+    ]
+    wanted += ["tolerance_origin", "verdict", "seeds", "dataset", "device", "date", "code_version"]
+    assert len(rows) == 21
+    assert all(key in row for row in rows for key in wanted)
+
+
+def test_no_claim_without_a_record_is_reproduced(smoke_project):
+    rows = json.loads(
+        (smoke_project / "_build" / "verdicts" / "spurious_memorization.smoke.json").read_text()
+    )
+    assert not [row["id"] for row in rows if row["verdict"] == "reproduced" and row["value"] is None]
+
+
+def test_a_build_changes_no_tracked_file(smoke_project):
+    ours = {p.relative_to(ROOT): hashlib.sha256(p.read_bytes()).hexdigest() for p in tracked(ROOT)}
+    there = {p: hashlib.sha256((smoke_project / p).read_bytes()).hexdigest() for p in ours}
+    assert there == ours
+    extra = [p.name for p in smoke_project.iterdir() if not (ROOT / p.name).exists() and p.name != "_build"]
+    assert extra == []
+
+
+def test_nothing_is_executed_a_second_time(smoke_project):
+    command = [
+        sys.executable,
+        "-m",
+        "memorization",
+        "--root",
+        str(smoke_project),
+        "run",
+        "--all",
+        "--profile",
+        "smoke",
+    ]
+    import os
+
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(smoke_project / "lib"),
+        "MEMORIZATION_DATA": str(smoke_project / "no-data"),
+    }
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.count("nothing changed") == len(names(ROOT))

@@ -1,0 +1,86 @@
+"""The notebooks as texts: parameters, profiles, cells, claims."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from memorization.report import read_claims
+from memorization.runs.parameters import check_parameters
+from memorization.runs.source import PROFILES, declared_parameters, names, profile_values
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = names(ROOT)
+PAPERS = {"spurious_memorization"}
+
+
+def cells(name, kind):
+    text = (ROOT / "notebooks" / f"{name}.py").read_text()
+    parts = re.split(r"^# %%(.*)$", text, flags=re.M)[1:]
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return [body for head, body in pairs if ("[markdown]" in head) == (kind == "markdown")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_file_holds_known_parameters_with_allowed_values(name, profile):
+    if name not in PAPERS and profile in ("desktop", "paper"):
+        pytest.skip("shows what others measured, so it has no larger profile")
+    check_parameters(declared_parameters(ROOT, name), profile_values(ROOT, name, profile))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_book_profile_is_what_the_notebook_declares(name):
+    known = declared_parameters(ROOT, name)
+    assert check_parameters(known, profile_values(ROOT, name, "book")) == {
+        n: p.default for n, p in known.items()
+    }
+
+
+def test_every_parameter_file_belongs_to_a_notebook_and_a_profile():
+    files = {path.stem for path in (ROOT / "notebooks" / "parameters").glob("*.yaml")}
+    assert files <= {f"{name}.{profile}" for name in NAMES for profile in PROFILES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cells_are_short(name):
+    for cell in cells(name, "code"):
+        if '"parameters"' in cell or "profile: str" in cell:
+            continue
+        lines = [line for line in cell.splitlines() if line.strip() and not line.startswith("#")]
+        assert len(lines) <= 15, cell
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_defines_no_class_and_at_most_one_short_function(name):
+    tree = ast.parse((ROOT / "notebooks" / f"{name}.py").read_text())
+    assert not [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    assert len(functions) <= 1
+    assert all((f.end_lineno or 0) - f.lineno < 4 for f in functions)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_output_is_stored_in_a_source(name):
+    assert "data:image" not in (ROOT / "notebooks" / f"{name}.py").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(PAPERS))
+def test_every_claim_cites_a_paper_of_the_bibliography(name):
+    keys = set(re.findall(r"@\w+\{([^,]+),", (ROOT / "book" / "references.bib").read_text()))
+    claims = read_claims(ROOT / "notebooks" / "claims" / f"{name}.yaml")
+    assert {claim.paper for claim in claims} <= keys
+
+
+def test_the_first_paper_has_all_its_claims():
+    claims = read_claims(ROOT / "notebooks" / "claims" / "spurious_memorization.yaml")
+    assert [claim.id for claim in claims] == [f"SM-{n}" for n in range(1, 22)]
+
+
+def test_no_two_claims_files_share_an_id():
+    ids = [
+        e["id"] for p in (ROOT / "notebooks" / "claims").glob("*.yaml") for e in yaml.safe_load(p.read_text())
+    ]
+    assert len(ids) == len(set(ids))

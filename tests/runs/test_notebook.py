@@ -1,0 +1,184 @@
+"""Executing a notebook: only a complete run replaces its output."""
+
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from conftest import calls
+
+from memorization.runs.notebook import Job, NotebookError, execute
+
+
+def edit(root, old, new):
+    path = root / "notebooks" / "tiny.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def command(root, *args, **env):
+    return subprocess.run(
+        [sys.executable, "-m", "memorization", "--root", str(root), *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **env},
+    )
+
+
+def outputs(path):
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(o.get("text", "") for c in cells if c.cell_type == "code" for o in c.outputs)
+
+
+@pytest.fixture
+def job(tiny, monkeypatch):
+    for name in (
+        "MEMORIZATION_ROOT",
+        "MEMORIZATION_OUTPUT",
+        "MEMORIZATION_SCHEDULER",
+        "MEMORIZATION_PROGRESS",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED", "MPLBACKEND"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    return Job(tiny, "tiny", "book")
+
+
+def test_a_second_run_from_the_same_records_is_byte_identical_and_computes_nothing(job):
+    first = execute(job).read_bytes()
+    assert execute(job).read_bytes() == first
+    assert len(calls(job.root)) == 4
+
+
+def test_figures_stand_beside_the_executed_notebook(job):
+    assert (execute(job).parent / "figures" / "tiny" / "a.csv").is_file()
+
+
+def test_the_profile_file_is_injected(job):
+    smoke = execute(Job(job.root, "tiny", "smoke"))
+    assert smoke.parent.name == "smoke"
+    assert calls(job.root) == ["0.5 2 0", "0.5 2 1"]
+
+
+def test_lists_and_mappings_keep_their_type(job):
+    execute(Job(job.root, "tiny", "book", {"alphas": [0.125]}))
+    assert calls(job.root) == ["0.125 4 0", "0.125 4 1"]
+
+
+def test_a_failed_run_keeps_the_old_output_and_leaves_what_it_did(job):
+    before = execute(job).read_bytes()
+    edit(job.root, 'print("the end")', "1 / 0")
+    with pytest.raises(NotebookError, match=r"ZeroDivisionError: division by zero.*tiny\.failed\.ipynb"):
+        execute(job)
+    assert job.target.read_bytes() == before
+    assert job.failed.is_file()
+
+
+def test_a_good_run_takes_the_failed_one_away(job):
+    edit(job.root, 'print("the end")', "1 / 0")
+    with pytest.raises(NotebookError):
+        execute(job)
+    edit(job.root, "1 / 0", "print(1)")
+    execute(job)
+    assert not job.failed.exists()
+
+
+def test_leaving_with_status_zero_is_no_success(job):
+    edit(job.root, "_ = (run.figures_folder", "import sys; sys.exit(0)\n_ = (run.figures_folder")
+    with pytest.raises(NotebookError, match="stopped at code cell"):
+        execute(job)
+    assert not job.target.exists()
+
+
+def test_it_is_stale_after_a_change_of_source_parameters_claims_data_or_lock(job):
+    assert not job.is_fresh()
+    execute(job)
+    assert job.is_fresh()
+    for relative in ("requirements.lock", "notebooks/claims/tiny.yaml", "data/MNIST/a"):
+        path = job.root / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("changed")
+        assert not job.is_fresh()
+        path.unlink()
+        assert job.is_fresh()
+    edit(job.root, "the end", "The end")
+    assert not job.is_fresh()
+
+
+def test_a_typing_error_is_refused_before_anything_runs(tiny):
+    done = command(tiny, "run", "tiny", "--profile", "smoke", "-p", "widht", "3")
+    assert done.returncode == 2
+    assert "Did you mean 'width'?" in done.stderr
+    assert calls(tiny) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["run", "tinny"], "Did you mean 'tiny'?"),
+        (["run", "tiny", "--profile", "boook"], "Did you mean 'book'?"),
+        (["run", "tiny", "--profile", "paper"], "has no profile 'paper'"),
+        (["run", "tiny", "-p", "width", "0"], "allowed: 1..100"),
+        (["run", "tiny", "-y", "[1]"], "allowed: a mapping"),
+        (["run", "tiny", "-y", "{"], "is not valid YAML"),
+        (["run"], "name the notebooks to run, or give --all"),
+        (["run", "--all", "-p", "width", "3"], "name exactly one"),
+        (["book"], "has not been executed"),
+        (["results", "--profile", "smoke"], "is for tests and is not published"),
+        (["results"], "nothing was built"),
+    ],
+)
+def test_the_command_says_what_is_wrong(tiny, args, told):
+    if args[0] == "book":
+        (tiny / "_toc.yml").write_text("root: notebooks/tiny\n")
+        (tiny / "_config.yml").write_text("title: x\n")
+    done = command(tiny, *args)
+    assert told in done.stderr
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_runs_what_is_stale_and_only_that(tiny):
+    first = command(tiny, "run", "--all", "--jobs", "2")
+    assert first.returncode == 0, first.stderr
+    assert "nothing changed" in command(tiny, "run", "--all").stdout
+    assert len(calls(tiny)) == 4
+
+
+def test_the_command_fails_when_a_notebook_does(tiny):
+    edit(tiny, 'print("the end")', "1 / 0")
+    done = command(tiny, "run", "tiny")
+    assert done.returncode == 1
+    assert "FAILED tiny: ZeroDivisionError" in done.stderr
+
+
+def test_given_parameters_and_place_are_used_and_nothing_else_is_touched(tiny, tmp_path):
+    out = tmp_path / "elsewhere" / "out.ipynb"
+    done = command(tiny, "run", "tiny", "-p", "width", "8", "-y", "{alphas: [0.5]}", "-o", str(out))
+    assert done.returncode == 0, done.stderr
+    assert calls(tiny) == ["0.5 8 0", "0.5 8 1"]
+    assert outputs(out).endswith("the end\n")
+    assert not (tiny / "_build" / "notebooks").exists()
+
+
+def test_the_parameters_are_printed_as_a_table(tiny):
+    text = command(tiny, "parameters", "tiny").stdout
+    assert "width      int" in text
+    assert "1..100" in text
+    assert "profile smoke: alphas=[0.5], width=2" in text
+
+
+def test_plain_papermill_refuses_a_misspelled_parameter_too(tiny, tmp_path):
+    import jupytext
+
+    source = tmp_path / "tiny.ipynb"
+    jupytext.write(jupytext.read(tiny / "notebooks" / "tiny.py"), source)
+    papermill = [sys.executable, "-m", "papermill", str(source), str(tmp_path / "out.ipynb"), "-k", "python3"]
+    done = subprocess.run(
+        [*papermill, "-p", "widht", "3"], capture_output=True, text=True, check=False, cwd=tiny
+    )
+    assert done.returncode == 1
+    assert "Did you mean 'width'?" in done.stderr

@@ -1,0 +1,228 @@
+"""A sweep: its table, what it does not run again, and what happens when points fail."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from memorization.runs import sweep as public_sweep
+from memorization.runs.sweep import SweepError, sweep
+
+CALLS = []
+
+
+def point(*, alpha, width=2, seed):
+    CALLS.append((alpha, width, seed))
+    return {"value": alpha * width + seed}
+
+
+def curve(*, alpha, seed):
+    return [{"N": n, "value": alpha * n} for n in (1, 2)]
+
+
+def fragile(*, alpha, seed):
+    if alpha > 0.5:
+        raise FloatingPointError("loss is NaN at step 3")
+    return {"value": alpha}
+
+
+def stacked(*, alpha, seeds):
+    CALLS.append((alpha, tuple(seeds)))
+    return [{"value": alpha + s} for s in seeds]
+
+
+def where(*, alpha, device="cpu", seed):
+    return {"value": alpha}
+
+
+@pytest.fixture(autouse=True)
+def _no_calls():
+    CALLS.clear()
+
+
+def run(function, grid, **options):
+    return sweep(function, grid, progress=False, **options)
+
+
+def test_one_row_per_point_and_seed():
+    table = run(point, {"alpha": [0.25, 0.5]}, seeds=3)
+    assert len(table) == 6
+    assert table.query("alpha == 0.5 and seed == 2")["value"].item() == 3.0
+
+
+def test_a_function_that_returns_a_list_gives_one_row_each():
+    assert run(curve, {"alpha": [0.5]})["N"].tolist() == [1, 2]
+
+
+def test_defaults_of_the_function_stand_in_the_table():
+    assert run(point, {"alpha": [0.5]})["width"].item() == 2
+
+
+def test_points_may_be_given_one_by_one():
+    table = run(point, [{"alpha": 1.0, "width": 3}, {"alpha": 2.0}])
+    assert table["value"].tolist() == [3.0, 4.0]
+
+
+def test_the_provenance_stands_beside_each_row():
+    row = run(point, {"alpha": [0.5]}).iloc[0]
+    assert row["_source"] == "live"
+    assert row["_seconds"] >= 0
+    assert row["_peak_mib"] > 1
+    assert row["_date"].endswith("Z")
+    assert len(row["_code"]) == 12
+    assert not row["_code_changed"]
+
+
+def test_what_is_in_the_store_is_not_run_again(tmp_path):
+    store = tmp_path / "a.jsonl"
+    first = run(point, {"alpha": [0.25, 0.5]}, seeds=2, store=store)
+    second = run(point, {"alpha": [0.25, 0.5, 0.75]}, seeds=2, store=store)
+    assert len(CALLS) == 6
+    assert second.head(4).equals(first)
+
+
+def test_other_code_runs_again_unless_it_is_kept(tmp_path, monkeypatch):
+    store, module = tmp_path / "a.jsonl", sys.modules[sweep.__module__]
+    monkeypatch.setattr(module, "code_digest", lambda function: "old")
+    run(point, {"alpha": [0.5]}, store=store)
+    monkeypatch.setattr(module, "code_digest", lambda function: "new")
+    kept = run(point, {"alpha": [0.5]}, store=store, keep_old_code=True)
+    assert len(CALLS) == 1
+    assert kept["_code_changed"].tolist() == [True]
+    assert run(point, {"alpha": [0.5]}, store=store)["_code"].tolist() == ["new"]
+    assert len(CALLS) == 2
+
+
+def test_published_records_are_read_and_said_to_be_published(tmp_path):
+    run(point, {"alpha": [0.5]}, store=tmp_path / "published.jsonl")
+    table = run(
+        point, {"alpha": [0.5]}, store=tmp_path / "live.jsonl", published=tmp_path / "published.jsonl"
+    )
+    assert table["_source"].tolist() == ["published"]
+    assert not (tmp_path / "live.jsonl").exists()
+
+
+def test_a_stacked_function_gets_all_missing_seeds_at_once(tmp_path):
+    store = tmp_path / "a.jsonl"
+    run(stacked, {"alpha": [1.0]}, seeds=[0, 2], stacked=True, store=store)
+    table = run(stacked, {"alpha": [1.0]}, seeds=4, stacked=True, store=store)
+    assert CALLS == [(1.0, (0, 2)), (1.0, (1, 3))]
+    assert table["value"].tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_stacked_function_must_answer_for_each_seed():
+    def one(*, seeds):
+        return [{"value": 1}]
+
+    with pytest.raises(SweepError, match="1 results for 3 seeds"):
+        run(one, [{}], seeds=3, stacked=True)
+
+
+def test_the_others_go_on_when_a_point_fails_and_are_kept(tmp_path):
+    store = tmp_path / "a.jsonl"
+    with pytest.raises(SweepError, match=r"1 of 3 points failed.*loss is NaN at step 3") as error:
+        run(fragile, {"alpha": [0.25, 1.0, 0.5]}, store=store)
+    assert "'alpha': 1.0" in str(error.value)
+    assert run(fragile, {"alpha": [0.25, 0.5]}, store=store)["_source"].tolist() == ["live"] * 2
+    assert len(store.read_text().splitlines()) == 3
+
+
+def test_failed_points_can_be_skipped():
+    assert run(fragile, {"alpha": [0.25, 1.0]}, on_error="skip")["alpha"].tolist() == [0.25]
+
+
+def test_where_a_point_runs_is_no_part_of_its_identity(tmp_path):
+    store = tmp_path / "a.jsonl"
+    run(where, {"alpha": [0.5]}, store=store, unkeyed={"device": "cpu"})
+    run(where, {"alpha": [0.5]}, store=store, unkeyed={"device": "meta"})
+    assert len(store.read_text().splitlines()) == 2
+
+
+def test_nan_comes_back_as_nan(tmp_path):
+    def undefined(*, seed):
+        return {"value": math.nan}
+
+    assert math.isnan(run(undefined, [{}], store=tmp_path / "a.jsonl")["value"].item())
+    assert math.isnan(run(undefined, [{}], store=tmp_path / "a.jsonl")["value"].item())
+
+
+@pytest.mark.parametrize(
+    ("grid", "options", "told"),
+    [
+        ({"alhpa": [0.5]}, {}, "Did you mean 'alpha'"),
+        ({"alpha": 0.5}, {}, "a list of values"),
+        ({"alpha": "half"}, {}, "a list of values"),
+        ({"alpha": [0.5]}, {"fixed": {"alpha": 1}}, "alpha stands in the grid and in `fixed`"),
+        ({}, {}, "missing a required argument"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_runs(grid, options, told):
+    with pytest.raises(TypeError, match=told):
+        run(point, grid, **options)
+    assert CALLS == []
+
+
+def test_an_unknown_way_to_treat_errors_is_refused():
+    with pytest.raises(ValueError, match="allowed: raise, skip"):
+        run(point, {"alpha": [0.5]}, on_error="ignore")
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path):
+    def stop(*, alpha, seed):
+        if alpha == 2:
+            raise KeyboardInterrupt
+        return {"value": alpha}
+
+    with pytest.raises(KeyboardInterrupt, match="stopped after 1 of 3 points, kept in"):
+        run(stop, {"alpha": [1, 2, 3]}, store=tmp_path / "a.jsonl")
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 2
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {folder!r})
+from slow_points import point
+from memorization.runs import sweep
+table = sweep(point, {{"alpha": [1.0, 2.0, 3.0, 4.0]}}, seeds=2, store=Path({store!r}), progress=False)
+table[["alpha", "seed", "value"]].to_csv({out!r})
+"""
+SLOW_POINTS = """
+import time
+from pathlib import Path
+def point(*, alpha, seed):
+    time.sleep(0.3)
+    with Path({calls!r}).open("a") as file: file.write(f"{{alpha}} {{seed}}\\n")
+    return {{"value": alpha / 3 + seed}}
+"""
+
+
+def test_kill_minus_nine_loses_only_the_point_that_ran(tmp_path):
+    calls, store = tmp_path / "calls", tmp_path / "a.jsonl"
+    (tmp_path / "slow_points.py").write_text(SLOW_POINTS.format(calls=str(calls)))
+
+    def command(where, out):
+        return [sys.executable, "-c", SLOW.format(folder=str(tmp_path), store=str(where), out=str(out))]
+
+    process = subprocess.Popen(command(store, tmp_path / "killed.csv"))
+    deadline = time.monotonic() + 60
+    while not (store.exists() and len(store.read_text().splitlines()) >= 4):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = len(store.read_text().splitlines()) - 1
+    before = len(calls.read_text().splitlines())
+    subprocess.run(command(store, tmp_path / "resumed.csv"), check=True)
+    assert len(calls.read_text().splitlines()) - before == 8 - kept
+    subprocess.run(command(tmp_path / "b.jsonl", tmp_path / "undisturbed.csv"), check=True)
+    assert Path(tmp_path / "resumed.csv").read_bytes() == Path(tmp_path / "undisturbed.csv").read_bytes()
+
+
+def test_the_room_gives_the_sweep():
+    assert public_sweep is sweep
