@@ -24,6 +24,7 @@ _REPAIRS = (
     (r'role="doc-biblioentry"', 'role="listitem"'),
     # A label that differs from the visible words confuses speech control; the words themselves are enough.
     (r'<summary aria-label="Toggle hidden content">', "<summary>"),
+    (r'(<button class="[^"]*search-button-field[^"]*") title="Search" aria-label="Search"', r"\1"),
     # Everything on a page belongs to a landmark.
     (
         r'<div class="bd-sidebar-primary',

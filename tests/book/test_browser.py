@@ -1,0 +1,200 @@
+"""The built book in a real browser, wide and narrow, light and dark."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PAGES = (
+    "book/intro.html",
+    "notebooks/scoreboard.html",
+    "notebooks/spurious_memorization.html",
+    "notebooks/benchmarks.html",
+    "book/ideas/spurious_features.html",
+    "book/read_and_rerun.html",
+    "book/notation.html",
+    "book/glossary.html",
+    "book/api.html",
+    "book/bibliography.html",
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """The system's Chromium; without one these tests are skipped."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra 'test')")
+    given = os.environ.get("CHROMIUM")
+    binary = given or next((path for name in NAMES if (path := shutil.which(name))), None)
+    if binary is None:
+        pytest.skip(
+            "no Chromium on this machine: install it (Debian: apt-get install chromium) or set CHROMIUM"
+        )
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=binary, args=SWITCHES)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def address(browser: object, book_html: Path) -> Iterator[str]:
+    """Where the book is served on this machine."""
+    handler = functools.partial(_Quiet, directory=str(book_html))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def opened(browser, address):
+    """Open pages and note what goes wrong; ``opened(path, size, scheme)`` returns the page."""
+    contexts = []
+
+    def go(path: str, size: dict[str, int] = WIDE, scheme: str = "light"):
+        context = browser.new_context(viewport=size, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.problems = []
+        page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on(
+            "response", lambda r: page.problems.append(f"{r.status} {r.url}") if r.status >= 400 else None
+        )
+        page.on(
+            "request", lambda r: page.problems.append(f"asks {r.url}") if _elsewhere(r.url, address) else None
+        )
+        page.goto(f"{address}/{path}", wait_until="networkidle")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+def _elsewhere(url: str, address: str) -> bool:
+    return not url.startswith((address, "data:", "blob:"))
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_loads_without_errors_other_hosts_or_overflow(opened, path, size):
+    page = opened(path, size)
+    excess = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert page.problems == []
+    assert excess <= 0
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_figures_are_drawn_within_the_page(opened, size):
+    page = opened("notebooks/spurious_memorization.html", size)
+    boxes = page.locator(".figure-card img").evaluate_all(
+        "images => images.map(i => [i.naturalWidth, i.getBoundingClientRect().right])"
+    )
+    assert boxes
+    assert all(natural > 100 and right <= size["width"] for natural, right in boxes)
+
+
+def test_a_phone_gets_the_panels_below_each_other(opened):
+    shape = "i => i.naturalHeight / i.naturalWidth"
+    figure = ".figure-card:has(source) img"
+    wide = (
+        opened("notebooks/spurious_memorization.html", WIDE)
+        .locator(figure)
+        .evaluate_all(f"l => l.map({shape})")
+    )
+    tall = (
+        opened("notebooks/spurious_memorization.html", PHONE)
+        .locator(figure)
+        .evaluate_all(f"l => l.map({shape})")
+    )
+    assert wide
+    assert max(tall) > 1.2 * max(wide)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_words_under_a_figure_stand_out_in_both_modes(opened, scheme):
+    page = opened("notebooks/spurious_memorization.html", WIDE, scheme)
+    colors = page.locator(".figure-card").first.evaluate(
+        "c => [getComputedStyle(c).backgroundColor, getComputedStyle(c.querySelector('.figure-title')).color]"
+    )
+    card, words = (sum(map(int, re.findall(r"\d+", color)[:3])) for color in colors)
+    assert card > 700
+    assert words < 200
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_follows_the_mode_of_the_page(opened, scheme):
+    page = opened("notebooks/scoreboard.html", WIDE, scheme)
+    caption = page.locator(".data-table caption").first.evaluate("c => getComputedStyle(c).color")
+    around = page.locator(".cell_output .text_html").first.evaluate(
+        "c => getComputedStyle(c).backgroundColor"
+    )
+    brightness = sum(map(int, re.findall(r"\d+", caption)[:3]))
+    assert around == "rgba(0, 0, 0, 0)"
+    assert brightness > 500 if scheme == "dark" else brightness < 250
+
+
+def test_formulas_are_set(opened):
+    page = opened("book/ideas/spurious_features.html")
+    assert page.locator("mjx-container").count() > 50
+    assert page.locator("mjx-merror").count() == 0
+
+
+def test_a_wide_formula_can_be_scrolled_with_the_keyboard_on_a_phone(opened):
+    page = opened("book/ideas/spurious_features.html", PHONE)
+    page.wait_for_selector("mjx-container[tabindex='0'], div.math[tabindex='0']")
+    unreachable = page.evaluate(
+        "[...document.querySelectorAll('mjx-container[display=true], div.math')]"
+        ".filter(b => b.scrollWidth > b.clientWidth + 1 && b.tabIndex !== 0).length"
+    )
+    assert unreachable == 0
+
+
+def test_the_menu_opens_on_a_phone(opened):
+    page = opened("book/intro.html", PHONE)
+    link = page.locator("nav.bd-links a", has_text="Scoreboard")
+    assert not link.is_visible()
+    page.locator("button.primary-toggle:visible").first.click()
+    link.wait_for(state="visible")
+    link.click()
+    page.wait_for_url("**/notebooks/scoreboard.html")
+
+
+def test_the_search_finds_a_word(opened):
+    page = opened("search.html?q=stability")
+    page.wait_for_selector("#search-results li")
+    assert page.locator("#search-results li a[href*='spurious_features']").count() >= 1
+
+
+def test_the_theme_switch_makes_the_page_dark(opened):
+    page = opened("book/intro.html")
+    for _ in range(3):
+        if page.evaluate("document.documentElement.dataset.theme") == "dark":
+            break
+        page.locator("button.theme-switch-button:visible").first.click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 18, 18)"
+
+
+def test_the_checks_of_a_claim_unfold(opened):
+    page = opened("notebooks/spurious_memorization.html")
+    checks = page.locator("details.checks").first
+    assert not checks.locator("li").first.is_visible()
+    checks.locator("summary").click()
+    assert checks.locator("li").first.is_visible()
