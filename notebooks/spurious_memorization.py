@@ -72,7 +72,7 @@ control_seeds: int = 20  # trials of the negative control | trials | 2..1000
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
 # %% tags=["hide-input"]
-from IPython.display import display
+import pandas as pd
 
 from memorization.data import example_pictures, image_points
 from memorization.measures import (
@@ -80,9 +80,36 @@ from memorization.measures import (
     image_curve,
     negative_control,
     synthetic_curve,
-    theory_curve,
 )
-from memorization.report import *
+from memorization.report import (
+    COLORS,
+    SEED_BAND,
+    alignment_table,
+    apply_theme,
+    at_largest,
+    curve_with_band,
+    draw_against_width,
+    draw_alignment,
+    draw_curves,
+    draw_image_panels,
+    draw_pictures,
+    draw_products,
+    foot,
+    judge,
+    named_curves,
+    named_pairs,
+    number,
+    panels,
+    price_table,
+    say,
+    show,
+    summary,
+    table,
+    theory_curve,
+    verdict_sentence,
+    verdict_table,
+    write_price,
+)
 from memorization.runs import start
 
 run = start("spurious_memorization", globals())
@@ -122,7 +149,8 @@ show(
 # %%
 curves = {"activation": ["phi2", "phi4"], "alpha": [0.5, 0.25]}
 common = {"d": d, "sizes": sizes, "n_test": n_test, "nested": nested}
-rf = run.sweep(synthetic_curve, curves, seeds=seeds, fixed={**common, "feature_map": "rf", "width": rf_width})
+fixed = {**common, "feature_map": "rf", "width": rf_width}
+rf = named_curves(run.sweep(synthetic_curve, curves, seeds=seeds, fixed=fixed))
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["test accuracy", "spurious accuracy"])
@@ -137,12 +165,12 @@ show(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-at = at_most_n(rf, d)
+at = at_largest(rf, "N", at_most=d)
+means = at.groupby("curve")[["test_accuracy", "spurious_accuracy"]].mean()
 say(f"""
-At $N = {at.N.iloc[0]}$ the four test accuracies lie between {number(at.groupby("curve").test_accuracy.mean().min())}
-and {number(at.groupby("curve").test_accuracy.mean().max())}; the theory says that they depend on $N/d$ alone. The
-spurious accuracies at the same $N$ run from {number(at.groupby("curve").spurious_accuracy.mean().min())} to
-{number(at.groupby("curve").spurious_accuracy.mean().max())}. So test accuracy cannot tell you how much was memorized:
+At $N = {at.N.iloc[0]}$ the four test accuracies lie between {number(means.test_accuracy.min())} and
+{number(means.test_accuracy.max())}; the theory says that they depend on $N/d$ alone. The spurious accuracies at the same
+$N$ run from {number(means.spurious_accuracy.min())} to {number(means.spurious_accuracy.max())}. So test accuracy cannot tell you how much was memorized:
 four models that generalize equally well differ in what they remember.
 """)
 
@@ -154,7 +182,8 @@ four models that generalize equally well differ in what they remember.
 # the same coefficients as before, so the theory predicts the very same eight curves.
 
 # %%
-ntk = run.sweep(synthetic_curve, curves, seeds=seeds, fixed={**common, "feature_map": "ntk", "width": ntk_width})
+fixed = {**common, "feature_map": "ntk", "width": ntk_width}
+ntk = named_curves(run.sweep(synthetic_curve, curves, seeds=seeds, fixed=fixed))
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["test accuracy", "spurious accuracy"])
@@ -168,10 +197,9 @@ show(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-synthetic = concat(rf, ntk)
-gap = (synthetic.spurious_accuracy - synthetic.theory_spurious_accuracy).groupby(
-    [synthetic.feature_map, synthetic.activation, synthetic.alpha, synthetic.N]
-).mean().abs()
+synthetic = pd.concat([rf, ntk], ignore_index=True)
+error = synthetic.eval("error = spurious_accuracy - theory_spurious_accuracy")
+gap = error.groupby(["feature_map", "curve", "N"])["error"].mean().abs()
 say(f"""
 Averaged over {seeds} trials, the largest distance between a measured spurious accuracy and its prediction is
 {number(gap["rf"].max())} for random features and {number(gap["ntk"].max())} for tangent features. The predictions are for
@@ -211,10 +239,12 @@ show(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
+means = by_fraction.groupby(["feature_map", "activation", "alpha"])[["alignment_mean", "gamma"]].mean()
+middle = means.xs(at_largest(by_fraction, "alpha", 0.5).alpha.iloc[0], level="alpha").alignment_mean["rf"]
 say(f"""
 The largest distance between a mean alignment and {{eq}}`eq-gamma` is
-{number((by_fraction.alignment_mean - by_fraction.gamma).abs().max(), 4)}. At $\\alpha = 1/2$ the alignment of
-$\\varphi_2$ is above that of $\\varphi_4$ by {number(phi_gap(by_fraction), 3)}: the higher the Hermite order of an
+{number((means.alignment_mean - means.gamma).abs().max(), 2)}. At $\\alpha = 1/2$ the alignment of
+$\\varphi_2$ is above that of $\\varphi_4$ by {number(middle["phi2"] - middle["phi4"])}: the higher the Hermite order of an
 activation, the less of the spurious part a query carries over. All lie below $\\alpha$ itself.
 """)
 
@@ -230,7 +260,8 @@ infinite = run.sweep(synthetic_curve, grid, seeds=theory_seeds, fixed=fixed)
 
 # %% tags=["hide-input"]
 table(
-    alignment_table(infinite), f"Mean alignment ± 1 sd over {theory_seeds} seeds, and the closed form, d = {theory_d}"
+    alignment_table(infinite),
+    f"Mean alignment ± 1 sd over {theory_seeds} seeds, and the closed form, d = {theory_d}",
 )
 
 # %% [markdown]
@@ -318,17 +349,25 @@ For random features with $\\varphi_2$, $\\alpha = 1/2$ and $N = {one.N}$: covari
 # below is measured.
 
 # %%
-image_common = {"sizes": image_sizes, "n_test": image_test, "fill": fill, "activation": "relu", "nested": nested}
+image_common = {
+    "sizes": image_sizes,
+    "n_test": image_test,
+    "fill": fill,
+    "activation": "relu",
+    "nested": nested,
+}
 maps = [{"feature_map": "rf", "width": image_rf_width}, {"feature_map": "ntk", "width": image_ntk_width}]
 grid = [{**pair, **model} for pair in pairs for model in maps]
 images = named_pairs(run.sweep(image_curve, grid, seeds=image_seeds, fixed=image_common))
 
 # %% tags=["hide-input"]
-kinds = images[["pair", "pad"]].drop_duplicates().itertuples(index=False)
-kinds = [(pair, pad) for pair, pad in kinds if not pair.startswith("digits") or pad == images.pad.min()]
-figure, axes = panels(2 * len(kinds), titles=[f"{p}, {what}" for p, _ in kinds for what in ("accuracy", "covariance")])
-for (pair, pad), left, right in zip(kinds, axes[::2], axes[1::2], strict=True):
-    draw_image_panels(left, right, images.query("pair == @pair and pad == @pad and feature_map == 'ntk'"))
+tangent = images.query("feature_map == 'ntk'").groupby(["pair", "pad"], sort=False)
+titles = [
+    f"{pair}, frame {pad}: {what}" for pair, pad in tangent.groups for what in ("accuracy", "covariance")
+]
+figure, axes = panels(len(titles), titles=titles)
+for (_, one), left, right in zip(tangent, axes[::2], axes[1::2], strict=True):
+    draw_image_panels(left, right, one)
 show(
     run, figure, images, name="images", band=SEED_BAND,
     title="On images spurious accuracy falls to chance while the frame is still remembered",
@@ -337,7 +376,12 @@ show(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-last = images.query("N == N.max() and feature_map == 'ntk'").groupby(["pair", "pad"]).mean(numeric_only=True).reset_index()
+last = (
+    images.query("N == N.max() and feature_map == 'ntk'")
+    .groupby(["pair", "pad"])
+    .mean(numeric_only=True)
+    .reset_index()
+)
 lines = [
     f"- {row.pair}, frame of {row.pad} pixels: spurious accuracy {number(row.spurious_accuracy)}, area under the curve "
     f"{number(row.spurious_auc)}, covariance {number(row.covariance, 3)} (bound {number(row.bound, 3)})"
