@@ -96,6 +96,8 @@ from memorization.report import (
     draw_products,
     foot,
     judge,
+    legend_above,
+    log_ticks,
     named_curves,
     named_pairs,
     number,
@@ -155,7 +157,8 @@ rf = named_curves(run.sweep(synthetic_curve, curves, seeds=seeds, fixed=fixed))
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["test accuracy", "spurious accuracy"])
 draw_curves(axes[0], rf, "test_accuracy", theory="theory_test_accuracy")
-draw_curves(axes[1], rf, "spurious_accuracy", theory="theory_spurious_accuracy", legend=True)
+draw_curves(axes[1], rf, "spurious_accuracy", theory="theory_spurious_accuracy")
+legend_above(figure)
 show(
     run, figure, rf, name="rf", band=SEED_BAND,
     title="Random features: equal test accuracy, but the spurious feature is memorized by its size and order",
@@ -188,7 +191,8 @@ ntk = named_curves(run.sweep(synthetic_curve, curves, seeds=seeds, fixed=fixed))
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["test accuracy", "spurious accuracy"])
 draw_curves(axes[0], ntk, "test_accuracy", theory="theory_test_accuracy")
-draw_curves(axes[1], ntk, "spurious_accuracy", theory="theory_spurious_accuracy", legend=True)
+draw_curves(axes[1], ntk, "spurious_accuracy", theory="theory_spurious_accuracy")
+legend_above(figure)
 show(
     run, figure, ntk, name="ntk", band=SEED_BAND,
     title="Tangent features follow the same predictions as random features",
@@ -230,7 +234,8 @@ by_fraction = run.sweep(synthetic_curve, grid, seeds=theory_seeds, fixed=fixed)
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["random features", "tangent features"], share_y=True)
 for ax, feature_map in zip(axes, ["rf", "ntk"], strict=True):
-    draw_alignment(ax, by_fraction.query("feature_map == @feature_map"), legend=feature_map == "rf")
+    draw_alignment(ax, by_fraction.query("feature_map == @feature_map"))
+legend_above(figure)
 show(
     run, figure, by_fraction, name="alignment", band=SEED_BAND,
     title="Alignment grows with the spurious fraction, stays below it, and follows the closed form",
@@ -277,7 +282,8 @@ figure, (ax,) = panels(1)
 curve_with_band(ax, chosen, "N", "stability_mse", label="mean squared stability", color=COLORS["stability"])
 curve_with_band(ax, chosen, "N", "test_mse", label="test error", color=COLORS["test accuracy"], marker="s")
 theory_curve(ax, chosen, "N", "theory_test_mse", label="closed form")
-ax.set(xscale="log", xlabel="training examples N [examples]", ylabel="mean squared error [label²]")
+ax.set(xlabel="training examples N [examples]", ylabel="mean squared error [label²]")
+log_ticks(ax, chosen.N)
 ax.legend()
 show(
     run, figure, chosen, name="stability", band=SEED_BAND,
@@ -323,21 +329,26 @@ table(
 # memorization the product of alignment and stability, and does it stay below the bound?
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["it is the product", "it stays below the bound"])
+figure, axes = panels(2, titles=["against the product", "against the bound"])
 products = draw_products(axes, synthetic)
+legend_above(figure)
 show(
-    run, figure, products, name="product",
-    title="Memorization is alignment times stability, and never more than the generalization error allows",
+    run, figure, products, name="product", band="error bars, ± 1 standard error over seeds",
+    title="Memorization is alignment times stability, and the generalization error caps it",
     alt="Two scatter plots of the covariance between spurious predictions and labels. Against alignment times "
-    "stability covariance the points lie on the diagonal; against the bound all lie below it.",
+    "stability covariance the points lie along the diagonal. Against the bound they lie on it where the covariance is "
+    "large, with few examples, and clearly below it where it is small.",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
 one = products.query("feature_map == 'rf' and activation == 'phi2' and alpha == 0.5 and N == N.max()").iloc[0]
+over = synthetic.query("N <= @d and N >= @d / 2").eval("covariance > bound").mean()
 say(f"""
-For random features with $\\varphi_2$, $\\alpha = 1/2$ and $N = {one.N}$: covariance {number(one.covariance, 3)}, product
-{number(one["product"], 3)}, bound {number(one.bound, 3)}. In {int((products.covariance > products.bound).sum())} of {len(products)} points
-(means over {seeds} trials) the covariance exceeds the bound.
+For random features with $\\varphi_2$, $\\alpha = 1/2$ and $N = {one.N}$: covariance {number(one.covariance)}, product
+{number(one["product"])}, bound {number(one.bound)}. The inequality of {{eq}}`eq-product` is about expectations, and for
+$N \\ll d$ it is nearly an equality: hardly anything generalizes, so $S_i \\approx g_i$. A single trial can therefore
+exceed it: {number(100 * over, 2)} % of the trials with $d/2 \\le N \\le d$ do. All curves of one trial share their data, so
+points move up or down together.
 """)
 
 # %% [markdown]
@@ -368,6 +379,7 @@ titles = [
 figure, axes = panels(len(titles), titles=titles)
 for (_, one), left, right in zip(tangent, axes[::2], axes[1::2], strict=True):
     draw_image_panels(left, right, one)
+legend_above(figure)
 show(
     run, figure, images, name="images", band=SEED_BAND,
     title="On images spurious accuracy falls to chance while the frame is still remembered",
@@ -429,6 +441,7 @@ by_width = run.sweep(synthetic_curve, {"width": widths}, seeds=seeds, fixed=fixe
 figure, axes = panels(2, titles=["test accuracy", "feature alignment"])
 draw_against_width(axes[0], by_width, "test_accuracy", "theory_test_accuracy", "accuracy [fraction]")
 draw_against_width(axes[1], by_width, "alignment_mean", "gamma", "feature alignment [ratio]")
+legend_above(figure)
 show(
     run, figure, by_width, name="width", band=SEED_BAND,
     title="A narrow model loses test accuracy, but its alignment is already that of infinite width",
@@ -459,17 +472,21 @@ table(
 # ### An even activation
 #
 # With $\varphi = h_2$ there is no linear part at all: nothing about the label can be learned, so stability is as bad
-# as it gets, and the theory predicts alignment $\alpha^2$ and perfect memorization.
+# as it gets, and the theory predicts alignment $\alpha^2$ and, for large $d$, perfect memorization.
 
 # %%
-fixed = {"d": d, "sizes": [d // 2], "width": 0, "law": "spheres", "feature_map": "rf", "activation": "h2"}
-even = run.sweep(synthetic_curve, {"alpha": theory_alphas}, seeds=theory_seeds, fixed=fixed)
+fixed = {"sizes": [d // 2], "width": 0, "law": "spheres", "feature_map": "rf", "activation": "h2"}
+even = run.sweep(synthetic_curve, {"alpha": theory_alphas, "d": [d, 4 * d]}, seeds=theory_seeds, fixed=fixed)
 
 # %% tags=["hide-input"]
 table(
-    summary(even, ["alpha"], ["test_accuracy", "spurious_accuracy", "alignment_mean"]),
-    "An activation that learns nothing memorizes everything (mean ± standard error)",
+    summary(even, ["alpha", "d"], ["test_accuracy", "spurious_accuracy", "alignment_mean"]),
+    f"An activation that learns nothing memorizes everything, N = {d // 2} (mean ± standard error)",
 )
+
+# %% [markdown]
+# Where the accuracy stays below 1, $d$ is too small for that $\alpha$: the signal $\alpha^2$ competes with the
+# contributions of the other $N$ examples, whose spread is about $\sqrt{2N}/d$. The alignment does not care.
 
 # %% [markdown]
 # ## What did not reproduce, or was not tried

@@ -9,6 +9,8 @@ from memorization.report.markup import number
 from memorization.report.panels import (
     SEED_BAND,
     curve_with_band,
+    legend_above,
+    log_ticks,
     panels,
     reference_line,
     seed_curve,
@@ -57,6 +59,8 @@ __all__ = [
     "foot",
     "interactive",
     "judge",
+    "legend_above",
+    "log_ticks",
     "named_curves",
     "named_pairs",
     "number",

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from memorization.report.markup import number
-from memorization.report.panels import curve_with_band, reference_line, theory_curve
+from memorization.report.panels import curve_with_band, log_ticks, reference_line, theory_curve
 from memorization.report.theme import COLORS, INK, PALETTE
 
 _SYMBOLS = {"phi2": "φ₂", "phi4": "φ₄", "h2": "h₂", "relu": "ReLU"}
@@ -56,7 +56,7 @@ def draw_pictures(axes: Sequence[Axes], pictures: Mapping[str, np.ndarray]) -> p
     return pd.DataFrame(rows, columns=["picture", "row", "column", *channels])
 
 
-def draw_curves(ax: Axes, records: pd.DataFrame, y: str, *, theory: str, legend: bool = False) -> None:
+def draw_curves(ax: Axes, records: pd.DataFrame, y: str, *, theory: str) -> None:
     """Draw one measured curve per activation and spurious fraction, each with its prediction.
 
     Args:
@@ -64,7 +64,6 @@ def draw_curves(ax: Axes, records: pd.DataFrame, y: str, *, theory: str, legend:
         records: with columns ``activation``, ``alpha``, ``N``, ``seed`` and ``curve``.
         y: column of an accuracy, drawn from 0.48 to 1.02 as in the paper.
         theory: column of its prediction, dotted.
-        legend: name the curves.
     """
     for (activation, alpha), one in records.groupby(["activation", "alpha"], sort=False):
         solid = alpha == records["alpha"].max()
@@ -77,12 +76,11 @@ def draw_curves(ax: Axes, records: pd.DataFrame, y: str, *, theory: str, legend:
         )  # fmt: skip
         theory_curve(ax, one, "N", theory, label="_")
     ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="closed form")
-    ax.set(xscale="log", ylim=(0.48, 1.02), xlabel=_N_LABEL, ylabel="accuracy [fraction]")
-    if legend:
-        ax.legend()
+    ax.set(ylim=(0.48, 1.02), xlabel=_N_LABEL, ylabel="accuracy [fraction]")
+    log_ticks(ax, records["N"])
 
 
-def draw_alignment(ax: Axes, records: pd.DataFrame, *, legend: bool = False) -> None:
+def draw_alignment(ax: Axes, records: pd.DataFrame) -> None:
     """Draw mean alignment against the spurious fraction, with closed form and the theorem's lower bound."""
     for activation, one in records.groupby("activation", sort=False):
         color = _ACTIVATION_COLORS.get(str(activation), INK)
@@ -98,8 +96,6 @@ def draw_alignment(ax: Axes, records: pd.DataFrame, *, legend: bool = False) -> 
     if records["gamma_floor"].notna().any():
         ax.plot([], [], color=INK, linewidth=1, label="theorem's lower bound")
     ax.set(xlabel="spurious fraction α [fraction]", ylabel="feature alignment [ratio]", xlim=(0, 1))
-    if legend:
-        ax.legend()
 
 
 def draw_products(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
@@ -114,7 +110,9 @@ def draw_products(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
     """
     by = ["feature_map", "activation", "alpha", "N"]
     columns = ["covariance", "alignment_mean", "stability_covariance", "bound"]
-    means = records.groupby(by, sort=False)[columns].mean().reset_index()
+    groups = records.groupby(by, sort=False)
+    means = groups[columns].mean().reset_index()
+    means["covariance_error"] = groups["covariance"].sem().to_numpy()
     means["product"] = means["alignment_mean"] * means["stability_covariance"]
     labels = ("alignment × Cov(S, g) [label²]", "γ √(R Var g) [label²]")
     for ax, x, label in zip(axes, ("product", "bound"), labels, strict=True):
@@ -122,11 +120,11 @@ def draw_products(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
             one = means[means["feature_map"] == feature_map]
             name = {"rf": "random features", "ntk": "tangent features"}[feature_map]
             color = PALETTE[0] if feature_map == "rf" else PALETTE[1]
-            ax.scatter(one[x], one["covariance"], marker=marker, color=color, alpha=0.75, label=name)
+            bars = {"yerr": one["covariance_error"], "elinewidth": 1, "fmt": marker, "alpha": 0.75}
+            ax.errorbar(one[x], one["covariance"], color=color, label=name, **bars)
         top = float(means[["covariance", x]].max().max()) * 1.08
         ax.plot([0, top], [0, top], color=COLORS["reference"], linestyle="--", linewidth=1.2, label="equal")
         ax.set(xlabel=label, ylabel="Cov(f(zˢ), g) [label²]", xlim=(0, top), ylim=(0, top))
-    axes[0].legend()
     return means
 
 
@@ -139,15 +137,15 @@ def draw_image_panels(left: Axes, right: Axes, records: pd.DataFrame) -> None:
     ):
         curve_with_band(left, records, "N", column, label=label, color=color, marker=marker)
     reference_line(left, 0.5, "chance")
-    left.set(xscale="log", ylim=(0.38, 1.02), xlabel=_N_LABEL, ylabel="accuracy, AUC [fraction]")
-    left.legend()
+    left.set(ylim=(0.42, 1.02), xlabel=_N_LABEL, ylabel="accuracy, AUC [fraction]")
+    log_ticks(left, records["N"])
     curve_with_band(right, records, "N", "covariance", label="covariance", color=COLORS["covariance"])
     curve_with_band(
         right, records, "N", "bound", label="its bound", color=COLORS["reference"], linestyle="--", marker=""
     )
-    right.set(xscale="log", xlabel=_N_LABEL, ylabel="Cov(f(zˢ), g) [label²]")
+    right.set(xlabel=_N_LABEL, ylabel="Cov(f(zˢ), g) [label²]")
     right.set_ylim(bottom=min(0.0, right.get_ylim()[0]))
-    right.legend()
+    log_ticks(right, records["N"])
 
 
 def draw_against_width(ax: Axes, records: pd.DataFrame, y: str, theory: str, label: str) -> None:
@@ -155,8 +153,8 @@ def draw_against_width(ax: Axes, records: pd.DataFrame, y: str, theory: str, lab
     quantity = "test accuracy" if "accuracy" in y else "feature alignment"
     curve_with_band(ax, records, "width", y, label="measured", color=COLORS[quantity])
     theory_curve(ax, records, "width", theory, label="infinite width")
-    ax.set(xscale="log", xlabel="width k [features]", ylabel=label)
-    ax.legend()
+    ax.set(xlabel="width k [features]", ylabel=label)
+    log_ticks(ax, records["width"])
 
 
 def alignment_table(records: pd.DataFrame) -> pd.DataFrame:
