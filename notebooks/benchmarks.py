@@ -11,9 +11,10 @@
 # %% [markdown]
 # # Speed
 #
-# How much faster is the library than a straightforward way of doing the same work? Each row below was measured twice in
-# one run on one machine: as somebody would write it plainly with PyTorch or NumPy, and our way. Both gave the same numbers, or
-# the measurement would have stopped. Ratios can be compared between machines; seconds cannot.
+# How much faster is the library than a straightforward way of doing the same work? Each row below was
+# measured twice in one run on one machine: as somebody would write it plainly with PyTorch or NumPy, and
+# our way. Both gave the same numbers, or the measurement would have stopped. Ratios can be compared between
+# machines; seconds cannot.
 #
 # ## Parameters
 
@@ -45,9 +46,9 @@ benchmark_table(rows)
 benchmark_figure(run, rows)
 
 # %% [markdown]
-# The gain has two sources: regressions are solved in the small dimension, with a kernel that is never built from explicit
-# features, and one factorization serves every training-set size of a curve. Measure it on your machine with
-# `make benchmarks`.
+# The gain has two sources: regressions are solved in the small dimension, with a kernel that is never built
+# from explicit features, and one factorization serves every training-set size of a curve. Measure it on
+# your machine with `make benchmarks`.
 #
 # ## Where this page comes from
 

@@ -11,8 +11,9 @@
 # %% [markdown]
 # # Scoreboard
 #
-# Which claims of the papers hold here, at which scale, and with what spread? Each notebook judges the claims of its paper
-# by its own records. This page gathers the verdicts: those of this build where there are any, published ones elsewhere.
+# Which claims of the papers hold here, at which scale, and with what spread? Each notebook judges the
+# claims of its paper by its own records. This page gathers the verdicts: those of this build where there
+# are any, published ones elsewhere.
 # {doc}`How to read a verdict <../book/read_and_rerun>`.
 #
 # ## Parameters
@@ -30,8 +31,8 @@ run = start("scoreboard", globals())
 # %% [markdown]
 # ## How many claims hold?
 #
-# A claim can be judged at several scales: minutes on two cores (`book`), the papers' data on a desktop (`desktop`), the
-# papers' own settings (`paper`). How do they compare?
+# A claim can be judged at several scales: minutes on two cores (`book`), the papers' data on a desktop
+# (`desktop`), the papers' own settings (`paper`). How do they compare?
 
 # %%
 board = scoreboard(run.build / "verdicts", run.published / "verdicts", run.claims_path.parent)
@@ -44,9 +45,9 @@ say(board.headline())
 # %% [markdown]
 # ## What is the evidence for each claim?
 #
-# The table shows, for each claim, the largest scale at which it was tested, and the one number that decided: the check
-# furthest beyond its bound or, where all checks hold, nearest to it. Unfold a claim to see all of its checks. Square brackets
-# hold the 95 % interval over seeds.
+# The table shows, for each claim, the largest scale at which it was tested, and the one number that
+# decided: the check furthest beyond its bound or, where all checks hold, nearest to it. Unfold a claim to
+# see all of its checks. Square brackets hold the 95 % interval over seeds.
 
 # %%
 board.table()
@@ -62,8 +63,8 @@ board.table()
 board.open_table()
 
 # %% [markdown]
-# To change that, run the notebook at one of these profiles and publish what it finds:
-# `make notebooks PROFILE=desktop`, then `make results PROFILE=desktop`.
+# To change that, run the notebook at one of these profiles and publish what it finds: `make notebooks
+# PROFILE=desktop`, then `make results PROFILE=desktop`.
 #
 # ## Where this page comes from
 

@@ -1,8 +1,8 @@
-"""Sphinx extension: the book loads nothing from a network, and says to a screen reader what it shows.
+"""Sphinx extension: the finished book loads nothing from a network, and a screen reader can read it.
 
 * MathJax, and plotly.js where a page uses it, are copied into ``_static`` from the installed packages.
-* The start-up script of sphinx-thebe is left out. The book has no live cells, the script names a content-delivery
-  network, and it is written twice into each page, which is a syntax error.
+* The start-up script of sphinx-thebe is left out. The book has no live cells, the script names a
+  content-delivery network, and it is written twice into each page, which is a syntax error.
 * Names and roles that the theme leaves out are set in the finished pages.
 """
 
@@ -14,18 +14,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-# What a page can ask for: the program, its fonts, the TeX extensions that it loads when a formula needs one, and the
-# hidden MathML for screen readers.
+# What a page can ask for: the program, its fonts, the TeX extensions that it loads when a formula needs one,
+# and the hidden MathML for screen readers.
 _MATHJAX = ("tex-chtml.js", "output/chtml/fonts", "input/tex/extensions", "a11y/assistive-mml.js")
 
 _REPAIRS = (
-    (
-        re.compile(r'<summary>(?=<span class="toctree-toggle")'),
-        '<summary aria-label="Show or hide the pages below">',
-    ),
-    (re.compile(r'role="doc-biblioentry"'), 'role="listitem"'),
+    (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Show or hide the pages below">'),
+    # The theme makes the bibliography a list, so that its entries must be items.
+    (r'role="doc-biblioentry"', 'role="listitem"'),
     # A label that differs from the visible words confuses speech control; the words themselves are enough.
-    (re.compile(r'(<button[^>]*class="[^"]*search-button__button[^>]*) aria-label="Search"'), r"\1"),
+    (r'<summary aria-label="Toggle hidden content">', "<summary>"),
+    # Everything on a page belongs to a landmark.
+    (
+        r'<div class="bd-sidebar-primary',
+        '<div role="region" aria-label="This book" class="bd-sidebar-primary',
+    ),
 )
 
 
@@ -73,7 +76,7 @@ def _finish(app: Any, error: Exception | None) -> None:
 def repaired(page: str) -> str:
     """Return a page with the names and roles that the theme leaves out."""
     for pattern, text in _REPAIRS:
-        page = pattern.sub(text, page)
+        page = re.sub(pattern, text, page)
     return page
 
 

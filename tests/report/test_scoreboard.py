@@ -1,7 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 
+from memorization.report.papers import PAPERS
 from memorization.report.scoreboard import scoreboard
 from memorization.report.verdicts import NOT, PARTLY, REPRODUCED, UNTESTED, judge
 
@@ -112,3 +114,8 @@ def test_the_headline_counts_claims_by_their_best_verdict(folders, row):
         .headline()
         .startswith("Of **3** claims, **1** are reproduced, **1** partly and **0** not, each at")
     )
+
+
+def test_each_paper_with_a_short_name_is_in_the_bibliography():
+    bibliography = (Path(__file__).parents[2] / "book" / "references.bib").read_text(encoding="utf-8")
+    assert [key for key in PAPERS if f"{{{key}," not in bibliography] == []

@@ -14,6 +14,7 @@ from memorization.report.claims import PROFILES, Claim
 from memorization.report.claims_file import read_claims
 from memorization.report.files import read_rows
 from memorization.report.markup import table_html
+from memorization.report.papers import paper_name
 from memorization.report.verdict_view import badge, claim_cells
 from memorization.report.verdicts import NOT, PARTLY, REPRODUCED, UNTESTED, VERDICTS
 
@@ -85,7 +86,9 @@ class Scoreboard:
         """List the claims that no verdict decides, with the profiles at which they can be judged."""
         decided = {row["id"] for row in self.rows if row["verdict"] != UNTESTED}
         left = [claim for claim in self.claims if claim.id not in decided]
-        rows = [(claim.id, claim.paper, claim.statement, ", ".join(claim.profiles)) for claim in left]
+        rows = [
+            (claim.id, paper_name(claim.paper), claim.statement, ", ".join(claim.profiles)) for claim in left
+        ]
         return pd.DataFrame(rows, columns=["claim", "paper", "statement", "can be judged at"])
 
     def headline(self) -> str:
@@ -94,8 +97,9 @@ class Scoreboard:
         total = len({claim.id for claim in self.claims} | {row["id"] for row in self.rows})
         counts = [judged.count(verdict) for verdict in (REPRODUCED, PARTLY, NOT)]
         return (
-            f"Of **{total}** claims, **{counts[0]}** are reproduced, **{counts[1]}** partly and **{counts[2]}** not, "
-            f"each at the largest scale at which it was tested; **{total - sum(counts)}** have not been tested yet."
+            f"Of **{total}** claims, **{counts[0]}** are reproduced, **{counts[1]}** partly and "
+            f"**{counts[2]}** not, each at the largest scale at which it was tested; "
+            f"**{total - sum(counts)}** have not been tested yet."
         )
 
     def summary(self) -> HTML:
@@ -103,6 +107,7 @@ class Scoreboard:
         counts = self.counts()
         if counts.empty:
             return HTML("<p>No verdicts yet: run a notebook at the profile book, desktop or paper.</p>")
+        counts["paper"] = counts["paper"].map(paper_name)
         return HTML(table_html(counts, "Claims by verdict, for each paper and scale"))
 
     def table(self, caption: str = "Every claim, with its best evidence") -> HTML:
