@@ -21,9 +21,10 @@ def digits(**changes):
 
 
 COLUMNS = {
-    "N", "psi", "train_accuracy", "test_accuracy", "spurious_accuracy", "spurious_auc", "covariance",
-    "stability_covariance", "bound", "alignment_mean", "alignment_sd", "stability_mse", "test_mse",
-    "residual", "gamma", "gamma_floor", "theory_test_accuracy", "theory_spurious_accuracy", "theory_test_mse",
+    "N", "psi", "train_accuracy", "test_accuracy", "spurious_accuracy", "spurious_auc",
+    "covariance", "held_out_covariance", "stability_covariance", "bound", "alignment_mean",
+    "alignment_sd", "stability_mse", "test_mse", "residual", "gamma", "gamma_floor",
+    "theory_test_accuracy", "theory_spurious_accuracy", "theory_test_mse",
     "theory_stability_covariance", "theory_covariance",
 }  # fmt: skip
 
