@@ -16,7 +16,7 @@
 #
 # A *spurious feature* is a part of the input that has nothing to do with the label: the noisy frame around a
 # digit, the watermark in a photograph. A model that fits its training labels exactly can still remember which
-# frame came with which label. {cite:t}`pmlr-v235-bombari24a` ask how much of it is remembered, and answer with
+# frame came with which label. {cite:t}`bombari2024spurious` ask how much of it is remembered, and answer with
 # a product of two numbers, each of which can be computed:
 #
 # $$
@@ -24,7 +24,7 @@
 # \;=\; \underbrace{\gamma}_{\text{feature alignment}} \cdot
 # \underbrace{\operatorname{Cov}\bigl(S_i,\, g_i\bigr)}_{\text{stability}}
 # \;\le\; \gamma\,\sqrt{R\,\operatorname{Var} g}.
-# $$ (eq-product)
+# $$ (eq-memorization-product)
 #
 # Here $z_i^s$ is the *spurious query* of training example $i$ (its spurious part, without its core), $g_i = \pm 1$
 # its label, $S_i$ the change of the prediction at $z_i$ when example $i$ is left out, and $R$ the generalization
@@ -221,7 +221,7 @@ infinite width; the section on width below shows what a finite one costs.
 # $$
 # \gamma(\psi) = \frac{a_1 \alpha\, m + T(\alpha)}{a_1 m + s},\qquad
 # T(\alpha)=\sum_{l\ge 2} a_l\alpha^l,\quad s = T(1),\quad \psi = N/d,
-# $$ (eq-gamma)
+# $$ (eq-alignment-constant)
 #
 # where $a_l$ are the squared Hermite coefficients of the kernel and $m(\psi) \in (0, 1]$ is the part of a linear
 # feature that the other examples leave unexplained?
@@ -233,8 +233,8 @@ by_fraction = run.sweep(synthetic_curve, grid, seeds=theory_seeds, fixed=fixed)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["random features", "tangent features"], share_y=True)
-for ax, feature_map in zip(axes, ["rf", "ntk"], strict=True):
-    draw_alignment(ax, by_fraction.query("feature_map == @feature_map"))
+for ax, (_, one) in zip(axes, by_fraction.groupby("feature_map", sort=False), strict=True):
+    draw_alignment(ax, one)
 legend_above(figure)
 show(
     run, figure, by_fraction, name="alignment", band=SEED_BAND,
@@ -247,7 +247,7 @@ show(
 means = by_fraction.groupby(["feature_map", "activation", "alpha"])[["alignment_mean", "gamma"]].mean()
 middle = means.xs(at_largest(by_fraction, "alpha", 0.5).alpha.iloc[0], level="alpha").alignment_mean["rf"]
 say(f"""
-The largest distance between a mean alignment and {{eq}}`eq-gamma` is
+The largest distance between a mean alignment and {{eq}}`eq-alignment-constant` is
 {number((means.alignment_mean - means.gamma).abs().max(), 2)}. At $\\alpha = 1/2$ the alignment of
 $\\varphi_2$ is above that of $\\varphi_4$ by {number(middle["phi2"] - middle["phi4"])}: the higher the Hermite order of an
 activation, the less of the spurious part a query carries over. All lie below $\\alpha$ itself.
@@ -272,7 +272,7 @@ table(
 # %% [markdown]
 # ## Stability is the generalization error
 #
-# The other factor of {eq}`eq-product` is stability. Leaving example $i$ out changes the prediction at $z_i$ by
+# The other factor of {eq}`eq-memorization-product` is stability. Leaving example $i$ out changes the prediction at $z_i$ by
 # $S_i$, and since the full model fits $g_i$ exactly, $S_i$ is the error that the smaller model makes on an example
 # that it has not seen. Is its mean square the test error?
 
@@ -325,7 +325,7 @@ table(
 )
 
 # %% [markdown]
-# Averaged over examples, the identity becomes {eq}`eq-product`. Each point below is one curve at one $N$: is
+# Averaged over examples, the identity becomes {eq}`eq-memorization-product`. Each point below is one curve at one $N$: is
 # memorization the product of alignment and stability, and does it stay below the bound?
 
 # %% tags=["hide-input"]
@@ -345,7 +345,7 @@ one = products.query("feature_map == 'rf' and activation == 'phi2' and alpha == 
 over = synthetic.query("N <= @d and N >= @d / 2").eval("covariance > bound").mean()
 say(f"""
 For random features with $\\varphi_2$, $\\alpha = 1/2$ and $N = {one.N}$: covariance {number(one.covariance)}, product
-{number(one["product"])}, bound {number(one.bound)}. The inequality of {{eq}}`eq-product` is about expectations, and for
+{number(one["product"])}, bound {number(one.bound)}. The inequality of {{eq}}`eq-memorization-product` is about expectations, and for
 $N \\ll d$ it is nearly an equality: hardly anything generalizes, so $S_i \\approx g_i$. A single trial can therefore
 exceed it: {number(100 * over, 2)} % of the trials with $d/2 \\le N \\le d$ do. All curves of one trial share their data, so
 points move up or down together.
@@ -453,7 +453,7 @@ show(
 # ### A ridge
 #
 # Interpolation is an extreme. A ridge $\lambda$ added to the kernel gives up exact fit; the product identity stays
-# exact (with $S_i$ the leave-one-out residual), and $\gamma$ changes in the denominator of {eq}`eq-gamma` only, where
+# exact (with $S_i$ the leave-one-out residual), and $\gamma$ changes in the denominator of {eq}`eq-alignment-constant` only, where
 # $s$ becomes $s + \lambda$.
 
 # %%
@@ -498,7 +498,7 @@ table(
 #   tested yet.
 # - The theorems ask for Lipschitz activations, centered inputs on spheres and $N \gg d$ (tangent features). The
 #   experiments, the paper's and ours, break each of these somewhere, and the conclusions survive; the closed form
-#   {eq}`eq-gamma` says why for $N \le d$.
+#   {eq}`eq-alignment-constant` says why for $N \le d$.
 # - On images **the fall of spurious accuracy overstates how much is forgotten** (above).
 #
 # ## Claims

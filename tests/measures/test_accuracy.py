@@ -1,7 +1,8 @@
 import pytest
 import torch
-from memorization.measures.accuracy import auc, covariance, mean_squared_error, sign_accuracy
 from sklearn.metrics import roc_auc_score
+
+from memorization.measures.accuracy import auc, covariance, mean_squared_error, sign_accuracy
 
 
 def test_sign_accuracy_counts_zero_as_wrong():

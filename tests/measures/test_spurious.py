@@ -1,6 +1,7 @@
 import math
 
 import pytest
+
 from memorization.measures.spurious import image_curve, synthetic_curve, theory_curve
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from memorization.measures import spurious_checks
 from memorization.measures.spurious_checks import example_scores, identity_check, negative_control
 from memorization.measures.stability import Stability, stability

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+
 from memorization.measures.theory import (
     alignment,
     alignment_few_examples,

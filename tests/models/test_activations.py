@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from memorization.models.activations import ACTIVATIONS, activation
 from memorization.models.hermite import hermite_coefficients, hermite_polynomials, second_moment
 

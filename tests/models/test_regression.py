@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from memorization.data.seeds import generator
 from memorization.data.synthetic import linear_core_task
 from memorization.models.features import directions, explicit_features, gram_blocks

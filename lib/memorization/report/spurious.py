@@ -120,8 +120,10 @@ def draw_products(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
             one = means[means["feature_map"] == feature_map]
             name = {"rf": "random features", "ntk": "tangent features"}[feature_map]
             color = PALETTE[0] if feature_map == "rf" else PALETTE[1]
-            bars = {"yerr": one["covariance_error"], "elinewidth": 1, "fmt": marker, "alpha": 0.75}
-            ax.errorbar(one[x], one["covariance"], color=color, label=name, **bars)
+            ax.errorbar(
+                one[x], one["covariance"], yerr=one["covariance_error"],
+                fmt=marker, elinewidth=1, alpha=0.75, color=color, label=name,
+            )  # fmt: skip
         top = float(means[["covariance", x]].max().max()) * 1.08
         ax.plot([0, top], [0, top], color=COLORS["reference"], linestyle="--", linewidth=1.2, label="equal")
         ax.set(xlabel=label, ylabel="Cov(f(zˢ), g) [label²]", xlim=(0, top), ylim=(0, top))
