@@ -16,7 +16,7 @@
 #
 # A *spurious feature* is a part of the input that has nothing to do with the label: the noisy frame around a
 # digit, the watermark in a photograph. A model that fits its training labels exactly can still remember which
-# frame came with which label. {cite:t}`pmlr-v235-bombari24a` ask how much of it is remembered, and answer with
+# frame came with which label. {cite:t}`bombari2024spurious` ask how much of it is remembered, and answer with
 # a product of two numbers, each of which can be computed:
 #
 # $$
@@ -24,7 +24,7 @@
 # \;=\; \underbrace{\gamma}_{\text{feature alignment}} \cdot
 # \underbrace{\operatorname{Cov}\bigl(S_i,\, g_i\bigr)}_{\text{stability}}
 # \;\le\; \gamma\,\sqrt{R\,\operatorname{Var} g}.
-# $$ (eq-product)
+# $$ (eq-memorization-product)
 #
 # Here $z_i^s$ is the *spurious query* of training example $i$ (its spurious part, without its core), $g_i = \pm 1$
 # its label, $S_i$ the change of the prediction at $z_i$ when example $i$ is left out, and $R$ the generalization
@@ -72,7 +72,7 @@ control_seeds: int = 20  # trials of the negative control | trials | 2..1000
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
 # %% tags=["hide-input"]
-from IPython.display import display
+import pandas as pd
 
 from memorization.data import example_pictures, image_points
 from memorization.measures import (
@@ -80,9 +80,38 @@ from memorization.measures import (
     image_curve,
     negative_control,
     synthetic_curve,
-    theory_curve,
 )
-from memorization.report import *
+from memorization.report import (
+    COLORS,
+    SEED_BAND,
+    alignment_table,
+    apply_theme,
+    at_largest,
+    curve_with_band,
+    draw_against_width,
+    draw_alignment,
+    draw_curves,
+    draw_image_panels,
+    draw_pictures,
+    draw_products,
+    foot,
+    judge,
+    legend_above,
+    log_ticks,
+    named_curves,
+    named_pairs,
+    number,
+    panels,
+    price_table,
+    say,
+    show,
+    summary,
+    table,
+    theory_curve,
+    verdict_sentence,
+    verdict_table,
+    write_price,
+)
 from memorization.runs import start
 
 run = start("spurious_memorization", globals())
@@ -122,12 +151,14 @@ show(
 # %%
 curves = {"activation": ["phi2", "phi4"], "alpha": [0.5, 0.25]}
 common = {"d": d, "sizes": sizes, "n_test": n_test, "nested": nested}
-rf = run.sweep(synthetic_curve, curves, seeds=seeds, fixed={**common, "feature_map": "rf", "width": rf_width})
+fixed = {**common, "feature_map": "rf", "width": rf_width}
+rf = named_curves(run.sweep(synthetic_curve, curves, seeds=seeds, fixed=fixed))
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["test accuracy", "spurious accuracy"])
 draw_curves(axes[0], rf, "test_accuracy", theory="theory_test_accuracy")
-draw_curves(axes[1], rf, "spurious_accuracy", theory="theory_spurious_accuracy", legend=True)
+draw_curves(axes[1], rf, "spurious_accuracy", theory="theory_spurious_accuracy")
+legend_above(figure)
 show(
     run, figure, rf, name="rf", band=SEED_BAND,
     title="Random features: equal test accuracy, but the spurious feature is memorized by its size and order",
@@ -137,12 +168,12 @@ show(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-at = at_most_n(rf, d)
+at = at_largest(rf, "N", at_most=d)
+means = at.groupby("curve")[["test_accuracy", "spurious_accuracy"]].mean()
 say(f"""
-At $N = {at.N.iloc[0]}$ the four test accuracies lie between {number(at.groupby("curve").test_accuracy.mean().min())}
-and {number(at.groupby("curve").test_accuracy.mean().max())}; the theory says that they depend on $N/d$ alone. The
-spurious accuracies at the same $N$ run from {number(at.groupby("curve").spurious_accuracy.mean().min())} to
-{number(at.groupby("curve").spurious_accuracy.mean().max())}. So test accuracy cannot tell you how much was memorized:
+At $N = {at.N.iloc[0]}$ the four test accuracies lie between {number(means.test_accuracy.min())} and
+{number(means.test_accuracy.max())}; the theory says that they depend on $N/d$ alone. The spurious accuracies at the same
+$N$ run from {number(means.spurious_accuracy.min())} to {number(means.spurious_accuracy.max())}. So test accuracy cannot tell you how much was memorized:
 four models that generalize equally well differ in what they remember.
 """)
 
@@ -154,12 +185,14 @@ four models that generalize equally well differ in what they remember.
 # the same coefficients as before, so the theory predicts the very same eight curves.
 
 # %%
-ntk = run.sweep(synthetic_curve, curves, seeds=seeds, fixed={**common, "feature_map": "ntk", "width": ntk_width})
+fixed = {**common, "feature_map": "ntk", "width": ntk_width}
+ntk = named_curves(run.sweep(synthetic_curve, curves, seeds=seeds, fixed=fixed))
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["test accuracy", "spurious accuracy"])
 draw_curves(axes[0], ntk, "test_accuracy", theory="theory_test_accuracy")
-draw_curves(axes[1], ntk, "spurious_accuracy", theory="theory_spurious_accuracy", legend=True)
+draw_curves(axes[1], ntk, "spurious_accuracy", theory="theory_spurious_accuracy")
+legend_above(figure)
 show(
     run, figure, ntk, name="ntk", band=SEED_BAND,
     title="Tangent features follow the same predictions as random features",
@@ -168,10 +201,9 @@ show(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-synthetic = concat(rf, ntk)
-gap = (synthetic.spurious_accuracy - synthetic.theory_spurious_accuracy).groupby(
-    [synthetic.feature_map, synthetic.activation, synthetic.alpha, synthetic.N]
-).mean().abs()
+synthetic = pd.concat([rf, ntk], ignore_index=True)
+error = synthetic.eval("error = spurious_accuracy - theory_spurious_accuracy")
+gap = error.groupby(["feature_map", "curve", "N"])["error"].mean().abs()
 say(f"""
 Averaged over {seeds} trials, the largest distance between a measured spurious accuracy and its prediction is
 {number(gap["rf"].max())} for random features and {number(gap["ntk"].max())} for tangent features. The predictions are for
@@ -189,7 +221,7 @@ infinite width; the section on width below shows what a finite one costs.
 # $$
 # \gamma(\psi) = \frac{a_1 \alpha\, m + T(\alpha)}{a_1 m + s},\qquad
 # T(\alpha)=\sum_{l\ge 2} a_l\alpha^l,\quad s = T(1),\quad \psi = N/d,
-# $$ (eq-gamma)
+# $$ (eq-alignment-constant)
 #
 # where $a_l$ are the squared Hermite coefficients of the kernel and $m(\psi) \in (0, 1]$ is the part of a linear
 # feature that the other examples leave unexplained?
@@ -201,8 +233,9 @@ by_fraction = run.sweep(synthetic_curve, grid, seeds=theory_seeds, fixed=fixed)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["random features", "tangent features"], share_y=True)
-for ax, feature_map in zip(axes, ["rf", "ntk"], strict=True):
-    draw_alignment(ax, by_fraction.query("feature_map == @feature_map"), legend=feature_map == "rf")
+for ax, (_, one) in zip(axes, by_fraction.groupby("feature_map", sort=False), strict=True):
+    draw_alignment(ax, one)
+legend_above(figure)
 show(
     run, figure, by_fraction, name="alignment", band=SEED_BAND,
     title="Alignment grows with the spurious fraction, stays below it, and follows the closed form",
@@ -211,10 +244,12 @@ show(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
+means = by_fraction.groupby(["feature_map", "activation", "alpha"])[["alignment_mean", "gamma"]].mean()
+middle = means.xs(at_largest(by_fraction, "alpha", 0.5).alpha.iloc[0], level="alpha").alignment_mean["rf"]
 say(f"""
-The largest distance between a mean alignment and {{eq}}`eq-gamma` is
-{number((by_fraction.alignment_mean - by_fraction.gamma).abs().max(), 4)}. At $\\alpha = 1/2$ the alignment of
-$\\varphi_2$ is above that of $\\varphi_4$ by {number(phi_gap(by_fraction), 3)}: the higher the Hermite order of an
+The largest distance between a mean alignment and {{eq}}`eq-alignment-constant` is
+{number((means.alignment_mean - means.gamma).abs().max(), 2)}. At $\\alpha = 1/2$ the alignment of
+$\\varphi_2$ is above that of $\\varphi_4$ by {number(middle["phi2"] - middle["phi4"])}: the higher the Hermite order of an
 activation, the less of the spurious part a query carries over. All lie below $\\alpha$ itself.
 """)
 
@@ -230,13 +265,14 @@ infinite = run.sweep(synthetic_curve, grid, seeds=theory_seeds, fixed=fixed)
 
 # %% tags=["hide-input"]
 table(
-    alignment_table(infinite), f"Mean alignment ± 1 sd over {theory_seeds} seeds, and the closed form, d = {theory_d}"
+    alignment_table(infinite),
+    f"Mean alignment ± 1 sd over {theory_seeds} seeds, and the closed form, d = {theory_d}",
 )
 
 # %% [markdown]
 # ## Stability is the generalization error
 #
-# The other factor of {eq}`eq-product` is stability. Leaving example $i$ out changes the prediction at $z_i$ by
+# The other factor of {eq}`eq-memorization-product` is stability. Leaving example $i$ out changes the prediction at $z_i$ by
 # $S_i$, and since the full model fits $g_i$ exactly, $S_i$ is the error that the smaller model makes on an example
 # that it has not seen. Is its mean square the test error?
 
@@ -246,7 +282,8 @@ figure, (ax,) = panels(1)
 curve_with_band(ax, chosen, "N", "stability_mse", label="mean squared stability", color=COLORS["stability"])
 curve_with_band(ax, chosen, "N", "test_mse", label="test error", color=COLORS["test accuracy"], marker="s")
 theory_curve(ax, chosen, "N", "theory_test_mse", label="closed form")
-ax.set(xscale="log", xlabel="training examples N [examples]", ylabel="mean squared error [label²]")
+ax.set(xlabel="training examples N [examples]", ylabel="mean squared error [label²]")
+log_ticks(ax, chosen.N)
 ax.legend()
 show(
     run, figure, chosen, name="stability", band=SEED_BAND,
@@ -288,25 +325,30 @@ table(
 )
 
 # %% [markdown]
-# Averaged over examples, the identity becomes {eq}`eq-product`. Each point below is one curve at one $N$: is
+# Averaged over examples, the identity becomes {eq}`eq-memorization-product`. Each point below is one curve at one $N$: is
 # memorization the product of alignment and stability, and does it stay below the bound?
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["it is the product", "it stays below the bound"])
+figure, axes = panels(2, titles=["against the product", "against the bound"])
 products = draw_products(axes, synthetic)
+legend_above(figure)
 show(
-    run, figure, products, name="product",
-    title="Memorization is alignment times stability, and never more than the generalization error allows",
+    run, figure, products, name="product", band="error bars, ± 1 standard error over seeds",
+    title="Memorization is alignment times stability, and the generalization error caps it",
     alt="Two scatter plots of the covariance between spurious predictions and labels. Against alignment times "
-    "stability covariance the points lie on the diagonal; against the bound all lie below it.",
+    "stability covariance the points lie along the diagonal. Against the bound they lie on it where the covariance is "
+    "large, with few examples, and clearly below it where it is small.",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
 one = products.query("feature_map == 'rf' and activation == 'phi2' and alpha == 0.5 and N == N.max()").iloc[0]
+over = synthetic.query("N <= @d and N >= @d / 2").eval("covariance > bound").mean()
 say(f"""
-For random features with $\\varphi_2$, $\\alpha = 1/2$ and $N = {one.N}$: covariance {number(one.covariance, 3)}, product
-{number(one["product"], 3)}, bound {number(one.bound, 3)}. In {int((products.covariance > products.bound).sum())} of {len(products)} points
-(means over {seeds} trials) the covariance exceeds the bound.
+For random features with $\\varphi_2$, $\\alpha = 1/2$ and $N = {one.N}$: covariance {number(one.covariance)}, product
+{number(one["product"])}, bound {number(one.bound)}. The inequality of {{eq}}`eq-memorization-product` is about expectations, and for
+$N \\ll d$ it is nearly an equality: hardly anything generalizes, so $S_i \\approx g_i$. A single trial can therefore
+exceed it: {number(100 * over, 2)} % of the trials with $d/2 \\le N \\le d$ do. All curves of one trial share their data, so
+points move up or down together.
 """)
 
 # %% [markdown]
@@ -318,17 +360,26 @@ For random features with $\\varphi_2$, $\\alpha = 1/2$ and $N = {one.N}$: covari
 # below is measured.
 
 # %%
-image_common = {"sizes": image_sizes, "n_test": image_test, "fill": fill, "activation": "relu", "nested": nested}
+image_common = {
+    "sizes": image_sizes,
+    "n_test": image_test,
+    "fill": fill,
+    "activation": "relu",
+    "nested": nested,
+}
 maps = [{"feature_map": "rf", "width": image_rf_width}, {"feature_map": "ntk", "width": image_ntk_width}]
 grid = [{**pair, **model} for pair in pairs for model in maps]
 images = named_pairs(run.sweep(image_curve, grid, seeds=image_seeds, fixed=image_common))
 
 # %% tags=["hide-input"]
-kinds = images[["pair", "pad"]].drop_duplicates().itertuples(index=False)
-kinds = [(pair, pad) for pair, pad in kinds if not pair.startswith("digits") or pad == images.pad.min()]
-figure, axes = panels(2 * len(kinds), titles=[f"{p}, {what}" for p, _ in kinds for what in ("accuracy", "covariance")])
-for (pair, pad), left, right in zip(kinds, axes[::2], axes[1::2], strict=True):
-    draw_image_panels(left, right, images.query("pair == @pair and pad == @pad and feature_map == 'ntk'"))
+tangent = images.query("feature_map == 'ntk'").groupby(["pair", "pad"], sort=False)
+titles = [
+    f"{pair}, frame {pad}: {what}" for pair, pad in tangent.groups for what in ("accuracy", "covariance")
+]
+figure, axes = panels(len(titles), titles=titles)
+for (_, one), left, right in zip(tangent, axes[::2], axes[1::2], strict=True):
+    draw_image_panels(left, right, one)
+legend_above(figure)
 show(
     run, figure, images, name="images", band=SEED_BAND,
     title="On images spurious accuracy falls to chance while the frame is still remembered",
@@ -337,7 +388,12 @@ show(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-last = images.query("N == N.max() and feature_map == 'ntk'").groupby(["pair", "pad"]).mean(numeric_only=True).reset_index()
+last = (
+    images.query("N == N.max() and feature_map == 'ntk'")
+    .groupby(["pair", "pad"])
+    .mean(numeric_only=True)
+    .reset_index()
+)
 lines = [
     f"- {row.pair}, frame of {row.pad} pixels: spurious accuracy {number(row.spurious_accuracy)}, area under the curve "
     f"{number(row.spurious_auc)}, covariance {number(row.covariance, 3)} (bound {number(row.bound, 3)})"
@@ -385,6 +441,7 @@ by_width = run.sweep(synthetic_curve, {"width": widths}, seeds=seeds, fixed=fixe
 figure, axes = panels(2, titles=["test accuracy", "feature alignment"])
 draw_against_width(axes[0], by_width, "test_accuracy", "theory_test_accuracy", "accuracy [fraction]")
 draw_against_width(axes[1], by_width, "alignment_mean", "gamma", "feature alignment [ratio]")
+legend_above(figure)
 show(
     run, figure, by_width, name="width", band=SEED_BAND,
     title="A narrow model loses test accuracy, but its alignment is already that of infinite width",
@@ -396,7 +453,7 @@ show(
 # ### A ridge
 #
 # Interpolation is an extreme. A ridge $\lambda$ added to the kernel gives up exact fit; the product identity stays
-# exact (with $S_i$ the leave-one-out residual), and $\gamma$ changes in the denominator of {eq}`eq-gamma` only, where
+# exact (with $S_i$ the leave-one-out residual), and $\gamma$ changes in the denominator of {eq}`eq-alignment-constant` only, where
 # $s$ becomes $s + \lambda$.
 
 # %%
@@ -415,17 +472,21 @@ table(
 # ### An even activation
 #
 # With $\varphi = h_2$ there is no linear part at all: nothing about the label can be learned, so stability is as bad
-# as it gets, and the theory predicts alignment $\alpha^2$ and perfect memorization.
+# as it gets, and the theory predicts alignment $\alpha^2$ and, for large $d$, perfect memorization.
 
 # %%
-fixed = {"d": d, "sizes": [d // 2], "width": 0, "law": "spheres", "feature_map": "rf", "activation": "h2"}
-even = run.sweep(synthetic_curve, {"alpha": theory_alphas}, seeds=theory_seeds, fixed=fixed)
+fixed = {"sizes": [d // 2], "width": 0, "law": "spheres", "feature_map": "rf", "activation": "h2"}
+even = run.sweep(synthetic_curve, {"alpha": theory_alphas, "d": [d, 4 * d]}, seeds=theory_seeds, fixed=fixed)
 
 # %% tags=["hide-input"]
 table(
-    summary(even, ["alpha"], ["test_accuracy", "spurious_accuracy", "alignment_mean"]),
-    "An activation that learns nothing memorizes everything (mean ± standard error)",
+    summary(even, ["alpha", "d"], ["test_accuracy", "spurious_accuracy", "alignment_mean"]),
+    f"An activation that learns nothing memorizes everything, N = {d // 2} (mean ± standard error)",
 )
+
+# %% [markdown]
+# Where the accuracy stays below 1, $d$ is too small for that $\alpha$: the signal $\alpha^2$ competes with the
+# contributions of the other $N$ examples, whose spread is about $\sqrt{2N}/d$. The alignment does not care.
 
 # %% [markdown]
 # ## What did not reproduce, or was not tried
@@ -437,7 +498,7 @@ table(
 #   tested yet.
 # - The theorems ask for Lipschitz activations, centered inputs on spheres and $N \gg d$ (tangent features). The
 #   experiments, the paper's and ours, break each of these somewhere, and the conclusions survive; the closed form
-#   {eq}`eq-gamma` says why for $N \le d$.
+#   {eq}`eq-alignment-constant` says why for $N \le d$.
 # - On images **the fall of spurious accuracy overstates how much is forgotten** (above).
 #
 # ## Claims

@@ -4,9 +4,10 @@ import re
 import tomllib
 from pathlib import Path
 
-import memorization
 import pytest
 import yaml
+
+import memorization
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

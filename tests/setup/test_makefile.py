@@ -180,5 +180,5 @@ def test_a_missing_python_is_named(make):
 
 
 def test_a_python_without_ensurepip_is_told_the_debian_package(make, tmp_path):
-    python = fake_python(tmp_path / "python", "3.11", can="false")
+    python = fake_python(tmp_path / "python", "3.11", can='case "$2" in *ensurepip*) false ;; esac')
     assert "sudo apt-get install python3.11-venv" in make("env", f"PYTHON={python}", "UV=").stderr

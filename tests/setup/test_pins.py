@@ -18,7 +18,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 LOCK = [
     Requirement(line)
     for line in (ROOT / "requirements.lock").read_text().splitlines()
-    if line and not line.startswith("#")
+    if line and not line.startswith(("#", "-"))  # an option is found by a test of its own
 ]
 PINS = {canonicalize_name(pin.name): pin for pin in LOCK}
 # torch's CUDA builds bring these, pinned by torch itself; the lock file serves its CPU builds too.

@@ -1,6 +1,7 @@
 """What is learned: images, labels, spurious features, synthetic data."""
 
 from memorization.data.frames import Frames, add_frames, image_task
+from memorization.data.image_points import image_points
 from memorization.data.images import DATASETS, Images, data_root, load_images, two_classes
 from memorization.data.pictures import example_pictures
 from memorization.data.seeds import generator
@@ -17,6 +18,7 @@ __all__ = [
     "data_root",
     "example_pictures",
     "generator",
+    "image_points",
     "image_task",
     "linear_core_task",
     "load_images",

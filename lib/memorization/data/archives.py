@@ -103,7 +103,7 @@ def _open_mnist(kind: Any, half: str, root: Path, folder: Path, extract: bool = 
     prefix = "train" if half == "train" else "t10k"
     try:
         dataset = kind(root=str(root), train=half == "train", download=extract)
-    except (ValueError, AssertionError, EOFError) as error:  # a cut-off or foreign idx file
+    except (ValueError, AssertionError, EOFError, RuntimeError) as error:  # a cut-off or foreign file
         raise _damaged(folder / f"{prefix}-*-ubyte", f"torchvision cannot read it ({error})") from error
     if len(dataset.data) != len(dataset.targets):
         raise _damaged(folder / f"{prefix}-labels-idx1-ubyte", "it has another length than the images")

@@ -37,6 +37,9 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
 def normal_rows(rows: int, columns: int, source: torch.Generator, dtype: torch.dtype) -> Tensor:
     """Draw standard normal rows such that a shorter draw is the beginning of a longer one.
 
+    The numbers are drawn in float32 whatever the result's type is, so that runs in float32 and float64 can be
+    compared number by number.
+
     Args:
         rows: number of rows, >= 0.
         columns: number of columns, >= 1.
@@ -47,4 +50,5 @@ def normal_rows(rows: int, columns: int, source: torch.Generator, dtype: torch.d
         Tensor of shape (rows, columns) on the generator's device.
     """
     whole = -(-rows // _GROUP) * _GROUP
-    return torch.randn(whole, columns, generator=source, dtype=dtype, device=source.device)[:rows]
+    values = torch.randn(whole, columns, generator=source, dtype=torch.float32, device=source.device)
+    return values[:rows].to(dtype)

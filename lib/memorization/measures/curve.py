@@ -108,9 +108,11 @@ def measure(solution: Solution, test_labels: Tensor) -> Row:
 
     Returns:
         ``train_accuracy``, ``test_accuracy``, ``spurious_accuracy``; ``spurious_auc``, NaN while the
-        training set has one class; ``covariance`` Cov(f(z^s), g); ``stability_covariance`` Cov(S, g);
-        ``bound``, mean F times sqrt(mean S^2 Var g); ``alignment_mean``, ``alignment_sd``;
-        ``stability_mse``, the mean of S^2; ``test_mse``; ``residual``, the largest |f(z_i) - g_i|.
+        training set has one class; ``covariance`` Cov(f(z^s), g); ``held_out_covariance``,
+        its part that owes nothing to example i (0 up to sampling noise and a centering term of order -1/N);
+        ``stability_covariance`` Cov(S, g); ``bound``, mean F times sqrt(mean S^2 Var g);
+        ``alignment_mean``, ``alignment_sd``; ``stability_mse``, the mean of S^2; ``test_mse``;
+        ``residual``, the largest |f(z_i) - g_i|.
     """
     test_labels = test_labels.to(solution.targets.device)
     g, scores = solution.targets, stability(solution)
@@ -123,6 +125,7 @@ def measure(solution: Solution, test_labels: Tensor) -> Row:
         "spurious_accuracy": sign_accuracy(scores.spurious, g),
         "spurious_auc": math.nan if one_class else auc(scores.spurious, g),
         "covariance": covariance(scores.spurious, g),
+        "held_out_covariance": covariance(scores.held_out, g),
         "stability_covariance": covariance(scores.residuals, g),
         "bound": mean_alignment * (stability_mse * covariance(g, g)).sqrt(),
         "alignment_mean": mean_alignment,

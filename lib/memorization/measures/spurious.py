@@ -97,7 +97,7 @@ def image_curve(
     nested: bool = True,
     data_root: str | None = None,
     seed: int,
-    dtype: str = "float64",
+    dtype: str = "float32",
     device: str = "cpu",
 ) -> list[Row]:
     """Measure one curve of the image panels: noise frames around the images of two classes.
@@ -118,7 +118,7 @@ def image_curve(
         nested: one draw serves every N; False draws subset, noise and directions anew at each N.
         data_root: folder of the data sets; None for ``$MEMORIZATION_DATA`` or ``data``.
         seed: whole number >= 0.
-        dtype: type of inputs and features; raw pixels are badly conditioned, so ``float64`` here.
+        dtype: type of inputs and features, ``float32`` or ``float64``; kernels are always float64.
         device: where to compute.
 
     Returns:

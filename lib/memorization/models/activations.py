@@ -2,7 +2,7 @@
 
 Bombari & Mondelli (ICML 2024) define ``phi2`` and ``phi4`` separately for the two maps: tangent features use
 ``h_0 + h_1`` and ``h_0 + h_3`` directly, which are not the derivatives of ``h_1 + h_2`` and ``h_1 + h_4``.
-All functions overwrite their argument: the memory traffic of a copy costs more than the arithmetic.
+Functions may overwrite their argument: the memory traffic of a copy costs more than the arithmetic.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Activation:
     Attributes:
         name: name of the activation, such as ``phi2``.
         feature_map: ``rf`` (the activation) or ``ntk`` (its derivative).
-        apply_: elementwise function that overwrites its floating-point argument and returns it.
+        apply_: elementwise function of a floating-point tensor; it may overwrite its argument.
     """
 
     name: str

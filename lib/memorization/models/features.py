@@ -81,7 +81,7 @@ def gram_blocks(
     Features are computed block by block in the inputs' floating-point type and accumulated in float64.
 
     Args:
-        train: shape (N, D). On raw, uncentered pixels use float64 (condition numbers reach 5e4).
+        train: shape (N, D). float32 or float64; raw pixels are exact in both.
         spurious: shape (N, D).
         test: shape (T, D).
         feature_map: ``rf`` or ``ntk``.

@@ -9,6 +9,8 @@ from memorization.report.markup import number
 from memorization.report.panels import (
     SEED_BAND,
     curve_with_band,
+    legend_above,
+    log_ticks,
     panels,
     reference_line,
     seed_curve,
@@ -16,8 +18,21 @@ from memorization.report.panels import (
 )
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import Scoreboard, scoreboard
+from memorization.report.spurious import (
+    alignment_table,
+    at_largest,
+    draw_against_width,
+    draw_alignment,
+    draw_curves,
+    draw_image_panels,
+    draw_pictures,
+    draw_products,
+    named_curves,
+    named_pairs,
+    summary,
+)
 from memorization.report.theme import COLORS, PALETTE, apply_theme, color_of
-from memorization.report.verdict_view import verdict_table
+from memorization.report.verdict_view import verdict_sentence, verdict_table
 from memorization.report.verdicts import judge
 
 __all__ = [
@@ -28,14 +43,26 @@ __all__ = [
     "Claim",
     "ClaimError",
     "Scoreboard",
+    "alignment_table",
     "apply_theme",
+    "at_largest",
     "benchmark_figure",
     "benchmark_table",
     "color_of",
     "curve_with_band",
+    "draw_against_width",
+    "draw_alignment",
+    "draw_curves",
+    "draw_image_panels",
+    "draw_pictures",
+    "draw_products",
     "foot",
     "interactive",
     "judge",
+    "legend_above",
+    "log_ticks",
+    "named_curves",
+    "named_pairs",
     "number",
     "panels",
     "price_table",
@@ -46,8 +73,10 @@ __all__ = [
     "scoreboard",
     "seed_curve",
     "show",
+    "summary",
     "table",
     "theory_curve",
+    "verdict_sentence",
     "verdict_table",
     "write_price",
 ]

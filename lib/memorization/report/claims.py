@@ -3,7 +3,7 @@
 An entry of ``notebooks/claims/NAME.yaml`` (see ``claims_file``) reads like this::
 
     - id: SM-13
-      paper: pmlr-v235-bombari24a          # key in references.bib
+      paper: bombari2024spurious          # key in references.bib
       place: Figures RF and NTK, panel 3
       statement: On MNIST the spurious accuracy falls from 1 to about 0.65 while test accuracy rises.
       profiles: [desktop, paper]

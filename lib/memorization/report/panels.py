@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -149,3 +150,29 @@ def reference_line(
         raise ValueError(f"reference_line needs axis 'x' or 'y' and a finite value, got {axis!r} and {value}")
     draw = ax.axhline if axis == "y" else ax.axvline
     draw(value, label=label, color=color, linestyle="--", linewidth=1.2, zorder=1)
+
+
+def log_ticks(ax: Axes, values: Iterable[float]) -> None:
+    """Make the x axis logarithmic, with ticks at the values that were measured, written out.
+
+    Args:
+        ax: The panel.
+        values: What was measured; values closer than a tenth of the axis to the one before get no label.
+    """
+    places = sorted({float(value) for value in values})
+    ax.set_xscale("log")
+    kept, step = [places[0]], (places[-1] / places[0]) ** 0.1
+    for place in places[1:]:
+        if place >= kept[-1] * step:
+            kept.append(place)
+    ax.set_xticks(kept, [f"{place:g}" for place in kept])
+    ax.minorticks_off()
+
+
+def legend_above(figure: Figure) -> None:
+    """Name every series once, in rows above all panels, where no curve can run through the names."""
+    named: dict[str, Artist] = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    figure.legend(list(named.values()), list(named), loc="outside upper left", ncols=min(3, len(named)))

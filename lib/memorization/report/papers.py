@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 PAPERS = MappingProxyType(
     {
-        "pmlr-v235-bombari24a": "Bombari & Mondelli, ICML 2024",
+        "bombari2024spurious": "Bombari & Mondelli, ICML 2024",
         "anagnostidis2023curious": "Anagnostidis et al., ICLR 2023",
         "zhang2024feature": "Zhang et al., ICML 2024",
         "becker2024learned": "Becker & Risse, 2024",

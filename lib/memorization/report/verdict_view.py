@@ -27,6 +27,16 @@ def verdict_table(rows: Sequence[Mapping[str, Any]], caption: str = "What holds 
     return HTML(table_html(frame, caption, markup=markup, stacked=True))
 
 
+def verdict_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many claims hold, and name those that do not or were not tested."""
+    ids = {kind: [row["id"] for row in rows if row["verdict"] == kind] for kind in _SIGNS}
+    text = f"Of {len(rows)} claims {len(ids[REPRODUCED])} are reproduced at this scale"
+    for kind in (PARTLY, NOT, UNTESTED):
+        if ids[kind]:
+            text += f"; {kind}: {', '.join(ids[kind])}"
+    return text + "."
+
+
 def claim_cells(row: Mapping[str, Any]) -> dict[str, str]:
     """Return the cells of one claim, as HTML except for ``expected`` and ``seeds``."""
     return {

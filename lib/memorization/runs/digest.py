@@ -20,12 +20,15 @@ from typing import Any
 _PACKAGE = __name__.partition(".")[0]
 
 
+@lru_cache(maxsize=64)
 def code_digest(function: Callable[..., Any]) -> str:
     """Return twelve hexadecimal digits that change when the code behind ``function`` changes.
 
     Args:
         function: a function of the library, or a reader's own; of an own one the module's file counts (the
             function's text where it has no file), and the library modules that it imports.
+
+    It is read once in a process, as the code itself is.
     """
     module = inspect.getmodule(function)
     path = getattr(module, "__file__", None)
