@@ -23,8 +23,7 @@ def verdict_table(rows: Sequence[Mapping[str, Any]], caption: str = "What holds 
         caption: What the table is about.
     """
     frame = pd.DataFrame([claim_cells(row) for row in rows])
-    markup = ("claim", "statement", "measured", "verdict")
-    return HTML(table_html(frame, caption, markup=markup, stacked=True))
+    return HTML(table_html(frame, caption, markup=frame.columns.tolist(), stacked=True))
 
 
 def verdict_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -38,13 +37,13 @@ def verdict_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def claim_cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the cells of one claim, as HTML except for ``expected`` and ``seeds``."""
+    """Return the cells of one claim as HTML: what is claimed and where, what decided it, the verdict."""
+    head = f"<b>{escape(row['id'])}</b> · {escape(row['place'])}"
+    numbers = f"{escape(row['quantity'])}: <b>{escape(measured(row))}</b>"
+    against = f"<p>expected {escape(expected(row))}; {row['seeds']} seeds</p>" if row["seeds"] else ""
     return {
-        "claim": f"<b>{escape(row['id'])}</b><br>{escape(row['place'])}",
-        "statement": f"{escape(row['statement'])}{_checks(row['checks'])}",
-        "measured": f"{escape(row['quantity'])}: <b>{escape(measured(row))}</b>",
-        "expected": expected(row),
-        "seeds": str(row["seeds"]),
+        "claim": f"{head}<p>{escape(row['statement'])}</p>{_checks(row['checks'])}",
+        "what decided it": numbers + against,
         "verdict": badge(row["verdict"]) + (f"<p>{escape(row['note'])}</p>" if row["note"] else ""),
     }
 
