@@ -243,7 +243,7 @@ by_fraction = run.sweep(
 )
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["random features", "tangent features"], share_y=True)
+figure, axes = panels(2, titles=["random features", "tangent features"])
 for ax, (_, one) in zip(axes, by_fraction.groupby("feature_map", sort=False), strict=True):
     draw_alignment(ax, one)
 legend_above(figure)
@@ -279,7 +279,7 @@ infinite = run.sweep(
 )
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["random features", "tangent features"], share_y=True)
+figure, axes = panels(2, titles=["random features", "tangent features"])
 half = at_largest(infinite, "alpha", 1)
 for ax, (_, one) in zip(axes, half.groupby("feature_map", sort=False), strict=True):
     draw_alignment_decay(ax, one)

@@ -95,7 +95,8 @@ def draw_alignment(ax: Axes, records: pd.DataFrame) -> None:
     ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="closed form")
     if records["gamma_floor"].notna().any():
         ax.plot([], [], color=INK, linewidth=1, label="theorem's lower bound")
-    ax.set(xlabel="spurious fraction α [fraction]", ylabel="feature alignment [ratio]", xlim=(0, 1))
+    ax.set(xlabel="spurious fraction α [fraction]", ylabel="feature alignment [ratio]")
+    ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
 
 
 def draw_alignment_decay(ax: Axes, records: pd.DataFrame) -> None:
