@@ -116,9 +116,7 @@ class Scoreboard:
         if not rows:
             return self.summary()
         frame = pd.DataFrame([_cells(row, self._also(row)) for row in rows])
-        return HTML(
-            table_html(frame, caption, markup=("claim", "statement", "measured", "verdict"), stacked=True)
-        )
+        return HTML(table_html(frame, caption, markup=list(frame), stacked=True))
 
     def open_table(self, caption: str = "Claims that no run has tested yet") -> HTML:
         """Show the claims that no verdict decides."""
@@ -178,5 +176,5 @@ def _read(path: Path) -> Sequence[Row]:
 def _cells(row: Row, others: Sequence[Row]) -> dict[str, str]:
     cells = claim_cells(row)
     also = "".join(f"<p>{badge(other['verdict'])} at {other['profile']}</p>" for other in others)
-    where = f"{row['profile']}, {row['source']}, {str(row.get('date', ''))[:10]}"
-    return {**cells, "verdict": cells["verdict"] + also, "scale": where.rstrip(", ")}
+    where = f"{row['profile']}, {row['source']}, {str(row.get('date', ''))[:10]}".rstrip(", ")
+    return {**cells, "claim": f"{cells['claim']}<p>{where}</p>", "verdict": cells["verdict"] + also}

@@ -23,8 +23,7 @@ def verdict_table(rows: Sequence[Mapping[str, Any]], caption: str = "What holds 
         caption: What the table is about.
     """
     frame = pd.DataFrame([claim_cells(row) for row in rows])
-    markup = ("claim", "statement", "measured", "verdict")
-    return HTML(table_html(frame, caption, markup=markup, stacked=True))
+    return HTML(table_html(frame, caption, markup=list(frame), stacked=True))
 
 
 def verdict_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -38,13 +37,12 @@ def verdict_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def claim_cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the cells of one claim, as HTML except for ``expected`` and ``seeds``."""
+    """Return the cells of one claim, as HTML."""
+    numbers = f"expected {expected(row)}, {row['seeds']} seeds"
     return {
         "claim": f"<b>{escape(row['id'])}</b><br>{escape(row['place'])}",
         "statement": f"{escape(row['statement'])}{_checks(row['checks'])}",
-        "measured": f"{escape(row['quantity'])}: <b>{escape(measured(row))}</b>",
-        "expected": expected(row),
-        "seeds": str(row["seeds"]),
+        "measured": f"{escape(row['quantity'])}: <b>{escape(measured(row))}</b><p>{escape(numbers)}</p>",
         "verdict": badge(row["verdict"]) + (f"<p>{escape(row['note'])}</p>" if row["note"] else ""),
     }
 
