@@ -66,7 +66,7 @@ lock: ## resolve requirements.lock again (UPGRADE=1: to the newest versions that
 	@bash .ci/lock
 
 clean: ## remove the built pages and the tools' caches; records of finished runs stay
-	rm -rf _build/html _build/source _build/.doctrees _build/.jupyter_cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf _build/html _build/html.stamp _build/source _build/draft .pytest_cache .mypy_cache .ruff_cache
 
 distclean: clean ## remove everything that was ever built: records of finished runs and .venv too
 	rm -rf _build .venv

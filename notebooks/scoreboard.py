@@ -18,7 +18,7 @@
 #
 # ## Parameters
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile: str = "book"  # which parameter file | name | one of smoke, book, desktop, paper
 paper: str = "all"  # whose claims are shown | key of the paper, or all | any
 

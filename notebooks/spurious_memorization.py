@@ -44,7 +44,7 @@
 # Every number of this page is one of these. `python -m memorization run spurious_memorization -p d 400` changes
 # one; a list is written as in YAML, `-p sizes "[10, 100]"`.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 profile: str = "book"  # which parameter file the values come from | name | one of smoke, book, desktop, paper
 d: int = 200  # number of input coordinates D, synthetic data | coordinates | 8..100000
 rf_width: int = 8000  # number of random features k | features | 10..1000000
@@ -84,6 +84,7 @@ from memorization.measures import (
 from memorization.report import (
     COLORS,
     SEED_BAND,
+    SEED_BARS,
     alignment_table,
     apply_theme,
     at_largest,
@@ -102,6 +103,7 @@ from memorization.report import (
     named_pairs,
     number,
     panels,
+    parameter_table,
     price_table,
     say,
     show,
@@ -116,6 +118,7 @@ from memorization.runs import start
 
 run = start("spurious_memorization", globals())
 apply_theme()
+parameter_table(run)
 
 # %% [markdown]
 # ## What is asked: the spurious query
@@ -151,8 +154,9 @@ show(
 # %%
 curves = {"activation": ["phi2", "phi4"], "alpha": [0.5, 0.25]}
 common = {"d": d, "sizes": sizes, "n_test": n_test, "nested": nested}
-fixed = {**common, "feature_map": "rf", "width": rf_width}
-rf = named_curves(run.sweep(synthetic_curve, curves, seeds=seeds, fixed=fixed))
+model = {"feature_map": "rf", "width": rf_width}
+rf = run.sweep(synthetic_curve, curves, seeds=seeds, fixed=common | model)
+rf = named_curves(rf)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["test accuracy", "spurious accuracy"])
@@ -185,8 +189,9 @@ four models that generalize equally well differ in what they remember.
 # the same coefficients as before, so the theory predicts the very same eight curves.
 
 # %%
-fixed = {**common, "feature_map": "ntk", "width": ntk_width}
-ntk = named_curves(run.sweep(synthetic_curve, curves, seeds=seeds, fixed=fixed))
+model = {"feature_map": "ntk", "width": ntk_width}
+ntk = run.sweep(synthetic_curve, curves, seeds=seeds, fixed=common | model)
+ntk = named_curves(ntk)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["test accuracy", "spurious accuracy"])
@@ -227,9 +232,14 @@ infinite width; the section on width below shows what a finite one costs.
 # feature that the other examples leave unexplained?
 
 # %%
-fixed = {"d": theory_d, "width": 0, "law": "spheres", "sizes": [theory_d], "n_test": 200}
-grid = {"feature_map": ["rf", "ntk"], "activation": ["phi2", "phi4", "relu"], "alpha": fractions}
-by_fraction = run.sweep(synthetic_curve, grid, seeds=theory_seeds, fixed=fixed)
+spheres = {"d": theory_d, "width": 0, "law": "spheres"}
+grid = {"feature_map": ["rf", "ntk"], "activation": ["phi2", "phi4", "relu"]}
+by_fraction = run.sweep(
+    synthetic_curve,
+    {**grid, "alpha": fractions},
+    seeds=theory_seeds,
+    fixed={**spheres, "sizes": [theory_d], "n_test": 200},
+)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["random features", "tangent features"], share_y=True)
@@ -258,15 +268,19 @@ activation, the less of the spurious part a query carries over. All lie below $\
 # also says how the alignment falls on the way there, as $N$ grows:
 
 # %%
-psis = [0.1, 0.5, 1.0, 2.0]
-fixed |= {"sizes": [round(psi * theory_d) for psi in psis], "n_test": 1000}
-grid = {"feature_map": ["rf", "ntk"], "activation": ["phi2", "phi4", "relu", "tanh"], "alpha": theory_alphas}
-infinite = run.sweep(synthetic_curve, grid, seeds=theory_seeds, fixed=fixed)
+grid["activation"] = ["phi2", "phi4", "relu", "tanh"]
+counts = [round(psi * theory_d) for psi in (0.1, 0.5, 1.0, 2.0)]
+infinite = run.sweep(
+    synthetic_curve,
+    {**grid, "alpha": theory_alphas},
+    seeds=theory_seeds,
+    fixed={**spheres, "sizes": counts},
+)
 
 # %% tags=["hide-input"]
 table(
     alignment_table(infinite),
-    f"Mean alignment ± 1 sd over {theory_seeds} seeds, and the closed form, d = {theory_d}",
+    f"Mean alignment ± 1 sd over {theory_seeds} seeds, and the closed form in brackets, d = {theory_d}",
 )
 
 # %% [markdown]
@@ -308,20 +322,23 @@ $N = {ratio.index[0]}$ it is {number(ratio.iloc[0])}: there are only {ratio.inde
 # from one factorization; the refits are only there to check it.
 
 # %%
+made = {"activation": "phi2", "n": identity_n, "d": identity_d}
+real = {"activation": "relu", "n": 2 * identity_n, "dataset": "digits"}
 checks = [
-    {"feature_map": "rf", "activation": "phi2", "width": 10 * identity_d, "n": identity_n, "d": identity_d},
-    {"feature_map": "ntk", "activation": "phi2", "width": 12, "n": identity_n, "d": identity_d},
-    {"feature_map": "rf", "activation": "relu", "width": 1000, "n": 2 * identity_n, "dataset": "digits"},
-    {"feature_map": "ntk", "activation": "relu", "width": 20, "n": 2 * identity_n, "dataset": "digits"},
+    {"feature_map": "rf", "width": 10 * identity_d, **made},
+    {"feature_map": "ntk", "width": 12, **made},
+    {"feature_map": "rf", "width": 1000, **real},
+    {"feature_map": "ntk", "width": 20, **real},
 ]
 identity = run.sweep(identity_check, checks, seeds=3)
 
 # %% tags=["hide-input"]
-gaps = ["decomposition_gap", "residual_gap", "alignment_gap", "interpolation_gap"]
+gaps = {"decomposition_gap": "product", "residual_gap": "stability", "alignment_gap": "alignment"}
+worst = identity.groupby(["dataset", "feature_map", "N"])[list(gaps)].max().reset_index()
 table(
-    identity.groupby(["dataset", "feature_map", "N"])[gaps].max().reset_index(),
+    worst.rename(columns={**gaps, "feature_map": "feature map"}),
     "Largest difference between one factorization and N refitted models (float64)",
-    {gap: ".1e" for gap in gaps},
+    dict.fromkeys(gaps.values(), ".1e"),
 )
 
 # %% [markdown]
@@ -333,7 +350,7 @@ figure, axes = panels(2, titles=["against the product", "against the bound"])
 products = draw_products(axes, synthetic)
 legend_above(figure)
 show(
-    run, figure, products, name="product", band="error bars, ± 1 standard error over seeds",
+    run, figure, products, name="product", band=SEED_BARS,
     title="Memorization is alignment times stability, and the generalization error caps it",
     alt="Two scatter plots of the covariance between spurious predictions and labels. Against alignment times "
     "stability covariance the points lie along the diagonal. Against the bound they lie on it where the covariance is "
@@ -360,16 +377,18 @@ points move up or down together.
 # below is measured.
 
 # %%
-image_common = {
-    "sizes": image_sizes,
-    "n_test": image_test,
-    "fill": fill,
-    "activation": "relu",
-    "nested": nested,
-}
-maps = [{"feature_map": "rf", "width": image_rf_width}, {"feature_map": "ntk", "width": image_ntk_width}]
-grid = [{**pair, **model} for pair in pairs for model in maps]
-images = named_pairs(run.sweep(image_curve, grid, seeds=image_seeds, fixed=image_common))
+trial = {"sizes": image_sizes, "n_test": image_test, "nested": nested}
+maps = [
+    {"feature_map": "rf", "width": image_rf_width},
+    {"feature_map": "ntk", "width": image_ntk_width},
+]
+images = run.sweep(
+    image_curve,
+    [{**pair, **model} for pair in pairs for model in maps],
+    seeds=image_seeds,
+    fixed={**trial, "fill": fill, "activation": "relu"},
+)
+images = named_pairs(images)
 
 # %% tags=["hide-input"]
 tangent = images.query("feature_map == 'ntk'").groupby(["pair", "pad"], sort=False)
@@ -420,7 +439,8 @@ control = run.sweep(
     {"feature_map": ["rf", "ntk"]},
     seeds=control_seeds,
     fixed={"activation": "phi2", "alpha": 0.5, "d": d, "width": 0, "n": d // 2},
-).assign(trials=control_seeds)
+)
+control["trials"] = control_seeds
 
 # %% tags=["hide-input"]
 table(
@@ -434,8 +454,13 @@ table(
 # The closed forms are for $k \to \infty$. What does a narrow model change, at $N = d$?
 
 # %%
-fixed = {**common, "sizes": [d], "feature_map": "rf", "activation": "phi2", "alpha": 0.5}
-by_width = run.sweep(synthetic_curve, {"width": widths}, seeds=seeds, fixed=fixed)
+one_curve = {"feature_map": "rf", "activation": "phi2", "alpha": 0.5}
+by_width = run.sweep(
+    synthetic_curve,
+    {"width": widths},
+    seeds=seeds,
+    fixed={**common, **one_curve, "sizes": [d]},
+)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["test accuracy", "feature alignment"])
@@ -457,9 +482,12 @@ show(
 # $s$ becomes $s + \lambda$.
 
 # %%
-fixed = {"d": theory_d, "sizes": [theory_d], "width": 0, "law": "spheres", "feature_map": "rf"}
-fixed |= {"activation": "phi2", "alpha": 0.5}
-by_ridge = run.sweep(synthetic_curve, {"ridge": ridges}, seeds=theory_seeds, fixed=fixed)
+by_ridge = run.sweep(
+    synthetic_curve,
+    {"ridge": ridges},
+    seeds=theory_seeds,
+    fixed={**spheres, **one_curve, "sizes": [theory_d]},
+)
 
 # %% tags=["hide-input"]
 columns = ["alignment_mean", "gamma", "spurious_accuracy", "covariance", "test_accuracy"]
@@ -475,8 +503,12 @@ table(
 # as it gets, and the theory predicts alignment $\alpha^2$ and, for large $d$, perfect memorization.
 
 # %%
-fixed = {"sizes": [d // 2], "width": 0, "law": "spheres", "feature_map": "rf", "activation": "h2"}
-even = run.sweep(synthetic_curve, {"alpha": theory_alphas, "d": [d, 4 * d]}, seeds=theory_seeds, fixed=fixed)
+even = run.sweep(
+    synthetic_curve,
+    {"alpha": theory_alphas, "d": [d, 4 * d]},
+    seeds=theory_seeds,
+    fixed={"feature_map": "rf", "activation": "h2", "width": 0, "law": "spheres", "sizes": [d // 2]},
+)
 
 # %% tags=["hide-input"]
 table(

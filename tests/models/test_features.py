@@ -3,7 +3,7 @@ import torch
 
 from memorization.data.seeds import generator
 from memorization.data.synthetic import linear_core_task
-from memorization.models import features
+from memorization.models import gram
 from memorization.models.activations import ACTIVATIONS, activation
 from memorization.models.features import directions, explicit_features, gram_blocks
 from memorization.models.kernels import infinite_width_kernel
@@ -46,7 +46,7 @@ def test_tangent_features_are_the_gradient_of_a_two_layer_network(task):
 @pytest.mark.parametrize("feature_map", MAPS)
 def test_the_result_does_not_depend_on_the_size_of_a_block(task, feature_map, monkeypatch):
     whole = blocks_of(task, feature_map=feature_map, width=70)
-    monkeypatch.setattr(features, "_BLOCK", 16)
+    monkeypatch.setattr(gram, "_BLOCK", 16)
     parts = blocks_of(task, feature_map=feature_map, width=70)
     assert torch.allclose(whole.test, parts.test, atol=1e-12)
 

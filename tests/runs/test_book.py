@@ -1,7 +1,6 @@
 """Assembling the book's source, and publishing results."""
 
 import json
-import os
 
 import pytest
 
@@ -34,13 +33,6 @@ def test_prose_notebooks_and_data_come_together(project):
         "extra/notebooks/figures/a/f.csv",
         "notebooks/a.ipynb",
     ]
-
-
-def test_an_unchanged_file_keeps_its_time(project):
-    target = assemble(project, "book") / "book" / "intro.md"
-    os.utime(target, (1, 1))
-    assemble(project, "book")
-    assert target.stat().st_mtime == 1
 
 
 def test_a_page_that_is_gone_goes_from_the_assembled_source(project):

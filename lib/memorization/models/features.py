@@ -6,7 +6,6 @@ Bombari & Mondelli (ICML 2024). Random features ``phi(V z)`` have P = k of them;
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,11 +14,8 @@ from torch import Tensor
 from memorization.data.seeds import generator, normal_rows
 from memorization.data.task import check_floating
 from memorization.models.activations import activation
+from memorization.models.gram import LinearInputs, hidden_gram
 from memorization.models.kernels import infinite_width_kernel
-
-# Directions per block: large enough for fast products, small enough to stay far below the inputs in memory.
-# A multiple of 16, so that the directions do not depend on it (see data.seeds.normal_rows).
-_BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -99,32 +95,19 @@ def gram_blocks(
     for name, part in (("train", train), ("spurious", spurious), ("test", test)):
         check_floating(name, part)
     n, d = train.shape
-    rows = torch.cat([train, spurious, test])
     act = activation(activation_name, feature_map)
     if not width:
+        rows = torch.cat([train, spurious, test]).double()
         kernel = infinite_width_kernel(
-            rows.double(), train.double(), feature_map=feature_map, activation_name=activation_name
+            rows, train.double(), feature_map=feature_map, activation_name=activation_name
         )
     elif width < 0:
         raise ValueError(f"width must be at least 1, or 0 for the infinite-width kernel; got {width}")
     else:
-        kernel = _hidden_gram(rows, n, width, generator(seed, purpose), act.apply_)
+        inputs = LinearInputs(train, spurious, test)
+        kernel = hidden_gram(inputs, width, generator(seed, purpose), act.apply_)
         if feature_map == "ntk":
-            kernel.mul_(rows @ (train / d).T)
+            kernel.mul_(torch.cat([train, spurious, test]) @ (train / d).T)
     parameters = None if not width else width if feature_map == "rf" else width * d
     top = kernel[:n]
     return GramBlocks((top + top.T).mul_(0.5), kernel[n : 2 * n], kernel[2 * n :], parameters)
-
-
-def _hidden_gram(
-    rows: Tensor, n: int, width: int, source: torch.Generator, apply_: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """Accumulate ``act(rows V^T) act(train V^T)^T / width`` over blocks of directions, float64."""
-    scaled = rows / rows.shape[1] ** 0.5
-    total = torch.zeros(len(rows), n, dtype=torch.float64, device=rows.device)
-    for start in range(0, width, _BLOCK):
-        size = min(_BLOCK, width - start)
-        block = normal_rows(size, rows.shape[1], source, rows.dtype).to(rows.device)
-        hidden = apply_(scaled @ block.T)  # (2N + T, block)
-        total.add_(hidden @ hidden[:n].T)
-    return total.div_(width)

@@ -17,7 +17,7 @@ from torch import Tensor
 from memorization.models.features import GramBlocks
 
 CONDITION_LIMIT = 1e12
-_POWER_STEPS = 12
+_POWER_STEPS = 6
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from memorization.report.figures import show
 from memorization.report.markup import number
 from memorization.report.panels import (
     SEED_BAND,
+    SEED_BARS,
     curve_with_band,
     legend_above,
     log_ticks,
@@ -16,6 +17,7 @@ from memorization.report.panels import (
     seed_curve,
     theory_curve,
 )
+from memorization.report.parameters import parameter_table
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import Scoreboard, scoreboard
 from memorization.report.spurious import (
@@ -39,6 +41,7 @@ __all__ = [
     "COLORS",
     "PALETTE",
     "SEED_BAND",
+    "SEED_BARS",
     "Check",
     "Claim",
     "ClaimError",
@@ -65,6 +68,7 @@ __all__ = [
     "named_pairs",
     "number",
     "panels",
+    "parameter_table",
     "price_table",
     "read_benchmarks",
     "read_claims",

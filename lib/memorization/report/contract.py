@@ -19,6 +19,14 @@ class RunLike(Protocol):
         """The parameter profile, for example ``book``."""
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """Every parameter's value."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What the notebook declares about each parameter."""
+
+    @property
     def build(self) -> Path:
         """The folder that a build may write to."""
 

@@ -48,7 +48,8 @@ def show(
         name: File name of figure and data: lower-case letters, digits, ``_`` and ``-``.
         title: The message, as a sentence of at least four words.
         alt: What a reader who cannot see the figure should know: at least 40 characters.
-        band: What the shaded band or the error bars are; needed where there are any.
+        band: What the shaded band or the error bars are, such as ``SEED_BAND`` or ``SEED_BARS``; needed where
+            there are any.
         wide: Let the card use the margin column too.
 
     Returns:
@@ -76,7 +77,7 @@ def show(
 
 def card(run: RunLike, content: str, *, name: str, title: str, band: str | None, wide: bool) -> str:
     """Return the HTML of a figure card around ``content``."""
-    note = f'<p class="figure-band">Band: {escape(band)}.</p>' if band else ""
+    note = f'<p class="figure-band">{escape(band)}.</p>' if band else ""
     data = f"{run.figures_href}/{name}.csv"
     return (
         f'<figure class="figure-card{" figure-wide" if wide else ""}" id="figure-{name}">{content}\n'

@@ -23,6 +23,17 @@ def number(value: Any, digits: int = 3) -> str:
     return f"{value:.{digits}g}".replace("e-0", "e-").replace("-", "\u2212", 1 if value < 0 else 0)
 
 
+def plus_minus(value: float, error: float) -> str:
+    """Write a number with its error: two digits of the error, and as many places of the number.
+
+    A zero or missing error is left out: the number is then exact, or there is only one.
+    """
+    if not error > 0:
+        return number(value)
+    places = min(max(1 - math.floor(math.log10(error)), 0), 4)
+    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "\u2212")
+
+
 def table_html(
     frame: pd.DataFrame,
     caption: str,
@@ -57,7 +68,7 @@ def table_html(
     kind = "data-table stacked" if stacked else "data-table"
     return (
         f'<div class="table-box" role="region" tabindex="0" aria-label="{escape(caption, quote=True)}">'
-        f'<table class="{kind}" role="table"><caption>{escape(caption)}</caption>\n'
+        f'<table class="{kind}" role="table"><caption><span>{escape(caption)}</span></caption>\n'
         f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>\n'
         f'<tbody role="rowgroup">\n{body}\n</tbody></table></div>'
     )

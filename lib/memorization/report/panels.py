@@ -9,10 +9,12 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from memorization.report.theme import COLORS
 
-SEED_BAND = "mean ± 1 standard deviation over seeds"
+SEED_BAND = "Band: mean ± 1 standard deviation over seeds"
+SEED_BARS = "Error bars: mean ± 1 standard error over seeds"
 
 _PANEL_WIDTH, _PANEL_HEIGHT, _MAX_WIDTH = 3.9, 3.2, 8.0  # inches
 
@@ -49,7 +51,7 @@ def panels(
         raise ValueError(f"give one title per panel: {n} panels, {len(titles)} titles")
     rows = -(-n // columns)
     width = min(_MAX_WIDTH, 6.4 if columns == 1 else _PANEL_WIDTH * columns)
-    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    figure = Figure(figsize=(width, height * rows), layout=ConstrainedLayoutEngine(h_pad=0.1))
     grid = figure.subplots(rows, columns, sharey=share_y, squeeze=False).ravel().tolist()
     for spare in grid[n:]:
         spare.remove()

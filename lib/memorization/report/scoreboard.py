@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ class Scoreboard:
         if not rows:
             return self.summary()
         frame = pd.DataFrame([_cells(row, self._also(row)) for row in rows])
-        return HTML(table_html(frame, caption, markup=list(frame), stacked=True))
+        return HTML(table_html(frame, caption, markup=frame.columns.tolist(), stacked=True))
 
     def open_table(self, caption: str = "Claims that no run has tested yet") -> HTML:
         """Show the claims that no verdict decides."""
@@ -176,5 +177,6 @@ def _read(path: Path) -> Sequence[Row]:
 def _cells(row: Row, others: Sequence[Row]) -> dict[str, str]:
     cells = claim_cells(row)
     also = "".join(f"<p>{badge(other['verdict'])} at {other['profile']}</p>" for other in others)
-    where = f"{row['profile']}, {row['source']}, {str(row.get('date', ''))[:10]}".rstrip(", ")
-    return {**cells, "claim": f"{cells['claim']}<p>{where}</p>", "verdict": cells["verdict"] + also}
+    where = f"{row['profile']}, {row['source']}, {str(row.get('date', ''))[:10]}"
+    scale = f"<p>{escape(where.rstrip(', '))}</p>"
+    return {**cells, "what decided it": cells["what decided it"] + scale, "verdict": cells["verdict"] + also}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from memorization.report.markup import number
+from memorization.report.markup import plus_minus
 from memorization.report.panels import curve_with_band, log_ticks, reference_line, theory_curve
 from memorization.report.theme import COLORS, INK, PALETTE
 
@@ -156,6 +156,8 @@ def draw_against_width(ax: Axes, records: pd.DataFrame, y: str, theory: str, lab
     curve_with_band(ax, records, "width", y, label="measured", color=COLORS[quantity])
     theory_curve(ax, records, "width", theory, label="infinite width")
     ax.set(xlabel="width k [features]", ylabel=label)
+    if quantity == "feature alignment":  # from 0 to its limit alpha, so that a small difference looks small
+        ax.set_ylim(0, records["alpha"].iloc[0])
     log_ticks(ax, records["width"])
 
 
@@ -166,7 +168,7 @@ def alignment_table(records: pd.DataFrame) -> pd.DataFrame:
         row: dict[str, Any] = {"feature map": str(feature_map).upper(), "curve": curve}
         for psi, at in one.groupby("psi"):
             mean, sd, gamma = at["alignment_mean"].mean(), at["alignment_mean"].std(), at["gamma"].iloc[0]
-            row[f"N/d = {psi:g}"] = f"{number(mean, 3)} ± {number(sd, 3)} ({number(gamma, 3)})"
+            row[f"N/d = {psi:g}"] = f"{plus_minus(mean, sd)} ({gamma:.3f})"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -178,7 +180,7 @@ def summary(records: pd.DataFrame, by: Sequence[str], columns: Sequence[str]) ->
         row: dict[str, Any] = dict(zip(by, keys if isinstance(keys, tuple) else (keys,), strict=True))
         for column in columns:
             error = one[column].std() / len(one) ** 0.5
-            row[column.replace("_", " ")] = f"{number(one[column].mean(), 3)} ± {number(error, 3)}"
+            row[column.replace("_", " ")] = plus_minus(one[column].mean(), error)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -23,7 +23,7 @@ def verdict_table(rows: Sequence[Mapping[str, Any]], caption: str = "What holds 
         caption: What the table is about.
     """
     frame = pd.DataFrame([claim_cells(row) for row in rows])
-    return HTML(table_html(frame, caption, markup=list(frame), stacked=True))
+    return HTML(table_html(frame, caption, markup=frame.columns.tolist(), stacked=True))
 
 
 def verdict_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -37,12 +37,13 @@ def verdict_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def claim_cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the cells of one claim, as HTML."""
-    numbers = f"expected {expected(row)}, {row['seeds']} seeds"
+    """Return the cells of one claim as HTML: what is claimed and where, what decided it, the verdict."""
+    head = f"<b>{escape(row['id'])}</b> · {escape(row['place'])}"
+    numbers = f"{escape(row['quantity'])}: <b>{escape(measured(row))}</b>"
+    against = f"<p>expected {escape(expected(row))}; {row['seeds']} seeds</p>" if row["seeds"] else ""
     return {
-        "claim": f"<b>{escape(row['id'])}</b><br>{escape(row['place'])}",
-        "statement": f"{escape(row['statement'])}{_checks(row['checks'])}",
-        "measured": f"{escape(row['quantity'])}: <b>{escape(measured(row))}</b><p>{escape(numbers)}</p>",
+        "claim": f"{head}<p>{escape(row['statement'])}</p>{_checks(row['checks'])}",
+        "what decided it": numbers + against,
         "verdict": badge(row["verdict"]) + (f"<p>{escape(row['note'])}</p>" if row["note"] else ""),
     }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _BUILDER = "import sys; from jupyter_book.cli.main import main; sys.argv[0] = 'jupyter-book'; main()"
 
 
@@ -33,47 +34,47 @@ def build(root: Path, profile: str) -> Path:
     stamp, state = root / "_build" / "html.stamp", _state(root, source)
     if first.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == state:
         return first
-    stamp.unlink(missing_ok=True)
-    command = [
-        sys.executable,
-        "-c",
-        _BUILDER,
-        "build",
-        ".",
-        "-W",
-        "-n",
-        "--keep-going",
-        "--path-output",
-        str(root),
-    ]
-    done = subprocess.run(
-        command, cwd=source, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    log = root / "_build" / "book.log"
-    log.write_text(done.stdout, encoding="utf-8")
-    if done.returncode:
-        told = [
-            line for line in done.stdout.splitlines() if "WARNING" in line or "ERROR" in line
-        ] or done.stdout.splitlines()[-15:]
-        raise BookError(
-            "the book was not built cleanly; the whole log is in " + f"{log}:\n" + "\n".join(told[:30])
-        )
+    draft = root / "_build" / "draft"
+    _render(source, draft, root / "_build" / "book.log")
+    shutil.rmtree(first.parent, ignore_errors=True)
+    (draft / "_build" / "html").replace(first.parent)
+    shutil.rmtree(draft)
     stamp.write_text(state, encoding="utf-8")
     return first
 
 
-def assemble(root: Path, profile: str) -> Path:
-    """Bring prose, executed notebooks and figures together in ``_build/source``.
+def _render(source: Path, draft: Path, log: Path) -> None:
+    """Render into an empty folder, so that no page is left over and every page is read again.
 
-    Unchanged files keep their time, so that only changed pages are rendered again.
+    A page that was read while, say, the bibliography lacked an entry would otherwise keep the hole.
     """
+    shutil.rmtree(draft, ignore_errors=True)
+    options = ["build", ".", "-W", "-n", "--keep-going", "--path-output", str(draft)]
+    done = subprocess.run(
+        [sys.executable, "-c", _BUILDER, *options],
+        cwd=source,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    lines = _COLOR.sub("", done.stdout).splitlines()
+    log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if done.returncode:
+        told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-15:]
+        raise BookError(
+            f"the book was not built cleanly; the whole log is in {log}:\n" + "\n".join(told[:30])
+        )
+
+
+def assemble(root: Path, profile: str) -> Path:
+    """Bring prose, executed notebooks and figures together in ``_build/source``."""
     target = root / "_build" / "source"
     wanted = dict(_wanted(root, profile))
     for relative, origin in wanted.items():
         copy = target / relative
-        if not copy.is_file() or not filecmp.cmp(origin, copy, shallow=False):
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(origin, copy)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(origin, copy)
     for path in sorted(target.rglob("*")):
         if path.is_file() and path.relative_to(target) not in wanted:
             path.unlink()

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 VARIABLE = "MEMORIZATION_PROGRESS"
 

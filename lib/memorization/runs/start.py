@@ -32,6 +32,7 @@ class Run:
         name: of the notebook.
         profile: which parameter file: smoke, book, desktop or paper.
         settings: every parameter's checked value.
+        parameters: what the notebook declares about each.
         root: the project's folder; None where the notebook runs outside it.
         build: where live records go.
         output: where figures, verdicts and prices go.
@@ -41,6 +42,7 @@ class Run:
     name: str
     profile: str
     settings: Mapping[str, Any]
+    parameters: Mapping[str, Parameter]
     root: Path | None
     build: Path
     output: Path
@@ -151,6 +153,7 @@ def start(name: str, namespace: Mapping[str, Any]) -> Run:
         name=name,
         profile=settings["profile"],
         settings=MappingProxyType(settings),
+        parameters=MappingProxyType(known),
         root=root,
         build=build,
         output=Path(os.environ.get(OUTPUT) or build),

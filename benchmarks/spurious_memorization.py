@@ -1,0 +1,152 @@
+"""Random-feature and tangent-feature regression: Gram blocks and one factorization against features and pinv.
+
+The plain way is what the definitions say: build the feature matrix, ``theta = pinv(features) @ labels``,
+refit for every left-out example. Both ways use the same data and the same directions.
+
+    python benchmarks/spurious_memorization.py [--quick] [--out FILE]
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from harness import Case, main
+from memorization.data.seeds import generator
+from memorization.data.synthetic import linear_core_task
+from memorization.data.task import SpuriousTask
+from memorization.measures.curve import Model, solve
+from memorization.measures.stability import stability
+from memorization.models.features import directions, explicit_features
+from memorization.models.prediction import predict_random_features
+from torch import Tensor
+
+OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "spurious_memorization.json"
+
+
+def task(n: int, d: int) -> SpuriousTask:
+    """Draw the synthetic task with as many test as training rows."""
+    return linear_core_task(n_train=n, n_test=n, d=d, alpha=0.5, seed=0)
+
+
+def accuracies(
+    data: SpuriousTask, train: Tensor, spurious: Tensor, test: Tensor
+) -> dict[str, Tensor | float]:
+    """Return predictions, and the three accuracies by sign."""
+    fractions = {
+        "train_accuracy": (train * data.labels > 0).double().mean().item(),
+        "spurious_accuracy": (spurious * data.labels > 0).double().mean().item(),
+        "test_accuracy": (test * data.test_labels > 0).double().mean().item(),
+    }
+    return {"spurious": spurious, "test": test, **fractions}
+
+
+def plain_predictions(
+    data: SpuriousTask, *, feature_map: str, width: int, dtype: torch.dtype
+) -> dict[str, Tensor | float]:
+    """Build all features and apply the pseudo-inverse."""
+    weights = directions(width, data.train.shape[1], generator(0, "weights"), dtype)
+    train, spurious, test = (
+        explicit_features(rows.to(dtype), weights, feature_map=feature_map, activation_name="phi2")
+        for rows in (data.train, data.spurious, data.test)
+    )
+    theta = torch.linalg.pinv(train) @ data.labels.to(dtype)
+    return accuracies(data, train @ theta, spurious @ theta, test @ theta)
+
+
+def our_random_features(data: SpuriousTask, *, width: int) -> dict[str, Tensor | float]:
+    """Factor the training kernel, then predict block by block."""
+    queries = [data.spurious, data.test]
+    found = predict_random_features(
+        data.train, data.labels, queries, activation_name="phi2", width=width, seed=0
+    )
+    return accuracies(data, *found)
+
+
+def our_tangent_features(data: SpuriousTask, *, width: int) -> dict[str, Tensor | float]:
+    """Multiply two small Gram matrices entry by entry and factor once."""
+    found = solve(Model("ntk", "phi2", width), data, seed=0).at()
+    return accuracies(data, found.train_predictions, found.spurious_predictions, found.test_predictions)
+
+
+def plain_refits(data: SpuriousTask, *, width: int) -> dict[str, Tensor]:
+    """Refit without every example in turn."""
+    weights = directions(width, data.train.shape[1], generator(0, "weights"), torch.float32)
+    train, queries = (
+        explicit_features(rows, weights, feature_map="rf", activation_name="phi2")
+        for rows in (data.train, data.spurious)
+    )
+    residuals, held_out = [], []
+    for i in range(len(train)):
+        keep = torch.arange(len(train)) != i
+        theta = torch.linalg.pinv(train[keep]) @ data.labels[keep]
+        residuals.append(data.labels[i] - train[i] @ theta)
+        held_out.append(queries[i] @ theta)
+    return {"residuals": torch.stack(residuals), "held_out": torch.stack(held_out)}
+
+
+def our_refits(data: SpuriousTask, *, width: int) -> dict[str, Tensor]:
+    """Read all leave-one-out quantities from one inverse."""
+    scores = stability(solve(Model("rf", "phi2", width), data, seed=0).at())
+    return {"residuals": scores.residuals, "held_out": scores.held_out}
+
+
+def bare_products(data: SpuriousTask, *, width: int, block: int = 2048) -> dict[str, Tensor]:
+    """Only the matrix products that random-feature Gram blocks cannot do without."""
+    rows, n = torch.cat([data.train, data.spurious, data.test]), len(data.train)
+    weights = directions(block, rows.shape[1], generator(0, "weights"), torch.float32)
+    for start in range(0, width, block):
+        hidden = rows @ weights[: min(block, width - start)].T
+        product = hidden @ hidden[:n].T
+    return {"corner": product[0, 0]}
+
+
+def our_gram_blocks(data: SpuriousTask, *, width: int) -> dict[str, Tensor]:
+    """The whole work that ``bare_products`` is a part of."""
+    return {"corner": solve(Model("rf", "phi2", width), data, seed=0).at().test_predictions[0]}
+
+
+def cases(quick: bool) -> list[Case]:
+    """Return the cases at the paper's sizes, or at small ones."""
+    n, d, k, many, few = (100, 200, 2000, 8192, 30) if quick else (1000, 1000, 10_000, 100_000, 100)
+    tangent, once = (20, 1) if quick else (100, 3)
+    random_features = f"random features, d={d}, k={k:,}, N={n}: predict train, spurious and test"
+    return [
+        Case(
+            f"{random_features}; plain in {name}, features in float32 in ours",
+            partial(task, n, d),
+            partial(plain_predictions, feature_map="rf", width=k, dtype=dtype),
+            partial(our_random_features, width=k),
+            repeats=once,
+        )
+        for name, dtype in (("float64", torch.float64), ("float32", torch.float32))
+    ] + [
+        Case(
+            f"tangent features, d={d}, k={tangent}, N={n}: predict train, spurious and test; both in float32",
+            partial(task, n, d),
+            partial(plain_predictions, feature_map="ntk", width=tangent, dtype=torch.float32),
+            partial(our_tangent_features, width=tangent),
+            repeats=1 if quick else 2,
+        ),
+        Case(
+            f"random features, d=200, k=2,000, N={few}: all leave-one-out predictions",
+            partial(task, few, 200),
+            partial(plain_refits, width=2000),
+            partial(our_refits, width=2000),
+            repeats=once,
+        ),
+        Case(
+            f"random features, d={d}, k={many:,}, N={n}: Gram blocks and predictions, against their bare "
+            "matrix products alone (a part of the work: 1 means nothing beside them costs time)",
+            partial(task, n, d),
+            partial(bare_products, width=many),
+            partial(our_gram_blocks, width=many),
+            tolerance=None,
+            repeats=once,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main(cases, OUT)
