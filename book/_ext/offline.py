@@ -13,7 +13,6 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 # What a page can ask for: the program, its fonts, the TeX extensions that it loads when a formula needs one,
 # and the hidden MathML for screen readers.
@@ -35,23 +34,16 @@ _REPAIRS = (
 
 
 def setup(app: Any) -> dict[str, Any]:
-    """Connect the steps; called by Sphinx."""
+    """Connect the three steps; called by Sphinx."""
     app.connect("config-inited", _drop_absent_folders)
-    app.connect("env-get-outdated", _write_static_files)
     app.connect("html-page-context", _drop_thebe, priority=950)
     app.connect("build-finished", _finish)
-    own_text = Path(__file__).read_bytes()  # another text of this file renders every page again
-    return {"env_version": crc32(own_text), "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def _drop_absent_folders(app: Any, config: Any) -> None:
     """A book without figure data has no folder of them, which is no mistake."""
     config.html_extra_path = [path for path in config.html_extra_path if (Path(app.confdir) / path).exists()]
-
-
-def _write_static_files(app: Any, env: Any, added: Any, changed: Any, removed: Any) -> list[str]:
-    """Always render one page: Sphinx copies style sheets and scripts only when it renders something."""
-    return [str(app.config.root_doc)]
 
 
 def _drop_thebe(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
