@@ -39,7 +39,7 @@ def table_html(
     caption: str,
     formats: Mapping[str, Format] | None = None,
     *,
-    markup: Collection[str] = (),
+    markup: Collection[Any] = (),
     stacked: bool = False,
 ) -> str:
     """Return an accessible table: a caption, scoped headers, no empty header cell.
@@ -74,7 +74,7 @@ def table_html(
     )
 
 
-def _row(row: dict[Any, Any], formats: Mapping[str, Format], markup: Collection[str]) -> str:
+def _row(row: dict[Any, Any], formats: Mapping[str, Format], markup: Collection[Any]) -> str:
     cells = []
     for place, (column, value) in enumerate(row.items()):
         text = _cell(value, formats.get(column))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 _WIDTH = 4.8  # inches; shown on a 390 px phone at about three quarters of its size
 
@@ -32,6 +33,8 @@ def restack(figure: Figure) -> bool:
         ax.set_subplotspec(grid[row])
         _complete_labels(ax, axes)
     _narrow_legends(figure)
+    if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
+        engine.set(h_pad=0.12)  # inches; a panel's title stays apart from the labels above it
     return True
 
 
