@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from memorization.data.seeds import generator, normal_rows
 from memorization.models.gram import LinearInputs, add_gram, hidden_gram, mirror
 
