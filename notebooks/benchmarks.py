@@ -23,11 +23,7 @@ profile: str = "book"  # which parameter file | name | one of smoke, book, deskt
 
 # %% tags=["hide-input"]
 from memorization.report import (
-    apply_theme,
-    benchmark_figure,
-    benchmark_table,
-    foot,
-    read_benchmarks,
+    apply_theme, benchmark_figure, benchmark_table, foot, read_benchmarks,
 )
 from memorization.runs import start
 

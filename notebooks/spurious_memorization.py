@@ -75,44 +75,13 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 import pandas as pd
 
 from memorization.data import example_pictures, image_points
-from memorization.measures import (
-    identity_check,
-    image_curve,
-    negative_control,
-    synthetic_curve,
-)
+from memorization.measures import identity_check, image_curve, negative_control, synthetic_curve
 from memorization.report import (
-    COLORS,
-    SEED_BAND,
-    SEED_BARS,
-    apply_theme,
-    at_largest,
-    curve_with_band,
-    draw_against_width,
-    draw_alignment,
-    draw_alignment_decay,
-    draw_curves,
-    draw_image_panels,
-    draw_pictures,
-    draw_products,
-    foot,
-    judge,
-    legend_above,
-    log_ticks,
-    named_curves,
-    named_pairs,
-    number,
-    panels,
-    parameter_table,
-    price_table,
-    say,
-    show,
-    summary,
-    table,
-    theory_curve,
-    verdict_sentence,
-    verdict_table,
-    write_price,
+    COLORS, SEED_BAND, SEED_BARS, apply_theme, at_largest, curve_with_band, draw_against_width,
+    draw_alignment, draw_alignment_decay, draw_curves, draw_image_panels, draw_pictures,
+    draw_products, foot, judge, legend_above, log_ticks, named_curves, named_pairs, number,
+    panels, parameter_table, price_table, say, show, summary, table, theory_curve,
+    verdict_sentence, verdict_table, write_price,
 )
 from memorization.runs import start
 
