@@ -35,7 +35,7 @@
 # paper's. The `book` profile uses $d = 200$ inputs and $k = 8000$ random features instead of $d = 1000$ and
 # $k = 100\,000$, and 8×8 digits instead of MNIST and CIFAR-10; `desktop` and `paper` go up to the paper's own
 # sizes. Every prediction is drawn beside the measurement: closed forms at finite $N/d$ that need no fit.
-# [The idea in two pages](../book/ideas/spurious_features.md) explains where they come from, and
+# [The idea in one page](../book/ideas/spurious_features.md) explains where they come from, and
 # [the last section](price) says what this page costs to run.
 
 # %% [markdown]
@@ -51,7 +51,7 @@ rf_width: int = 8000  # number of random features k | features | 10..1000000
 ntk_width: int = 100  # number of neurons k of the tangent features | neurons | 2..100000
 sizes: list[int] = [10, 20, 50, 100, 200, 400]  # numbers N of training examples, synthetic data | examples | 2..20000
 n_test: int = 1000  # test examples a trial, synthetic data | examples | 10..100000
-seeds: int = 10  # trials of the synthetic curves | trials | 2..1000
+seeds: int = 20  # trials of the synthetic curves | trials | 2..1000
 nested: bool = True  # the training sets of one trial contain each other; false draws anew at each N | flag | any
 theory_d: int = 400  # coordinates of the infinite-width checks | coordinates | 20..5000
 theory_seeds: int = 5  # trials of the infinite-width checks | trials | 2..1000
