@@ -19,6 +19,12 @@ def test_a_table_that_is_passed_twice_counts_once(run, records):
     assert json.loads(run.price_path.read_text())[0]["seconds"] == 9.0
 
 
+def test_the_peak_is_that_of_the_hungriest_point(run, records):
+    records.loc[3, "_peak_mib"] = 200.0
+    write_price(run, {"toy": records})
+    assert json.loads(run.price_path.read_text())[0]["peak_mib"] == 200.0
+
+
 def test_no_records_have_no_price(run, records):
     assert write_price(run, {"toy": records.head(0)}) is None
     assert not run.price_path.exists()

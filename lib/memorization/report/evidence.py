@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -150,9 +149,9 @@ def _averaged(parts: list[pd.DataFrame], place: str, check: Check) -> Evidence:
         return Evidence(
             place, nothing, nothing, nothing, (nothing,) * 2, nothing, nothing, np.empty((2, 0)), len(seeds)
         )
-    weights = resampling(len(seeds))  # (1 + replicates, S)
+    counts = resampling(len(seeds))  # (1 + replicates, S)
     reduce = reduction(_plain(check))
-    curves = [_resampled(part[part["seed"].isin(seeds)], weights, check) for part in complete]
+    curves = [_resampled(part[part["seed"].isin(seeds)], counts, check) for part in complete]
     numbers = [_over_curve(curve, reduce, check) for curve in curves]
     value = numbers[0] - numbers[1] if len(numbers) == 2 else numbers[0]
     expected = _scalar(curves[0], check.target, check)
@@ -169,7 +168,7 @@ def _complete(part: pd.DataFrame, check: Check) -> pd.DataFrame:
     return part[part["seed"].isin(have[have == points].index)]
 
 
-def _resampled(part: pd.DataFrame, weights: Numbers, check: Check) -> pd.DataFrame:
+def _resampled(part: pd.DataFrame, counts: Numbers, check: Check) -> pd.DataFrame:
     """Return the averaged curve of every resampling: ``replicates`` × points rows, sorted by replicate."""
     points = list(check.average_first)
     numeric = [
@@ -177,12 +176,13 @@ def _resampled(part: pd.DataFrame, weights: Numbers, check: Check) -> pd.DataFra
     ]
     names = [column for column in numeric if column not in points]
     means = part.groupby(["seed", *points], sort=True)[names].mean()
-    shape = (weights.shape[1], -1, len(names))
-    cube = np.einsum("bs,spc->bpc", weights, means.to_numpy(dtype=float).reshape(shape))  # B, P, C
+    shape = (counts.shape[1], -1, len(names))
+    cube = np.einsum("bs,spc->bpc", counts, means.to_numpy(dtype=float).reshape(shape))  # B, P, C
+    cube /= counts.shape[1]
     curve = pd.DataFrame(cube.reshape(-1, len(names)), columns=names)
     grid = part[points].drop_duplicates().sort_values(points)
     for column in points:
-        curve[column] = np.tile(grid[column].to_numpy(), weights.shape[0])
+        curve[column] = np.tile(grid[column].to_numpy(), counts.shape[0])
     return curve
 
 
@@ -219,8 +219,7 @@ def _scalar(frame: pd.DataFrame, wanted: Value, check: Check) -> float:
 
 
 def _mean(values: Numbers) -> float:
-    """The mean without rounding on the way: equal numbers have exactly that number as their mean."""
-    return math.fsum(values) / len(values) if len(values) else float("nan")
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def _plain(check: Check) -> str:

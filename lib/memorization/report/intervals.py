@@ -38,18 +38,18 @@ def mean_interval(values: Numbers) -> tuple[float, float]:
 
 
 def resampling(seeds: int) -> Numbers:
-    """Return weights of a bootstrap over seeds: row 0 is the plain average.
+    """Return how often each seed counts in a bootstrap over seeds: row 0 is every seed once.
 
     Args:
         seeds: Number of seeds S, 1 or more.
 
     Returns:
-        Weights of shape (1 + REPLICATES, S) that sum to 1 in each row; the same at every call.
+        Counts of shape (1 + REPLICATES, S) that sum to S in each row; the same at every call. Counts, not
+        shares: ten times a tenth is not one.
     """
     generator = np.random.default_rng(_SEED)
-    share = np.full(seeds, 1 / seeds)
-    drawn = generator.multinomial(seeds, share, size=REPLICATES) / seeds
-    return np.vstack([share, drawn])
+    drawn = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=REPLICATES)
+    return np.vstack([np.ones(seeds), drawn])
 
 
 def spearman(values: Numbers, against: Numbers) -> Numbers:
