@@ -122,7 +122,7 @@ def theory_curve(
 
     Args:
         ax: The panel.
-        frame: Rows with columns ``x`` and ``y``; the rows of several seeds, equal up to rounding, are drawn once.
+        frame: Rows with columns ``x`` and ``y``; rows of several seeds, equal up to rounding, are one.
         x: Column of the horizontal axis.
         y: Column of the prediction.
         label: Name in the legend.
