@@ -178,7 +178,7 @@ def test_averaging_first_reduces_the_averaged_curve(verdict, records):
 
 
 def test_an_averaged_curve_that_is_one_everywhere_is_exactly_one(run, claims_of):
-    ones = pd.DataFrame({"N": 10, "seed": range(10), "accuracy": 1.0})
+    ones = pd.DataFrame({"N": 10, "seed": range(20), "accuracy": 1.0})
     claims = claims_of({"test": "equals", "expected": 1, "average_first": ["N"]})
     assert judge(run, claims, {"toy": ones})[0]["verdict"] == REPRODUCED
 
