@@ -560,4 +560,4 @@ write_price(run, tables)
 price
 
 # %% tags=["remove-input"]
-foot(run)
+foot(run, tables)

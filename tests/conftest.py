@@ -97,14 +97,19 @@ def tracked(root: Path) -> list[Path]:
     return sorted(root / name for name in names if name and (root / name).is_file())
 
 
-@pytest.fixture(scope="session")
-def smoke_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which every notebook was executed at profile smoke and the book was built."""
-    root = tmp_path_factory.mktemp("smoke") / "project"
+def copied_project(root: Path) -> Path:
+    """Copy the project's own files, so that a test can build without touching them."""
     for path in tracked(ROOT):
         copy = root / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
+    return root
+
+
+@pytest.fixture(scope="session")
+def smoke_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which every notebook was executed at profile smoke and the book was built."""
+    root = copied_project(tmp_path_factory.mktemp("smoke") / "project")
     environment = {**os.environ, "PYTHONPATH": str(root / "lib"), "MEMORIZATION_DATA": str(root / "no-data")}
     for command in (["run", "--all", "--jobs", "2"], ["book"]):
         done = subprocess.run(

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from memorization.data.images import data_root, load_images, two_classes
+from memorization.data.images import Images, data_root, load_images, two_classes
 
 
 def test_digits_need_no_files_and_keep_their_range(tmp_path):
@@ -151,3 +151,18 @@ def test_a_failed_download_says_so_and_offers_digits(tmp_path, monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     with pytest.raises(RuntimeError, match=r"downloading mnist into .* failed .*'digits' needs no files"):
         load_images("mnist", "train", tmp_path, download=True)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "told"),
+    [
+        (torch.zeros(2, 1, 4, 4), [0, 1], "allowed: uint8 of shape"),
+        (torch.zeros(2, 4, 4, dtype=torch.uint8), [0, 1], "allowed: uint8 of shape"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), [0], "give one label per image"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), [0, 3], r"label 3 of image 1 is outside 0\.\.2"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), [-1, 1], r"label -1 of image 0 is outside 0\.\.2"),
+    ],
+)
+def test_images_and_labels_that_do_not_fit_are_refused(pixels, labels, told):
+    with pytest.raises(ValueError, match=told):
+        Images(pixels, torch.tensor(labels), ("a", "b", "c"), "mine", 255)

@@ -61,3 +61,13 @@ def test_the_foot_names_versions_device_and_profile(run):
     page = foot(run).data
     for text in ("torch 2.13.0", "a cpu", "toy, profile book"):
         assert text in page
+
+
+def test_the_foot_says_how_many_points_older_code_made(run, records):
+    old = records.assign(_code_changed=records.seed == 0, _source="published")
+    points = len(records.drop_duplicates(["seed", "_date"]))
+    page = foot(run, {"toy": old}).data
+    assert f"{points} points made from" in page
+    assert "published; " in page
+    assert "were made by older code" in page
+    assert "older code" not in foot(run, {"toy": records.assign(_code_changed=False)}).data

@@ -35,6 +35,27 @@ class Images:
     name: str
     levels: int
 
+    def __post_init__(self) -> None:
+        """Refuse images and labels that do not fit each other."""
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            raise ValueError(
+                f"{self.name}: pixels are {self.pixels.dtype} of shape {tuple(self.pixels.shape)}; "
+                "allowed: uint8 of shape (N, channels, height, width)"
+            )
+        if self.labels.shape != self.pixels.shape[:1]:
+            raise ValueError(
+                f"{self.name}: {len(self.pixels)} images but labels of shape {tuple(self.labels.shape)}; "
+                "give one label per image"
+            )
+        signs = len(self.class_names) == 2 and bool((self.labels.abs() == 1).all())
+        outside = (self.labels < 0) | (self.labels >= len(self.class_names))
+        if not signs and bool(outside.any()):
+            first = int(outside.nonzero()[0])
+            raise ValueError(
+                f"{self.name}: label {int(self.labels[first])} of image {first} is outside "
+                f"0..{len(self.class_names) - 1} (its {len(self.class_names)} classes)"
+            )
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,7 @@ def price_of(run: RunLike, tables: Mapping[str, pd.DataFrame]) -> Price | None:
     if not frames:
         return None
     rows = pd.concat(frames, ignore_index=True)
-    how = [column for column in rows if str(column).startswith("_") and column != "_source"]
-    points = rows.drop_duplicates(["seed", *how])
+    points = rows.drop_duplicates(["seed", *_how(rows)])
     return {
         "name": run.name,
         "profile": run.profile,
@@ -81,13 +80,35 @@ def price_table(run: RunLike, tables: Mapping[str, pd.DataFrame], published: Pat
     return HTML(table_html(frame, f"Measured price of {run.name}, by profile"))
 
 
-def foot(run: RunLike) -> HTML:
-    """Show where this page comes from: versions, device, cores and code version."""
+def foot(run: RunLike, tables: Mapping[str, pd.DataFrame] | None = None) -> HTML:
+    """Show where this page comes from: notebook, records, versions, device, cores and code version.
+
+    Args:
+        run: The started run.
+        tables: This run's records: how many, when they were made, and how many by other code than today's.
+    """
     rows = [{"what": "notebook", "value": f"{run.name}, profile {run.profile}"}]
+    if tables:
+        rows.append({"what": "records", "value": _records(list(tables.values()))})
     for key, value in run.provenance.items():
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
         rows.append({"what": key.replace("_", " "), "value": text})
     return HTML(table_html(pd.DataFrame(rows), "Where this page comes from"))
+
+
+def _records(frames: list[pd.DataFrame]) -> str:
+    """Say how many points a page shows, from when, from where, and how many of them old code made."""
+    rows = pd.concat([frame for frame in frames if not frame.empty], ignore_index=True)
+    points = rows.drop_duplicates(["seed", *_how(rows)])
+    published = int((points["_source"] == "published").sum())
+    old = int(points["_code_changed"].sum())
+    text = f"{len(points)} points made from {points['_date'].min()[:10]} to {points['_date'].max()[:10]}"
+    text += f", {published} of them published" if published else ""
+    return text + (f"; {old} were made by older code than the code beside them" if old else "")
+
+
+def _how(rows: pd.DataFrame) -> list[Hashable]:
+    return [column for column in rows if str(column).startswith("_") and column != "_source"]
 
 
 def duration(seconds: float) -> str:

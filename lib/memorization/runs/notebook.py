@@ -105,10 +105,12 @@ def _papermill(job: Job, parameters: Mapping[str, Any], scratch: Path, draft: Pa
     import papermill
     from traitlets.config import Config
 
+    data = os.environ.get("MEMORIZATION_DATA") or job.root / "data"
     source = scratch / f"{job.name}.ipynb"
     nbformat.write(converted(source_path(job.root, job.name)), source)
     os.environ |= {
         ROOT: str(job.root),
+        "MEMORIZATION_DATA": str(Path(data).resolve()),  # the kernel works in another folder
         OUTPUT: str(scratch / "output"),
         SCHEDULER: job.scheduler or "",
         PROGRESS: str(job.progress or scratch / "progress"),

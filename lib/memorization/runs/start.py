@@ -149,6 +149,8 @@ def start(name: str, namespace: Mapping[str, Any]) -> Run:
         raise ParameterError(f"{name} declares no parameter `profile`; add one to its parameters cell.")
     root = project_root()
     build = (root or Path.cwd()) / "_build"
+    if root is not None:
+        os.environ.setdefault("MEMORIZATION_DATA", str(root / "data"))  # notebooks run in their own folder
     return Run(
         name=name,
         profile=settings["profile"],
