@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 from harness import Case, main
+from torch import Tensor
+
 from memorization.data.seeds import generator
 from memorization.data.synthetic import linear_core_task
 from memorization.data.task import SpuriousTask
@@ -20,7 +22,6 @@ from memorization.measures.curve import Model, solve
 from memorization.measures.stability import stability
 from memorization.models.features import directions, explicit_features
 from memorization.models.prediction import predict_random_features
-from torch import Tensor
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "spurious_memorization.json"
 

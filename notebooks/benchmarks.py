@@ -21,8 +21,10 @@
 # %% tags=["parameters", "hide-input"]
 profile: str = "book"  # which parameter file | name | one of smoke, book, desktop, paper
 
-# %%
-from memorization.report import apply_theme, benchmark_figure, benchmark_table, foot, read_benchmarks
+# %% tags=["hide-input"]
+from memorization.report import (
+    apply_theme, benchmark_figure, benchmark_table, foot, read_benchmarks,
+)
 from memorization.runs import start
 
 run = start("benchmarks", globals())

@@ -75,7 +75,7 @@ def gaussian_pair_mean(function, q1, q2, c):
 @pytest.mark.parametrize("feature_map", MAPS)
 @pytest.mark.parametrize("name", ["phi2", "phi4", "relu", "h2", "erf", "sine", "identity"])
 def test_closed_kernels_are_the_gaussian_means_at_any_norm(feature_map, name):
-    rows = torch.tensor([[1.4, 0.2], [-0.3, 2.1]], dtype=torch.float64)
+    rows = torch.tensor([[1.7, 0.9], [0.4, 0.3]], dtype=torch.float64)
     found = infinite_width_kernel(rows, rows, feature_map=feature_map, activation_name=name)
     q1, q2, c = (float(rows[i] @ rows[j]) / 2 for i, j in ((0, 0), (1, 1), (0, 1)))
     mean = gaussian_pair_mean(activation(name, feature_map).apply_, q1, q2, c)

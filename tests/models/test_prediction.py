@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from memorization.data.synthetic import linear_core_task
 from memorization.models import prediction
 from memorization.models.features import gram_blocks

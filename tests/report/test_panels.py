@@ -77,3 +77,10 @@ def test_a_reference_line_needs_a_finite_value():
     _, (ax,) = panels()
     with pytest.raises(ValueError, match="finite value, got 'y' and nan"):
         reference_line(ax, np.nan, "chance")
+
+
+def test_a_prediction_that_differs_in_its_last_bits_between_seeds_is_one_curve():
+    _, (ax,) = panels(1)
+    rows = pd.DataFrame({"N": [10, 10], "gamma": [0.3, 0.3 + 1e-16 * 4], "seed": [0, 1]})
+    theory_curve(ax, rows, "N", "gamma", label="theory")
+    assert ax.lines[0].get_xdata().tolist() == [10]

@@ -63,11 +63,11 @@ def test_the_lower_bound_is_drawn_only_where_the_theorem_has_one(curves):
         assert ("theorem's lower bound" in ax.get_legend_handles_labels()[1]) == (feature_map == "rf")
 
 
-def test_the_alignment_table_has_one_row_per_curve_and_the_closed_form(curves):
-    frame = spurious.alignment_table(curves)
-    assert frame.columns.tolist() == ["feature map", "curve", "N/d = 0.1", "N/d = 1"]
-    assert len(frame) == 8
-    assert frame["N/d = 1"].iloc[0] == "0.2550 ± 0.0071 (0.250)"
+def test_the_decay_is_drawn_for_each_activation_up_to_alpha(curves):
+    _, (ax,) = panels(1)
+    spurious.draw_alignment_decay(ax, curves.query("feature_map == 'rf' and alpha == 0.25"))
+    assert ax.get_legend_handles_labels()[1] == ["φ₂", "φ₄", "closed form"]
+    assert ax.get_ylim() == (0, 0.25)
 
 
 def test_the_summary_gives_the_standard_error(curves):

@@ -13,14 +13,21 @@ from memorization.data.seeds import generator
 
 
 def example_pictures(
-    *, dataset: str, pad: int, index: int = 0, seed: int = 0, root: str | Path | None = None
+    *,
+    dataset: str,
+    pad: int,
+    label: int | None = None,
+    index: int = 0,
+    seed: int = 0,
+    root: str | Path | None = None,
 ) -> dict[str, np.ndarray]:
     """Return one training image, its framed version and the spurious query (Figure 1 of the paper).
 
     Args:
         dataset: name of a data set, see :func:`memorization.data.images.load_images`.
         pad: width of the noise frame in pixels, >= 1.
-        index: which training image.
+        label: class of the image; None for any.
+        index: which training image, among those of the class.
         seed: seed of the noise.
         root: folder of the data sets.
 
@@ -32,8 +39,13 @@ def example_pictures(
         ValueError: if there is no image of that index.
     """
     images = load_images(dataset, "train", root)
+    if label is not None:
+        images = images.take((images.labels == label).nonzero().flatten())
     if not 0 <= index < len(images):
-        raise ValueError(f"{dataset} has training images 0..{len(images) - 1}; got index={index}")
+        of_class = "" if label is None else f" of class {label}"
+        raise ValueError(
+            f"{dataset} has {len(images)} training images{of_class}; got index={index}, counted from 0"
+        )
     chosen = images.take(torch.tensor([index]))
     frames = add_frames(chosen, pad, generator(seed, "picture"))
     row = torch.zeros(1, dtype=torch.int64)

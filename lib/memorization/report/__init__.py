@@ -21,10 +21,10 @@ from memorization.report.parameters import parameter_table
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import Scoreboard, scoreboard
 from memorization.report.spurious import (
-    alignment_table,
     at_largest,
     draw_against_width,
     draw_alignment,
+    draw_alignment_decay,
     draw_curves,
     draw_image_panels,
     draw_pictures,
@@ -46,7 +46,6 @@ __all__ = [
     "Claim",
     "ClaimError",
     "Scoreboard",
-    "alignment_table",
     "apply_theme",
     "at_largest",
     "benchmark_figure",
@@ -55,6 +54,7 @@ __all__ = [
     "curve_with_band",
     "draw_against_width",
     "draw_alignment",
+    "draw_alignment_decay",
     "draw_curves",
     "draw_image_panels",
     "draw_pictures",

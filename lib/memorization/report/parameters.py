@@ -10,7 +10,7 @@ from memorization.report.markup import table_html
 
 
 def parameter_table(run: RunLike) -> HTML:
-    """Show every parameter of a run: its value here, what it means, its unit, what is allowed.
+    """Show every parameter of a run, folded: its value here, what it means, its unit, what is allowed.
 
     Args:
         run: the started run.
@@ -26,7 +26,9 @@ def parameter_table(run: RunLike) -> HTML:
         for name, declared in run.parameters.items()
     ]
     caption = f"Parameters of {run.name}, and their values at profile {run.profile}"
-    return HTML(table_html(pd.DataFrame(rows), caption, stacked=True))
+    content = table_html(pd.DataFrame(rows), caption, stacked=True)
+    head = f"{len(rows)} parameters, with their values at profile {run.profile}"
+    return HTML(f'<details class="fold"><summary>{head}</summary>\n{content}</details>')
 
 
 def _text(value: object) -> str:

@@ -95,7 +95,25 @@ def draw_alignment(ax: Axes, records: pd.DataFrame) -> None:
     ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="closed form")
     if records["gamma_floor"].notna().any():
         ax.plot([], [], color=INK, linewidth=1, label="theorem's lower bound")
-    ax.set(xlabel="spurious fraction α [fraction]", ylabel="feature alignment [ratio]", xlim=(0, 1))
+    ax.set(xlabel="spurious fraction α [fraction]", ylabel="feature alignment [ratio]")
+    ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
+
+
+def draw_alignment_decay(ax: Axes, records: pd.DataFrame) -> None:
+    """Draw mean alignment against N/d for each activation, with its closed form.
+
+    Args:
+        ax: the panel.
+        records: one feature map and one spurious fraction; columns ``psi``, ``alignment_mean``, ``gamma``.
+    """
+    for activation, one in records.groupby("activation", sort=False):
+        color = _ACTIVATION_COLORS.get(str(activation), INK)
+        name = _SYMBOLS.get(str(activation), str(activation))
+        curve_with_band(ax, one, "psi", "alignment_mean", label=name, color=color, linestyle="none")
+        theory_curve(ax, one, "psi", "gamma", label="_", color=color)
+    ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="closed form")
+    ax.set(xlabel="N/d [ratio]", ylabel="feature alignment [ratio]", ylim=(0, records["alpha"].max()))
+    log_ticks(ax, records["psi"])
 
 
 def draw_products(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
@@ -159,18 +177,6 @@ def draw_against_width(ax: Axes, records: pd.DataFrame, y: str, theory: str, lab
     if quantity == "feature alignment":  # from 0 to its limit alpha, so that a small difference looks small
         ax.set_ylim(0, records["alpha"].iloc[0])
     log_ticks(ax, records["width"])
-
-
-def alignment_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Return mean alignment ± sd over seeds beside its closed form: one row per curve, one column per N/d."""
-    rows: list[dict[str, Any]] = []
-    for (feature_map, curve), one in named_curves(records).groupby(["feature_map", "curve"], sort=False):
-        row: dict[str, Any] = {"feature map": str(feature_map).upper(), "curve": curve}
-        for psi, at in one.groupby("psi"):
-            mean, sd, gamma = at["alignment_mean"].mean(), at["alignment_mean"].std(), at["gamma"].iloc[0]
-            row[f"N/d = {psi:g}"] = f"{plus_minus(mean, sd)} ({gamma:.3f})"
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def summary(records: pd.DataFrame, by: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
