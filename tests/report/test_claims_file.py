@@ -27,14 +27,14 @@ def test_a_small_number_that_yaml_reads_as_text_is_a_number(claims_of):
 @pytest.mark.parametrize(
     ("check", "message"),
     [
-        ({"test": "at_mots", "bound": 1}, "unknown test 'at_mots'; did you mean 'at_most'?"),
+        ({"test": "at_mots", "bound": 1}, "unknown test 'at_mots'. Did you mean 'at_most'?"),
         (
-            {**CHECK, "reduce": "avg"},
-            "unknown reduce 'avg'; known are mean, max, min, range, spearman, difference",
+            {**CHECK, "reduce": "xyz"},
+            "unknown reduce 'xyz'. Known: mean, max, min, range, spearman, difference",
         ),
-        ({**CHECK, "over_seeds": "wrost"}, "unknown over_seeds 'wrost'; did you mean 'worst'?"),
-        ({**CHECK, "wheer": "N > 1"}, "unknown key 'wheer'; did you mean 'where'?"),
-        ({**CHECK, "profiles": ["boko"]}, "unknown profile 'boko'; did you mean 'book'?"),
+        ({**CHECK, "over_seeds": "wrost"}, "unknown over_seeds 'wrost'. Did you mean 'worst'?"),
+        ({**CHECK, "wheer": "N > 1"}, "unknown key 'wheer'. Did you mean 'where'?"),
+        ({**CHECK, "profiles": ["boko"]}, "unknown profile 'boko'. Did you mean 'book'?"),
         ({**CHECK, "profiles": "book"}, r"'profiles' is a list such as \[book, desktop\], got 'book'"),
         ({"test": "at_most"}, "test 'at_most' with reduce 'mean' needs 'bound'"),
         ({"test": "equals", "bound": 1}, "does not use 'bound'"),

@@ -241,7 +241,7 @@ def test_claims_are_read_from_the_run_where_none_are_given(run, records, claims_
 @pytest.mark.parametrize(
     ("check", "message"),
     [
-        ({**HOLDS, "records": "tyo"}, "there is no table 'tyo'; did you mean 'toy'"),
+        ({**HOLDS, "records": "tyo"}, "there is no table 'tyo'. Did you mean 'toy'"),
         ({**HOLDS, "where": "size > 1"}, "the selection 'size > 1' fails .*columns of 'toy': N, kind, seed"),
         ({**HOLDS, "where": "N >"}, "the selection 'N >' fails"),
         ({**HOLDS, "value": "acuracy"}, "cannot evaluate 'acuracy' .*columns of 'toy': N, kind"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from memorization.report.claims import OVER_SEEDS, PROFILES, REDUCTIONS, TESTS, Check, Claim, ClaimError
+from memorization.runs.parameters import did_you_mean
 
 
 def read_claims(path: Path) -> list[Claim]:
@@ -159,5 +159,4 @@ def _number_or_text(value: Any, where: str) -> Any:
 
 
 def _hint(given: str, allowed: Sequence[str]) -> str:
-    close = get_close_matches(str(given), allowed, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(allowed)}"
+    return "." + (did_you_mean(given, allowed) or f" Known: {', '.join(allowed)}.")

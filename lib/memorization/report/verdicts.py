@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +13,7 @@ from memorization.report.claims_file import read_claims
 from memorization.report.contract import RunLike
 from memorization.report.evidence import selected
 from memorization.report.files import write_json
+from memorization.runs.parameters import did_you_mean
 
 REPRODUCED, PARTLY, NOT, UNTESTED = "reproduced", "partly", "not reproduced", "not tested at this scale"
 VERDICTS = (REPRODUCED, PARTLY, NOT, UNTESTED)
@@ -100,10 +100,9 @@ def _note(verdict: str, decisive: Row, asked: list[Row]) -> str:
 
 def _rows(check: Check, tables: Mapping[str, pd.DataFrame], claim: str) -> pd.DataFrame:
     if check.records not in tables:
-        close = get_close_matches(check.records, tables, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"tables are {', '.join(tables) or 'none'}"
+        hint = did_you_mean(check.records, tables) or f" Tables: {', '.join(tables) or 'none'}."
         raise ClaimError(
-            f"claim {claim}, check {check.what!r}: there is no table {check.records!r}; {hint}. A table that "
+            f"claim {claim}, check {check.what!r}: there is no table {check.records!r}.{hint} A table that "
             "is not made at this profile: leave the profile out of the check, or pass an empty DataFrame"
         )
     return selected(tables[check.records], check)
