@@ -66,6 +66,7 @@ image_seeds: int = 5  # trials on images | trials | 2..1000
 fill: str = "zero"  # what a spurious query of an image shows inside its frame | name | one of zero, mean, fresh
 identity_n: int = 25  # training examples of the identity check (as many models are refitted) | examples | 3..200
 identity_d: int = 60  # coordinates of the identity check | coordinates | 4..1000
+width_d: int = 200  # coordinates D and examples N of the finite-width check | coordinates | 8..10000
 widths: list[int] = [1000, 2000, 8000, 32000]  # widths k of the finite-width check | features | 10..1000000
 ridges: list[float] = [0.0, 0.1, 1.0]  # ridges of the ridge check, per unit of width | kernel units | 0..
 control_seeds: int = 20  # trials of the negative control | trials | 2..1000
@@ -443,7 +444,7 @@ by_width = run.sweep(
     synthetic_curve,
     {"width": widths},
     seeds=seeds,
-    fixed={**common, **one_curve, "sizes": [d]},
+    fixed={**common, **one_curve, "d": width_d, "sizes": [width_d]},
 )
 
 # %% tags=["hide-input"]

@@ -23,9 +23,8 @@ def color(n=6):
 
 def test_borders_are_bytes_and_cover_every_level_and_channel():
     pixels = torch.zeros(400, 3, 4, 4, dtype=torch.uint8)
-    frames = add_frames(
-        Images(pixels, torch.zeros(400, dtype=torch.int64), ("a",), "x", 16), 1, generator(0, "n")
-    )
+    images = Images(pixels, torch.zeros(400, dtype=torch.int64), ("a",), "x", 16)
+    frames = add_frames(images, 1, generator(0, "n"))
     assert frames.borders.dtype == torch.uint8
     assert frames.borders.shape == (400, 3, 20)
     counts = torch.bincount(frames.borders.flatten().int(), minlength=17).float() / frames.borders.numel()
