@@ -66,7 +66,7 @@ image_seeds: int = 5  # trials on images | trials | 2..1000
 fill: str = "zero"  # what a spurious query of an image shows inside its frame | name | one of zero, mean, fresh
 identity_n: int = 25  # training examples of the identity check (as many models are refitted) | examples | 3..200
 identity_d: int = 60  # coordinates of the identity check | coordinates | 4..1000
-width_d: int = 200  # coordinates D and examples N of the finite-width check | coordinates | 8..10000
+check_d: int = 200  # coordinates of the negative control, the finite-width and the even-activation check | coordinates | 8..10000
 widths: list[int] = [1000, 2000, 8000, 32000]  # widths k of the finite-width check | features | 10..1000000
 ridges: list[float] = [0.0, 0.1, 1.0]  # ridges of the ridge check, per unit of width | kernel units | 0..
 control_seeds: int = 20  # trials of the negative control | trials | 2..1000
@@ -423,7 +423,7 @@ control = run.sweep(
     negative_control,
     {"feature_map": ["rf", "ntk"]},
     seeds=control_seeds,
-    fixed={"activation": "phi2", "alpha": 0.5, "d": d, "width": 0, "n": d // 2},
+    fixed={"activation": "phi2", "alpha": 0.5, "d": check_d, "width": 0, "n": check_d // 2},
 )
 control["trials"] = control_seeds
 
@@ -444,7 +444,7 @@ by_width = run.sweep(
     synthetic_curve,
     {"width": widths},
     seeds=seeds,
-    fixed={**common, **one_curve, "d": width_d, "sizes": [width_d]},
+    fixed={**common, **one_curve, "d": check_d, "sizes": [check_d]},
 )
 
 # %% tags=["hide-input"]
@@ -490,15 +490,15 @@ table(
 # %%
 even = run.sweep(
     synthetic_curve,
-    {"alpha": theory_alphas, "d": [d, 4 * d]},
+    {"alpha": theory_alphas, "d": [check_d, 4 * check_d]},
     seeds=theory_seeds,
-    fixed={"feature_map": "rf", "activation": "h2", "width": 0, "law": "spheres", "sizes": [d // 2]},
+    fixed={**spheres, **one_curve, "activation": "h2", "sizes": [check_d // 2]},
 )
 
 # %% tags=["hide-input"]
 table(
     summary(even, ["alpha", "d"], ["test_accuracy", "spurious_accuracy", "alignment_mean"]),
-    f"An activation that learns nothing memorizes everything, N = {d // 2} (mean ± standard error)",
+    f"An activation that learns nothing memorizes everything, N = {check_d // 2} (mean ± standard error)",
 )
 
 # %% [markdown]
@@ -516,7 +516,10 @@ table(
 # - The theorems ask for Lipschitz activations, centered inputs on spheres and $N \gg d$ (tangent features). The
 #   experiments, the paper's and ours, break each of these somewhere, and the conclusions survive; the closed form
 #   {eq}`eq-alignment-constant` says why for $N \le d$.
-# - On images **the fall of spurious accuracy overstates how much is forgotten** (above).
+# - On images **the fall of spurious accuracy overstates how much is forgotten** (above). On CIFAR-10 (profile `desktop`)
+#   even the first point, $N = 10$, lies below the bound that we had set from trial runs, with a spread between trials as
+#   large as the gap, while the area under the curve there is nearly 1: the shift again, not forgetting. SM-14 is
+#   therefore judged *partly* on the [scoreboard](scoreboard).
 #
 # ## Claims
 #
