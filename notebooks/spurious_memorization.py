@@ -488,11 +488,12 @@ table(
 # as it gets, and the theory predicts alignment $\alpha^2$ and, for large $d$, perfect memorization.
 
 # %%
+infinite_width = {"feature_map": "rf", "width": 0, "law": "spheres"}
 even = run.sweep(
     synthetic_curve,
     {"alpha": theory_alphas, "d": [check_d, 4 * check_d]},
     seeds=theory_seeds,
-    fixed={**spheres, **one_curve, "activation": "h2", "sizes": [check_d // 2]},
+    fixed={**infinite_width, "activation": "h2", "sizes": [check_d // 2]},
 )
 
 # %% tags=["hide-input"]
