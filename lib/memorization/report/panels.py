@@ -51,7 +51,7 @@ def panels(
         raise ValueError(f"give one title per panel: {n} panels, {len(titles)} titles")
     rows = -(-n // columns)
     width = min(_MAX_WIDTH, 6.4 if columns == 1 else _PANEL_WIDTH * columns)
-    figure = Figure(figsize=(width, height * rows), layout=ConstrainedLayoutEngine(h_pad=0.1))
+    figure = Figure(figsize=(width, height * rows), layout=ConstrainedLayoutEngine(h_pad=0.07))
     grid = figure.subplots(rows, columns, sharey=share_y, squeeze=False).ravel().tolist()
     for spare in grid[n:]:
         spare.remove()
@@ -180,4 +180,7 @@ def legend_above(figure: Figure) -> None:
     for ax in figure.axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)
-    figure.legend(list(named.values()), list(named), loc="outside upper left", ncols=min(3, len(named)))
+    columns = min(3, len(named))
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.28 * -(-len(named) // columns))  # the panels keep their height
+    figure.legend(list(named.values()), list(named), loc="outside upper left", ncols=columns)
