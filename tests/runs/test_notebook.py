@@ -123,6 +123,7 @@ def test_a_typing_error_is_refused_before_anything_runs(tiny):
         (["run", "tiny", "--profile", "paper"], "has no profile 'paper'"),
         (["run", "tiny", "-p", "width", "0"], "allowed: 1..100"),
         (["run", "tiny", "-y", "[1]"], "allowed: a mapping"),
+        (["run", "tiny", "-p", "profile", "smoke"], "is chosen with --profile"),
         (["run", "tiny", "-y", "{"], "is not valid YAML"),
         (["run"], "name the notebooks to run, or give --all"),
         (["run", "--all", "-p", "width", "3"], "name exactly one"),

@@ -70,6 +70,10 @@ def _given(known: Mapping[str, Parameter], args: argparse.Namespace) -> dict[str
         given |= values
     for name, text in args.p or []:
         given[name] = known[name].parse(text) if name in known else text
+    if "profile" in given:
+        raise ParameterError(
+            f"profile = {given['profile']!r} is chosen with --profile, which also reads its file."
+        )
     return given
 
 
