@@ -64,10 +64,8 @@ def _execute_group(jobs: Sequence[Job], parallel: int) -> list[Job]:
             try:
                 failed = _watch(futures, lines)
             except KeyboardInterrupt:
-                for process in (
-                    pool._processes or {}
-                ).values():  # each ends its kernel; finished points are kept
-                    process.terminate()
+                for process in list((pool._processes or {}).values()):
+                    process.terminate()  # which ends its kernel; finished points are kept
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return failed
@@ -86,12 +84,10 @@ def _watch(futures: dict[Future[Path], Job], lines: dict[str, Path]) -> list[Job
                 _say(f"{job.name} ({job.profile}): {time.monotonic() - started:.0f} s → {target}")
             except Exception as error:
                 failed.append(job)
-                _say(
-                    f"FAILED {error if isinstance(error, NotebookError) else f'{job.name}: {error!r}'}",
-                    sys.stderr,
-                )
+                reason = str(error) if isinstance(error, NotebookError) else f"{job.name}: {error!r}"
+                _say(f"FAILED {reason}", sys.stderr)
         if sys.stdout.isatty():
-            print(f"\r\033[K{_state(lines.values())}", end="", flush=True)
+            print(f"\r\033[K{_state(lines.values()) if waiting else ''}", end="", flush=True)
         elif waiting and time.monotonic() - said > _EVERY:
             said = time.monotonic()
             _say(_state(lines.values()))
