@@ -60,5 +60,6 @@ def _files(root: Path, name: str, profile: str, source: str) -> Iterator[Path]:
 def _data(root: Path) -> list[str]:
     """Names, sizes and times of the data, three folders deep; the bytes are checked when they are loaded."""
     folder = Path(os.environ.get("MEMORIZATION_DATA") or root / "data")
-    found = sorted(path for depth in ("*", "*/*", "*/*/*") for path in folder.glob(depth))
+    files = [path for depth in ("*", "*/*") for path in folder.glob(depth) if path.is_file()]
+    found = sorted([*files, *folder.glob("*/*/*")])
     return [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in found]
