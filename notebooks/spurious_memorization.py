@@ -520,7 +520,7 @@ table(
 # - On images **the fall of spurious accuracy overstates how much is forgotten** (above). On CIFAR-10 (profile `desktop`)
 #   even the first point, $N = 10$, lies below the bound that we had set from trial runs, with a spread between trials as
 #   large as the gap, while the area under the curve there is nearly 1: the shift again, not forgetting. SM-14 is
-#   therefore judged *partly* on the [scoreboard](scoreboard).
+#   therefore judged *partly* on the {doc}`scoreboard <scoreboard>`.
 #
 # ## Claims
 #
