@@ -35,7 +35,8 @@ run = start("scoreboard", globals())
 # (`desktop`), the papers' own settings (`paper`). How do they compare?
 
 # %%
-board = scoreboard(run.build / "verdicts", run.published / "verdicts", run.claims_path.parent)
+live, published = run.build / "verdicts", run.published / "verdicts"
+board = scoreboard(live, published, run.claims_path.parent)
 board = board if paper == "all" else board.of(paper)
 board.summary()
 

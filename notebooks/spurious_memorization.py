@@ -377,9 +377,7 @@ images = named_pairs(images)
 
 # %% tags=["hide-input"]
 tangent = images.query("feature_map == 'ntk'").groupby(["pair", "pad"], sort=False)
-titles = [
-    f"{pair}, frame {pad}: {what}" for pair, pad in tangent.groups for what in ("accuracy", "covariance")
-]
+titles = [title for pair, pad in tangent.groups for title in (f"{pair}, frame of {pad} pixels", "covariance")]
 figure, axes = panels(len(titles), titles=titles)
 for (_, one), left, right in zip(tangent, axes[::2], axes[1::2], strict=True):
     draw_image_panels(left, right, one)

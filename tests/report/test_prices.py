@@ -51,7 +51,14 @@ def test_a_damaged_published_price_is_named(run, records):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.42, "0.4 s"), (35.4, "35 s"), (59.7, "1 min"), (250, "4 min 10 s"), (9000, "2.5 h")],
+    [
+        (0.0123, "12 ms"),
+        (0.42, "0.4 s"),
+        (35.4, "35 s"),
+        (59.7, "1 min"),
+        (250, "4 min 10 s"),
+        (9000, "2.5 h"),
+    ],
 )
 def test_times_are_written_for_people(seconds, text):
     assert duration(seconds) == text

@@ -112,7 +112,9 @@ def _how(rows: pd.DataFrame) -> list[Hashable]:
 
 
 def duration(seconds: float) -> str:
-    """Write a time for people: ``0.4 s``, ``35 s``, ``4 min 10 s``, ``2.5 h``."""
+    """Write a time for people: ``12 ms``, ``0.4 s``, ``35 s``, ``4 min 10 s``, ``2.5 h``."""
+    if seconds < 0.1:
+        return f"{1000 * seconds:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 59.5:
