@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import nbformat
 import pytest
@@ -183,3 +184,46 @@ def test_plain_papermill_refuses_a_misspelled_parameter_too(tiny, tmp_path):
     )
     assert done.returncode == 1
     assert "Did you mean 'width'?" in done.stderr
+
+
+@pytest.fixture
+def slow(tiny):
+    """The tiny project with points that take half a second each, and more of them."""
+    points = tiny / "points" / "tiny_points.py"
+    points.write_text(
+        points.read_text().replace("    return", "    import time\n    time.sleep(0.5)\n    return")
+    )
+    edit(tiny, "seeds=2", "seeds=6")
+    return tiny
+
+
+def started(root, *args):
+    command_line = [sys.executable, "-m", "memorization", "--root", str(root), "run", "tiny", *args]
+    process = subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 90
+    while len(calls(root)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def test_after_kill_minus_nine_of_the_command_only_the_missing_points_run(slow):
+    process = started(slow)
+    process.kill()
+    process.wait()
+    kept = len((slow / "_build" / "records" / "tiny.book.jsonl").read_text().splitlines()) - 1
+    done = command(slow, "run", "tiny")
+    assert done.returncode == 0, done.stderr
+    assert len(set(calls(slow))) == 12
+    # The kernel may or may not finish what it was at before it notices: two points at the most.
+    assert 12 <= len(calls(slow)) <= 12 + 2
+    assert 1 <= kept < 12
+
+
+def test_a_second_run_of_the_same_notebook_at_once_is_told_who_runs_it(slow):
+    process = started(slow)
+    second = command(slow, "run", "tiny")
+    assert second.returncode == 1
+    assert "tiny.book is in use by process" in second.stderr
+    assert process.wait(120) == 0
+    assert len(calls(slow)) == 12

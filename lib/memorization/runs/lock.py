@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from types import TracebackType
 
 from memorization.runs.provenance import now
 
@@ -46,7 +47,7 @@ class Lock:
                     owner = self.owner()
                     os.close(descriptor)
                     raise LockedError(
-                        f"{self.path.with_suffix('')} is being written by {owner}. Wait for it, or stop it: "
+                        f"{self.path.with_suffix('')} is in use by {owner}. Wait for it, or stop it: "
                         "its finished points are kept."
                     ) from None
                 time.sleep(0.1)
@@ -54,6 +55,13 @@ class Lock:
         me = {"pid": os.getpid(), "host": socket.gethostname(), "since": now()}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(me).encode(), 0)
+
+    def __enter__(self) -> Lock:
+        self.acquire()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let go."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -56,7 +58,9 @@ def _execute_group(jobs: Sequence[Job], parallel: int) -> list[Job]:
     failed: list[Job] = []
     with tempfile.TemporaryDirectory(prefix="mm-progress-") as folder:
         lines = {job.name: Path(folder) / job.name for job in jobs}
-        with ProcessPoolExecutor(side_by_side, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            side_by_side, mp_context=get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
+        ) as pool:
             futures: dict[Future[Path], Job] = {
                 pool.submit(execute, replace(job, threads=threads, progress=lines[job.name])): job
                 for job in jobs
@@ -69,6 +73,20 @@ def _execute_group(jobs: Sequence[Job], parallel: int) -> list[Job]:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     return failed
+
+
+def _end_with(parent: int) -> None:
+    """In a worker: end when the command ends, even by ``kill -9``; its kernel then ends, too.
+
+    Else both would go on unseen, and the same command, given again, would compute the same points again.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.3)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _watch(futures: dict[Future[Path], Job], lines: dict[str, Path]) -> list[Job]:

@@ -6,11 +6,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from memorization.runs.fingerprint import STAMP, fingerprint
+from memorization.runs.lock import Lock
 from memorization.runs.parameters import check_parameters
 from memorization.runs.progress import VARIABLE as PROGRESS
 from memorization.runs.source import ROOT, declared_parameters, profile_values, source_path
@@ -80,10 +82,14 @@ def execute(job: Job) -> Path:
         ParameterError: before anything runs.
         NotebookError: a cell failed, ended the kernel, or was never reached; what there is lies in
             ``NAME.failed.ipynb``, and an older output stays as it was.
+        LockedError: another process executes this notebook at this profile; names it.
     """
     parameters, stamp = job.parameters, job.stamp()
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="mm-") as folder:
+    (job.root / "_build" / "locks").mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.enter_context(Lock(job.root / "_build" / "locks" / f"{job.name}.{job.profile}.lock"))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mm-"))
         scratch = Path(folder)
         draft = scratch / "draft.ipynb"
         try:
