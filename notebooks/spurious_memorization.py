@@ -515,7 +515,7 @@ table(
 # - The theorems ask for Lipschitz activations, centered inputs on spheres and $N \gg d$ (tangent features). The
 #   experiments, the paper's and ours, break each of these somewhere, and the conclusions survive; the closed form
 #   {eq}`eq-alignment-constant` says why for $N \le d$.
-# - On images **the fall of spurious accuracy overstates how much is forgotten** (above). On CIFAR-10 (profile `desktop`)
+# - On images **the fall of spurious accuracy overstates how much is forgotten** (above). On CIFAR-10 (profiles `desktop`, `paper`)
 #   even the first point, $N = 10$, lies below the bound that we had set from trial runs, with a spread between trials as
 #   large as the gap, while the area under the curve there is nearly 1: the shift again, not forgetting. SM-14 is
 #   therefore judged *partly* on the {doc}`scoreboard <scoreboard>`.
