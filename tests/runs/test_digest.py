@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memorization.runs.digest import digest_of, modules_of
+from memorization.runs.digest import _own_texts, code_digest, digest_of, modules_of
 
 PACKAGE = Path(__file__).resolve().parents[2] / "lib" / "memorization"
 
@@ -53,3 +53,34 @@ def test_one_changed_line_counts_only_in_a_module_that_is_used(copied, module, c
     path = copied / "memorization" / "runs" / f"{module}.py"
     path.write_text(path.read_text() + "\nEXTRA = 1\n")
     assert (_digest(copied, source) != before) == changes
+
+
+def own(*, a, seed):
+    return {"value": helper(a)}
+
+
+def helper(a):
+    return a * FACTOR
+
+
+FACTOR = 10
+
+
+def test_a_readers_function_depends_on_the_helpers_and_values_that_it_names(monkeypatch):
+    before = code_digest(own)
+    monkeypatch.setitem(globals(), "FACTOR", 1000)
+    changed_value = code_digest(own)
+    monkeypatch.setitem(globals(), "helper", lambda a: a + 1)
+    assert len({before, changed_value, code_digest(own)}) == 3
+
+
+def test_a_readers_function_depends_on_the_library_that_it_calls(monkeypatch):
+    before = code_digest(calls_the_library)
+    monkeypatch.setattr("memorization.runs.digest._essence", lambda source: str(len(source)))
+    assert code_digest(calls_the_library) != before
+    texts = list(_own_texts(calls_the_library, set()))
+    assert "import memorization.runs.digest" in texts
+
+
+def calls_the_library(*, seed):
+    return {"value": len(digest_of("x = 1"))}

@@ -36,13 +36,9 @@ def outputs(path):
 
 @pytest.fixture
 def job(tiny, monkeypatch):
-    for name in (
-        "MEMORIZATION_ROOT",
-        "MEMORIZATION_OUTPUT",
-        "MEMORIZATION_SCHEDULER",
-        "MEMORIZATION_PROGRESS",
-    ):
-        monkeypatch.delenv(name, raising=False)
+    ours = ("ROOT", "OUTPUT", "BESIDE", "SCHEDULER", "PROGRESS")
+    for name in [f"MEMORIZATION_{word}" for word in ours]:  # executing in this process sets them
+        monkeypatch.setenv(name, "")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED", "MPLBACKEND"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     return Job(tiny, "tiny", "book")
@@ -128,6 +124,10 @@ def test_a_typing_error_is_refused_before_anything_runs(tiny):
         (["run", "tiny", "-y", "{"], "is not valid YAML"),
         (["run"], "name the notebooks to run, or give --all"),
         (["run", "--all", "-p", "width", "3"], "name exactly one"),
+        (["run", "tiny", "--jobs", "0"], "allowed: 1 or more"),
+        (["run", "tiny", "-o", "out.txt"], "a file that ends in .ipynb"),
+        (["run", "tiny", "-o", "."], "a file that ends in .ipynb"),
+        (["run", "tiny", "-p", "width", "0", "-p", "label2", "x"], "unknown parameter 'label2'"),
         (["book"], "has not been executed"),
         (["results", "--profile", "smoke"], "is for tests and is not published"),
         (["results"], "nothing was built"),
@@ -164,6 +164,17 @@ def test_given_parameters_and_place_are_used_and_nothing_else_is_touched(tiny, t
     assert calls(tiny) == ["0.5 8 0", "0.5 8 1"]
     assert outputs(out).endswith("the end\n")
     assert not (tiny / "_build" / "notebooks").exists()
+
+
+def test_two_outputs_in_one_folder_keep_their_figures_apart_and_leave_other_files_alone(tiny, tmp_path):
+    mine = tmp_path / "figures" / "tiny" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("keep")
+    for name, width in (("a", 8), ("b", 9)):
+        command(tiny, "run", "tiny", "-p", "width", str(width), "-o", str(tmp_path / f"{name}.ipynb"))
+    first, second = ((tmp_path / f"{n}_files" / "figures" / "tiny" / "a.csv").read_text() for n in "ab")
+    assert first != second
+    assert mine.read_text() == "keep"
 
 
 def test_the_parameters_are_printed_as_a_table(tiny):

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from memorization.runs.parameters import Parameter, ParameterError
+from memorization.runs.parameters import Parameter, ParameterError, check_parameters
 from memorization.runs.source import (
     PROFILES,
     declared_parameters,
@@ -46,6 +46,8 @@ def _run(root: Path, args: argparse.Namespace) -> int:
 
     if args.all == bool(args.names):
         raise ParameterError("name the notebooks to run, or give --all (and not both).")
+    if args.jobs < 1:
+        raise ParameterError(f"--jobs {args.jobs}; allowed: 1 or more notebooks at a time.")
     if (args.p or args.y or args.out) and len(args.names) != 1:
         raise ParameterError("-p, -y and -o belong to one notebook: name exactly one.")
     given = _given(declared_parameters(root, args.names[0]), args) if len(args.names) == 1 else {}
@@ -54,11 +56,13 @@ def _run(root: Path, args: argparse.Namespace) -> int:
         Job(root, name, args.profile, given, out, timeout=args.timeout, scheduler=args.scheduler)
         for name in (args.names or names(root))
     ]
+    for job in jobs:
+        job.check_target()
     return 1 if execute_all(jobs, parallel=args.jobs, force=args.force or not args.all) else 0
 
 
 def _given(known: Mapping[str, Parameter], args: argparse.Namespace) -> dict[str, Any]:
-    """What -y and -p say; names and values are checked together with the profile's."""
+    """What -y and -p say; every mistake in them is told at once."""
     given: dict[str, Any] = {}
     for text in args.y or []:
         try:
@@ -68,12 +72,20 @@ def _given(known: Mapping[str, Parameter], args: argparse.Namespace) -> dict[str
         if not isinstance(values, dict):
             raise ParameterError(f"-y {text!r}; allowed: a mapping such as '{{sizes: [10, 20]}}'.")
         given |= values
+    problems = []
     for name, text in args.p or []:
-        given[name] = known[name].parse(text) if name in known else text
+        try:
+            given[name] = known[name].parse(text) if name in known else text
+        except ParameterError as error:
+            problems.append(str(error))
     if "profile" in given:
-        raise ParameterError(
-            f"profile = {given['profile']!r} is chosen with --profile, which also reads its file."
-        )
+        problems.append(f"profile = {given.pop('profile')!r} is chosen with --profile, which reads its file.")
+    try:
+        check_parameters(known, given)
+    except ParameterError as error:
+        problems.append(str(error))
+    if problems:
+        raise ParameterError("\n".join(problems))
     return given
 
 
@@ -102,7 +114,7 @@ def _has(root: Path, name: str, profile: str) -> bool:
 def _book(root: Path, args: argparse.Namespace) -> int:
     from memorization.runs.book import build
 
-    print(f"The book is built. Open {build(root, args.profile).as_uri()}")
+    print(f"The book is built. Open {build(root, args.profile).as_uri()} or run `make serve`.")
     return 0
 
 

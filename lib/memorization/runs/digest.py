@@ -11,29 +11,62 @@ import ast
 import hashlib
 import importlib.util
 import inspect
+import sysconfig
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 _PACKAGE = __name__.partition(".")[0]
 
 
-@lru_cache(maxsize=64)
 def code_digest(function: Callable[..., Any]) -> str:
     """Return twelve hexadecimal digits that change when the code behind ``function`` changes.
 
     Args:
-        function: a function of the library, or a reader's own; of an own one the module's file counts (the
-            function's text where it has no file), and the library modules that it imports.
-
-    It is read once in a process, as the code itself is.
+        function: a function of the library: its module counts, and the modules that it imports. Or one of the
+            reader's own: its text counts, that of the functions and the plain values that it names, wherever
+            they are defined outside installed packages, and the library modules that it uses.
     """
-    module = inspect.getmodule(function)
-    path = getattr(module, "__file__", None)
-    source = Path(path).read_text(encoding="utf-8") if path else textwrap.dedent(inspect.getsource(function))
-    return digest_of(source, package=getattr(module, "__package__", "") or "")
+    if function.__module__.partition(".")[0] == _PACKAGE:
+        return _library_digest(function.__module__)
+    return digest_of("\n".join(_own_texts(function, set())))
+
+
+@lru_cache(maxsize=64)
+def _library_digest(module: str) -> str:
+    """Read once in a process, as the code itself is."""
+    return digest_of(_read(module), package=_package_of(module))
+
+
+def _own_texts(function: Callable[..., Any], seen: set[int]) -> Iterator[str]:
+    """Texts of a reader's function and of everything that it names, and the library modules behind them."""
+    code, known = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    if id(function) in seen or code is None or _is_installed(code.co_filename):
+        return
+    seen.add(id(function))
+    text = textwrap.dedent(inspect.getsource(function))
+    yield text if text.startswith(("def ", "@")) else repr(text)  # a lambda's line need not stand alone
+    for name in sorted(_names(code)):
+        value = known.get(name)
+        module = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None) or ""
+        if str(module).partition(".")[0] == _PACKAGE:
+            yield f"import {module}"
+        elif inspect.isfunction(value):
+            yield from _own_texts(value, seen)
+        elif isinstance(value, bool | int | float | str | tuple):  # a list may be a log that grows
+            yield f"{name} = {value!r}"
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*[_names(one) for one in inner])
+
+
+def _is_installed(filename: str) -> bool:
+    return "site-packages" in filename or filename.startswith(sysconfig.get_path("stdlib"))
 
 
 def digest_of(source: str, package: str = "") -> str:

@@ -13,10 +13,10 @@ from typing import Any
 
 from memorization.runs.fingerprint import STAMP, fingerprint
 from memorization.runs.lock import Lock
-from memorization.runs.parameters import check_parameters
+from memorization.runs.parameters import ParameterError, check_parameters
 from memorization.runs.progress import VARIABLE as PROGRESS
 from memorization.runs.source import ROOT, declared_parameters, profile_values, source_path
-from memorization.runs.start import OUTPUT, SCHEDULER
+from memorization.runs.start import BESIDE, OUTPUT, SCHEDULER
 
 
 class NotebookError(RuntimeError):
@@ -60,9 +60,31 @@ class Job:
         return self.target.with_suffix(".failed.ipynb")
 
     @property
+    def beside(self) -> str:
+        """The folder beside the output for figures, verdicts and prices; empty for a profile's own run."""
+        return f"{self.target.stem}_files" if self.given or self.out else ""
+
+    @property
+    def figures(self) -> Path:
+        """Where the figures go; this folder is the run's own."""
+        return self.target.parent / self.beside / "figures" / self.name
+
+    @property
     def results(self) -> Path:
-        """Where verdicts and prices go: a run with other parameters or place keeps them beside its output."""
-        return self.target.parent if self.given or self.out else self.root / "_build"
+        """Where verdicts and prices go: those of a profile's own run are what the scoreboard reads."""
+        return self.target.parent / self.beside if self.beside else self.root / "_build"
+
+    def check_target(self) -> None:
+        """Refuse an output that could not be written, before anything runs.
+
+        Raises:
+            ParameterError: it is no ``.ipynb``, a folder, or in a folder that cannot be written.
+        """
+        folder = next(p for p in self.target.parents if p.exists())
+        if self.target.suffix != ".ipynb" or self.target.is_dir():
+            raise ParameterError(f"-o {self.out}; allowed: the name of a file that ends in .ipynb.")
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise ParameterError(f"-o {self.out}: {folder} cannot be written; choose another folder.")
 
     def stamp(self) -> str:
         """Return the fingerprint of everything that the output depends on."""
@@ -99,7 +121,8 @@ def execute(job: Job) -> Path:
             if draft.exists():
                 _replace(draft, job.failed)
             where = f" What it did is in {job.failed}." if draft.exists() else ""
-            raise NotebookError(f"{job.name}: {_reason(error)}{where}") from error
+            again = " Finished points are kept: the same command goes on from there."
+            raise NotebookError(f"{job.name}: {_reason(error)}{where}{again}") from error
         _tidy(notebook, job.name, parameters, stamp)
         _put_in_place(job, scratch, notebook)
     job.failed.unlink(missing_ok=True)
@@ -118,6 +141,7 @@ def _papermill(job: Job, parameters: Mapping[str, Any], scratch: Path, draft: Pa
         ROOT: str(job.root),
         "MEMORIZATION_DATA": str(Path(data).resolve()),  # the kernel works in another folder
         OUTPUT: str(scratch / "output"),
+        BESIDE: job.beside,
         SCHEDULER: job.scheduler or "",
         PROGRESS: str(job.progress or scratch / "progress"),
         "OMP_NUM_THREADS": str(job.threads),
@@ -186,10 +210,9 @@ def _put_in_place(job: Job, scratch: Path, notebook: Any) -> None:
     for kind in ("verdicts", "prices"):
         for path in sorted((made / kind).glob("*.json")):
             _replace(path, job.results / kind / path.name)
-    figures = job.target.parent / "figures" / job.name
-    shutil.rmtree(figures, ignore_errors=True)
+    shutil.rmtree(job.figures, ignore_errors=True)
     if (made / "figures" / job.name).is_dir():
-        shutil.copytree(made / "figures" / job.name, figures)
+        shutil.copytree(made / "figures" / job.name, job.figures)
     draft = scratch / "tidy.ipynb"
     nbformat.write(notebook, draft)
     _replace(draft, job.target)
@@ -208,4 +231,6 @@ def _reason(error: Exception) -> str:
     name, value = getattr(error, "ename", ""), getattr(error, "evalue", "")
     if name:
         return f"{name}: {value} (code cell {getattr(error, 'exec_count', '?')})."
-    return f"{error}" if isinstance(error, NotebookError) else f"{type(error).__name__}: {error}"
+    if type(error).__name__ == "DeadKernelError":
+        return "the kernel died, which most often means that memory ran out."
+    return f"{error}" if isinstance(error, NotebookError) else f"{type(error).__name__}: {error}."

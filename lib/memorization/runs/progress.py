@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -45,7 +46,8 @@ class Progress:
 
     def _tell(self) -> None:
         if self._file:
-            Path(self._file).write_text(self.line(), encoding="utf-8")
+            with contextlib.suppress(OSError):  # nobody watches any more: no reason to stop
+                Path(self._file).write_text(self.line(), encoding="utf-8")
 
     def line(self) -> str:
         """Return the state in words: what, how many of how many, time left."""

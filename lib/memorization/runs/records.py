@@ -199,9 +199,11 @@ def _check_version(path: Path, head: Mapping[str, Any]) -> None:
 
 
 def _damaged(path: Path, number: int, why: str) -> RecordError:
+    line = "or delete that line: its point then runs again"
+    mend = line if number > 1 else "or move it away: all its points then run again"
     return RecordError(
-        f"{path}, line {number}, is damaged: {why}. Nothing was changed. Restore the file from a copy, or "
-        "delete that line: its point then runs again."
+        f"{path}, line {number}, is damaged: {why}. Nothing was changed. Restore the file from a copy, "
+        f"{mend}."
     )
 
 

@@ -20,7 +20,7 @@ from memorization.runs.records import RecordStore
 from memorization.runs.source import REPOSITORY, parameters_cell, project_root
 from memorization.runs.sweep import sweep
 
-OUTPUT, SCHEDULER = "MEMORIZATION_OUTPUT", "MEMORIZATION_SCHEDULER"
+OUTPUT, BESIDE, SCHEDULER = "MEMORIZATION_OUTPUT", "MEMORIZATION_BESIDE", "MEMORIZATION_SCHEDULER"
 KEPT_PROFILES = ("desktop", "paper")  # hours of work: shown with their date, not run again when code changes
 
 
@@ -67,7 +67,8 @@ class Run:
     @property
     def figures_href(self) -> str:
         """That folder, as the notebook's page names it."""
-        return f"figures/{self.name}"
+        beside = os.environ.get(BESIDE)
+        return f"{beside}/figures/{self.name}" if beside else f"figures/{self.name}"
 
     @property
     def claims_path(self) -> Path:
@@ -97,11 +98,13 @@ class Run:
     @property
     def device(self) -> str:
         """Where to compute: the parameter ``device``, of which ``auto`` is the GPU where there is one."""
-        wanted = self.settings.get("device", "cpu")
-        if wanted != "auto":
-            return str(wanted)
+        wanted = str(self.settings.get("device", "cpu"))
+        if wanted not in ("auto", "cuda"):
+            return wanted
         import torch
 
+        if wanted == "cuda" and not torch.cuda.is_available():
+            raise ParameterError("device = 'cuda', but torch sees no GPU here; allowed: cpu, or auto.")
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     @property
@@ -151,7 +154,7 @@ def start(name: str, namespace: Mapping[str, Any]) -> Run:
     build = (root or Path.cwd()) / "_build"
     if root is not None:
         os.environ.setdefault("MEMORIZATION_DATA", str(root / "data"))  # notebooks run in their own folder
-    return Run(
+    run = Run(
         name=name,
         profile=settings["profile"],
         settings=MappingProxyType(settings),
@@ -161,6 +164,8 @@ def start(name: str, namespace: Mapping[str, Any]) -> Run:
         output=Path(os.environ.get(OUTPUT) or build),
         scheduler=os.environ.get(SCHEDULER) or None,
     )
+    _ = run.device  # a GPU that is not there is told now
+    return run
 
 
 def _own_cell(name: str, namespace: Mapping[str, Any]) -> str:

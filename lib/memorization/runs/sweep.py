@@ -168,6 +168,9 @@ def _run(
         if store is not None:
             stack.enter_context(store)
         stack.enter_context(progress)
+        tasks, done = _still_missing(tasks, store)
+        yield from done
+        progress.step(progress.total - len(tasks))
         try:
             for task, outcome in outcomes(tasks, scheduler or ""):
                 if isinstance(outcome, BaseException):
@@ -186,6 +189,22 @@ def _run(
             raise KeyboardInterrupt(
                 f"stopped after {progress.done} of {progress.total} points, {kept}."
             ) from None
+
+
+def _still_missing(tasks: list[Task], store: RecordStore | None) -> tuple[list[Task], list[Record]]:
+    """What is left to do, now that nobody else can write: another process may have done some of it."""
+    if store is None:
+        return tasks, []
+    have = newest(store.read())
+    left, done = [], []
+    for task in tasks:
+        name, code = name_of(task.function), code_digest(task.function)
+        found = [have.get(key_of(name, task.point, seed)) for seed in task.seeds]
+        if all(record is not None and record.code == code for record in found):
+            done += [record for record in found if record is not None]
+        else:
+            left.append(task)
+    return left, done
 
 
 def _rows(answer: Any, name: str) -> tuple[Mapping[str, Any], ...]:
