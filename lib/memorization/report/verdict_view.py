@@ -40,7 +40,8 @@ def claim_cells(row: Mapping[str, Any]) -> dict[str, str]:
     """Return the cells of one claim as HTML: what is claimed and where, what decided it, the verdict."""
     head = f"<b>{escape(row['id'])}</b> · {escape(row['place'])}"
     numbers = f"{escape(row['quantity'])}: <b>{escape(measured(row))}</b>"
-    against = f"<p>expected {escape(expected(row))}; {row['seeds']} seeds</p>" if row["seeds"] else ""
+    data = f"; data: {escape(row['dataset'])}" if row.get("dataset") else ""
+    against = f"<p>expected {escape(expected(row))}; {row['seeds']} seeds{data}</p>" if row["seeds"] else ""
     return {
         "claim": f"{head}<p>{escape(row['statement'])}</p>{_checks(row['checks'])}",
         "what decided it": numbers + against,
