@@ -21,10 +21,10 @@
 #
 # $$
 # \begin{aligned}
-# \underbrace{\operatorname{Cov}\bigl(f(z_i^s),\, g_i\bigr)}_{\text{memorization}}
-# &= \underbrace{\gamma}_{\text{alignment}} \cdot
+# & \underbrace{\operatorname{Cov}\bigl(f(z_i^s),\, g_i\bigr)}_{\text{memorization}} \\
+# &\quad = \underbrace{\gamma}_{\text{alignment}} \cdot
 # \underbrace{\operatorname{Cov}\bigl(S_i,\, g_i\bigr)}_{\text{stability}} \\
-# &\le \gamma\,\sqrt{R\,\operatorname{Var} g}.
+# &\quad \le \gamma\,\sqrt{R\,\operatorname{Var} g}.
 # \end{aligned}
 # $$ (eq-memorization-product)
 #
