@@ -14,8 +14,6 @@ import json
 import multiprocessing
 import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from memorization.runs.provenance import device_name, peak_mib
 
 Result = Mapping[str, Any]
 Way = Callable[[Any], Result]
@@ -125,7 +125,7 @@ def check_equal(plain: Result, ours: Result, tolerance: float) -> None:
 def circumstances() -> dict[str, Any]:
     """Return where and when: device, cores in use, load of the machine, date, versions."""
     return {
-        "device": _processor(),
+        "device": device_name(),
         "cores": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 1),  # above the number of cores, others were busy too
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
@@ -179,26 +179,9 @@ def _child(sender: Any, prepare: Callable[[], Any], way: Way) -> None:
         result = way(inputs)
         seconds = time.perf_counter() - start
         plain = {name: np.asarray(value) for name, value in result.items()}
-        sender.send(Run(seconds, _peak_mib(), plain))
+        sender.send(Run(seconds, peak_mib(), plain))
     except Exception as error:
         sender.send(error)
-
-
-def _peak_mib() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():  # the peak of this process alone; ru_maxrss counts the parent's memory before exec
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _name(way: Way) -> str:

@@ -17,7 +17,6 @@ from memorization.runs.source import (
     names,
     profile_values,
     project_root,
-    source_path,
 )
 
 
@@ -91,7 +90,9 @@ def _given(known: Mapping[str, Parameter], args: argparse.Namespace) -> dict[str
 
 def _parameters(root: Path, args: argparse.Namespace) -> int:
     known = declared_parameters(root, args.name)
-    profiles = {p: profile_values(root, args.name, p) for p in PROFILES if _has(root, args.name, p)}
+    folder = root / "notebooks" / "parameters"
+    there = [p for p in PROFILES if (folder / f"{args.name}.{p}.yaml").is_file()]
+    profiles = {p: profile_values(root, args.name, p) for p in there}
     rows = [["parameter", "type", "default", "unit", "allowed", "meaning"]]
     for p in known.values():
         rows.append([p.name, p.type, repr(p.default), p.unit, p.allowed, p.meaning])
@@ -104,11 +105,6 @@ def _parameters(root: Path, args: argparse.Namespace) -> int:
             f"\nprofile {profile}: " + (", ".join(f"{k}={v!r}" for k, v in changed.items()) or "the defaults")
         )
     return 0
-
-
-def _has(root: Path, name: str, profile: str) -> bool:
-    source_path(root, name)
-    return (root / "notebooks" / "parameters" / f"{name}.{profile}.yaml").is_file()
 
 
 def _book(root: Path, args: argparse.Namespace) -> int:

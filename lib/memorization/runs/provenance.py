@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,12 @@ _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision", "pandas")
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this library and of the packages that compute."""
+    return dict(_versions())
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    """Read once in a process: every record asks, and reading the packages' metadata takes milliseconds."""
     found = {"python": platform.python_version(), "memorization": __version__}
     for name in _PACKAGES:
         try:

@@ -214,9 +214,7 @@ def _rows(answer: Any, name: str) -> tuple[Mapping[str, Any], ...]:
 
 def _failed(failures: list[tuple[Task, BaseException]], total: int, store: RecordStore | None) -> SweepError:
     task, error = failures[0]
-    kept = (
-        f"The others are kept in {store.path}." if store else "The others were not kept: no store was given."
-    )
+    kept = f"What finished is kept in {store.path}." if store else "Nothing is kept: no store was given."
     return SweepError(
         f"{len(failures)} of {total} points failed. {kept} First: {dict(task.point)}, "
         f"seed {', '.join(map(str, task.seeds))}: {type(error).__name__}: {error}"
