@@ -39,7 +39,7 @@ def job(tiny, monkeypatch):
     ours = ("ROOT", "OUTPUT", "BESIDE", "SCHEDULER", "PROGRESS")
     for name in [f"MEMORIZATION_{word}" for word in ours]:  # executing in this process sets them
         monkeypatch.setenv(name, "")
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED", "MPLBACKEND"):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED", "MPLBACKEND", "MPLCONFIGDIR"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
     return Job(tiny, "tiny", "book")
 
@@ -52,6 +52,15 @@ def test_a_second_run_from_the_same_records_is_byte_identical_and_computes_nothi
 
 def test_figures_stand_beside_the_executed_notebook(job):
     assert (execute(job).parent / "figures" / "tiny" / "a.csv").is_file()
+
+
+def test_figures_do_not_depend_on_the_users_own_matplotlib_settings(job, monkeypatch):
+    monkeypatch.setenv("MPLCONFIGDIR", str(job.root / "settings"))
+    (job.root / "settings").mkdir()
+    (job.root / "settings" / "matplotlibrc").write_text("savefig.dpi: 33\n")
+    ask = 'import matplotlib\nprint("dpi", matplotlib.rcParams["savefig.dpi"])'
+    edit(job.root, 'print("the end")', ask)
+    assert "dpi 33" not in outputs(execute(job))
 
 
 def test_the_profile_file_is_injected(job):

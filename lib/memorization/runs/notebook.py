@@ -148,6 +148,8 @@ def _papermill(job: Job, parameters: Mapping[str, Any], scratch: Path, draft: Pa
         "MKL_NUM_THREADS": str(job.threads),
         "PYTHONHASHSEED": "0",
         "MPLBACKEND": "agg",
+        # Not the user's: a style file there would change the figures, a stale list of fonts their letters.
+        "MPLCONFIGDIR": str(job.root / "_build" / "matplotlib"),
     }
     papermill.execute_notebook(
         str(source),
