@@ -1,20 +1,27 @@
-"""What learns: random-feature and neural-tangent regression."""
+"""What learns: random-feature and neural-tangent regression, and networks split in named stages."""
 
 from memorization.models.activations import ACTIVATIONS, FEATURE_MAPS, Activation, activation
 from memorization.models.features import GramBlocks, directions, explicit_features, gram_blocks
 from memorization.models.hermite import hermite_coefficients, hermite_polynomials
+from memorization.models.initialization import build, initialize
 from memorization.models.kernels import infinite_width_kernel
+from memorization.models.parts import NORMS
 from memorization.models.prediction import predict_random_features
 from memorization.models.regression import Regression, Solution, fit
+from memorization.models.small import mlp, small_cnn
+from memorization.models.staged import StagedNetwork
 
 __all__ = [
     "ACTIVATIONS",
     "FEATURE_MAPS",
+    "NORMS",
     "Activation",
     "GramBlocks",
     "Regression",
     "Solution",
+    "StagedNetwork",
     "activation",
+    "build",
     "directions",
     "explicit_features",
     "fit",
@@ -22,5 +29,8 @@ __all__ = [
     "hermite_coefficients",
     "hermite_polynomials",
     "infinite_width_kernel",
+    "initialize",
+    "mlp",
     "predict_random_features",
+    "small_cnn",
 ]
