@@ -1,5 +1,6 @@
 """What is learned: images, labels, spurious features, synthetic data."""
 
+from memorization.data.draws import Draws, view_keys, view_labels, view_number
 from memorization.data.frames import Frames, add_frames, image_task
 from memorization.data.image_points import image_points
 from memorization.data.images import DATASETS, Images, data_root, load_images, two_classes
@@ -11,6 +12,7 @@ from memorization.data.vision import load_torchvision
 
 __all__ = [
     "DATASETS",
+    "Draws",
     "Frames",
     "Images",
     "SpuriousTask",
@@ -24,4 +26,7 @@ __all__ = [
     "load_images",
     "load_torchvision",
     "two_classes",
+    "view_keys",
+    "view_labels",
+    "view_number",
 ]
