@@ -1,0 +1,128 @@
+"""Stacked networks do what their members do one by one."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from memorization.data.seeds import generator
+from memorization.models.batched import has_batched_form
+from memorization.models.small import mlp, small_cnn
+from memorization.models.stacked import StackedNetwork
+
+WAYS = ("batched", "vmap", "loop")
+
+
+def make_cnn(seed, **more):
+    sizes = {"widths": (4, 6), "strides": (1, 2), "hidden": (5,), "channels": 3, **more}
+    return small_cnn(**sizes, generator=generator(seed, "weights")).double()
+
+
+def make_mlp(seed):
+    return mlp(inputs=12, widths=(7, 5), hidden=(6,), generator=generator(seed, "weights")).double()
+
+
+def images(members=3, examples=4):
+    return torch.rand(members, examples, 3, 8, 8, generator=generator(0, "images"), dtype=torch.float64)
+
+
+def gradients(module, x, targets):
+    module.train()
+    (module(x) - targets).square().sum().backward()
+    return {name: p.grad for name, p in module.named_parameters()}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("make", [make_cnn, make_mlp])
+def test_outputs_and_gradients_are_those_of_the_members(make, way):
+    members = [make(seed) for seed in range(3)]
+    x = images() if make is make_cnn else torch.rand(3, 4, 12, dtype=torch.float64)
+    targets = torch.rand(3, 4, 10, dtype=torch.float64)
+    stacked = gradients(StackedNetwork(members, way), x, targets)
+    for m, member in enumerate(members):
+        for name, gradient in gradients(copy.deepcopy(member), x[m], targets[m]).items():
+            torch.testing.assert_close(stacked[name.replace(".", "/")][m], gradient, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_running_statistics_are_those_of_the_members(way):
+    members = [make_cnn(seed) for seed in range(3)]
+    stack = StackedNetwork(members, way)
+    stack(images())
+    for m, (member, mine) in enumerate(zip(members, stack.members(), strict=True)):
+        member(images()[m])
+        for name, value in member.named_buffers():
+            torch.testing.assert_close(dict(mine.named_buffers())[name], value)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_evaluation_mode_uses_the_running_statistics_and_leaves_them(way):
+    stack = StackedNetwork([make_cnn(seed) for seed in range(3)], way)
+    stack(images())
+    stack.eval()
+    before = {name: value.clone() for name, value in stack.state_dict().items()}
+    expected = torch.stack([member(x) for member, x in zip(stack.members(), images(), strict=True)])
+    torch.testing.assert_close(stack(images()), expected)
+    assert all(torch.equal(value, before[name]) for name, value in stack.state_dict().items())
+
+
+def test_a_stack_copies_its_members():
+    member = make_mlp(0)
+    before = copy.deepcopy(member.state_dict())
+    stack = StackedNetwork([member, make_mlp(1)])
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter += 1
+    assert all(torch.equal(value, before[name]) for name, value in member.state_dict().items())
+
+
+def test_keeping_some_members_keeps_their_weights_and_order():
+    members = [make_mlp(seed) for seed in range(4)]
+    kept = StackedNetwork(members).keep([3, 1])
+    x = torch.rand(2, 5, 12, dtype=torch.float64)
+    torch.testing.assert_close(kept(x), torch.stack([members[3](x[0]), members[1](x[1])]))
+
+
+def test_several_plain_networks_are_batched_and_one_is_not():
+    assert StackedNetwork([make_cnn(0), make_cnn(1)]).way == "batched"
+    assert StackedNetwork([make_cnn(0)]).way == "loop"
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(12, 12)
+
+    def forward(self, x):
+        return x + self.inner(x)
+
+
+def test_a_network_that_is_no_chain_has_no_batched_form_but_can_be_stacked():
+    networks = [nn.Sequential(Residual(), nn.ReLU()) for _ in range(2)]
+    assert not has_batched_form(networks[0])
+    x = torch.rand(2, 3, 12)
+    stack = StackedNetwork(networks)
+    assert stack.way == "loop"
+    torch.testing.assert_close(stack(x)[1], networks[1](x[1]))
+    with pytest.raises(ValueError, match="without a batched form; use way='vmap' or way='loop'"):
+        StackedNetwork(networks, "batched")
+
+
+def test_members_of_other_shape_are_refused():
+    with pytest.raises(ValueError, match="network 1 has other layers than network 0"):
+        StackedNetwork([make_cnn(0), make_cnn(1, widths=(4, 8))])
+
+
+def test_an_empty_stack_and_an_unknown_way_are_refused():
+    with pytest.raises(ValueError, match="at least one network; got none"):
+        StackedNetwork([])
+    with pytest.raises(ValueError, match="way='fast'; allowed: auto, batched, vmap, loop"):
+        StackedNetwork([make_mlp(0)], "fast")
+
+
+def test_a_batch_for_another_number_of_networks_is_refused():
+    with pytest.raises(
+        ValueError, match=r"2 stacked networks need x of shape \(2, B, ...\); got \(3, 4, 12\)"
+    ):
+        StackedNetwork([make_mlp(0), make_mlp(1)])(torch.rand(3, 4, 12, dtype=torch.float64))
