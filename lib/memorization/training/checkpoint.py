@@ -1,0 +1,92 @@
+"""Checkpoints: a training that was lost goes on from its last one, and ends with the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memorization.models.stacked import StackedNetwork
+from memorization.training.recipe import Recipe
+from memorization.training.views import LabelledViews
+
+_VERSION = 1
+
+
+def save_checkpoint(path: Path, name: dict[str, str], state: dict[str, Any]) -> None:
+    """Write a checkpoint, complete or not at all; ``name`` says which training it belongs to."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.part")
+    torch.save({"version": _VERSION, "training": name, "state": state}, half)
+    os.replace(half, path)
+
+
+def load_checkpoint(path: Path | None, name: dict[str, str]) -> dict[str, Any] | None:
+    """Return the saved state of this training; None where there is no file.
+
+    Raises:
+        RuntimeError: if the file cannot be read.
+        ValueError: if it belongs to another training; names what differs.
+    """
+    if path is None or not path.exists():
+        return None
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        version, saved, state = found["version"], found["training"], found["state"]
+    except Exception as error:
+        raise RuntimeError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}); delete it to begin anew"
+        ) from error
+    if version != _VERSION:
+        raise ValueError(
+            f"{path} has checkpoint version {version}, this code reads {_VERSION}; delete it to begin anew"
+        )
+    different = [key for key in name if saved.get(key) != name[key]]
+    if different:
+        raise ValueError(
+            f"{path} belongs to another training: {', '.join(different)} differ; "
+            "give another file, or delete this one to begin anew"
+        )
+    return state
+
+
+def identity(
+    stack: StackedNetwork, views: LabelledViews, recipe: Recipe, objective: str | Callable[..., Any]
+) -> dict[str, str]:
+    """Return what makes a training this one: a short checksum of each part.
+
+    The number of epochs is left out where the schedule does not depend on it, so that a finished training can
+    be prolonged.
+    """
+    settings = asdict(recipe)
+    if recipe.schedule == "constant":
+        del settings["epochs"]
+    data = [views.images, views.labels, views.strength, views.bank]
+    data += [] if views.groups is None else [views.groups]
+    policy = getattr(views.policy, "name", repr(views.policy))
+    return {
+        "recipe": _checksum(json.dumps(settings, sort_keys=True).encode()),
+        "data": _checksum(*(_bytes(value) for value in data)),
+        "seeds": str(views.seeds),
+        "views": f"{policy} {views.view_labels} {getattr(views.mix, '__name__', views.mix)}",
+        "objective": objective if isinstance(objective, str) else getattr(objective, "__name__", "function"),
+        "initial weights": _checksum(*(_bytes(value) for value in stack.state_dict().values())),
+    }
+
+
+def _bytes(value: Tensor) -> bytes:
+    return value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _checksum(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
