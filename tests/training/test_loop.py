@@ -79,14 +79,14 @@ def test_the_networks_that_were_given_are_not_changed():
         assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
 
 
-class Lost(Exception):
+class LostError(Exception):
     """The machine went away."""
 
 
 def lose_at(epoch):
     def progress(done, epochs):
         if done == epoch:
-            raise Lost
+            raise LostError
 
     return progress
 
@@ -100,7 +100,7 @@ def test_a_lost_and_resumed_training_equals_an_undisturbed_one(tmp_path, lost_at
     recipe = Recipe(epochs=24, batch=8, learning_rate=1e-2, stop_at=0.75, stop_after=2)
     undisturbed = fit(networks(), views(), recipe, **options)
     path = tmp_path / "run.pt"
-    with pytest.raises(Lost):
+    with pytest.raises(LostError):
         fit(networks(), views(), recipe, checkpoint=path, progress=lose_at(lost_at), **options)
     resumed = fit(networks(), views(), recipe, checkpoint=path, **options)
     assert resumed.history.equals(undisturbed.history)
