@@ -108,6 +108,11 @@ class Run:
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     @property
+    def workers(self) -> int:
+        """How many points to run side by side: one per core, but one at a time on a GPU."""
+        return 1 if self.device.startswith("cuda") else cores()
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """What runs this notebook: package versions, device, cores, code version."""
         return {
@@ -120,7 +125,8 @@ class Run:
     def sweep(self, point: Point, grid: Any, **options: Any) -> pd.DataFrame:
         """Call :func:`memorization.runs.sweep.sweep` with this run's store, profile rules and scheduler.
 
-        A function that takes ``device`` gets this run's, which is no part of a point's identity.
+        A function that takes ``device`` gets this run's, which is no part of a point's identity. Pass
+        ``workers=run.workers`` where points are many small networks.
         """
         mine: dict[str, Any] = {
             "store": self.store,

@@ -65,6 +65,7 @@ def sweep(
     published: Path | None = None,
     keep_old_code: bool = False,
     scheduler: str | None = None,
+    workers: int = 1,
     on_error: str = "raise",
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -82,6 +83,8 @@ def sweep(
         published: a second file of records, only read.
         keep_old_code: take records that other code made, and mark them; else they are run again.
         scheduler: address of a Dask scheduler (``tcp://…``) whose workers run the points.
+        workers: processes of this machine that run points side by side, each with one thread; 1 runs them in
+            this process. A scheduler goes before it.
         on_error: ``raise`` a :class:`SweepError` once all other points are done, or ``skip`` failed points.
         progress: show a bar with the time left.
 
@@ -96,6 +99,8 @@ def sweep(
         SweepError: points failed; names the first and says how many.
         KeyboardInterrupt: finished points are kept.
     """
+    if workers < 1:
+        raise ValueError(f"workers = {workers}; allowed: 1 or more.")
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error = {on_error!r}; allowed: raise, skip.")
     points = [bound_point(point, p, unkeyed or {}, stacked) for p in points_of(grid, fixed or {})]
@@ -107,7 +112,9 @@ def sweep(
     tasks = _tasks(point, [ps for k, ps in keys.items() if k not in found], stacked, unkeyed or {})
     failures: list[tuple[Task, BaseException]] = []
     if tasks:
-        for record in _run(tasks, store, scheduler, failures, Progress(_label(name), len(tasks), progress)):
+        for record in _run(
+            tasks, store, (scheduler, workers), failures, Progress(_label(name), len(tasks), progress)
+        ):
             found[record.key] = (record, "live")
     if failures and on_error == "raise":
         raise _failed(failures, len(keys), store)
@@ -155,15 +162,14 @@ def _tasks(
 def _run(
     tasks: list[Task],
     store: RecordStore | None,
-    scheduler: str | None,
+    where: tuple[str | None, int],
     failures: list[tuple[Task, BaseException]],
     progress: Progress,
 ) -> Iterator[Record]:
     """Yield each finished point, after it is in the store; collect what failed; go on with the others."""
-    if scheduler:
-        from memorization.runs.cluster import outcomes
-    else:
-        from memorization.runs.here import outcomes
+    from memorization.runs import cluster, here
+
+    scheduler, workers = where
     with ExitStack() as stack:
         if store is not None:
             stack.enter_context(store)
@@ -172,7 +178,8 @@ def _run(
         yield from done
         progress.step(progress.total - len(tasks))
         try:
-            for task, outcome in outcomes(tasks, scheduler or ""):
+            run = cluster.outcomes(tasks, scheduler) if scheduler else here.outcomes(tasks, workers=workers)
+            for task, outcome in run:
                 if isinstance(outcome, BaseException):
                     failures.append((task, outcome))
                 for record in [] if isinstance(outcome, BaseException) else outcome:

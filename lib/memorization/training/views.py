@@ -1,7 +1,7 @@
 """What each stacked network sees: which view of which image, with which label.
 
 A view is a function of (seed, example, view), and which view is shown one of (seed, example, visit). So
-stacked networks share the images but nothing random, and a resumed run sees what the lost one would have seen.
+stacked networks share the images but nothing random, and a resumed run sees what the lost one would have.
 """
 
 from __future__ import annotations
