@@ -3,7 +3,9 @@
 from memorization.data.draws import Draws, view_keys, view_labels, view_number
 from memorization.data.frames import Frames, add_frames, image_task
 from memorization.data.image_points import image_points
+from memorization.data.image_sets import IMAGE_SETS, ImageSet, as_image_set, image_set
 from memorization.data.images import DATASETS, Images, data_root, load_images, two_classes
+from memorization.data.memorized_split import MemorizedSplit, memorized_split
 from memorization.data.pictures import example_pictures
 from memorization.data.seeds import generator
 from memorization.data.synthetic import linear_core_task
@@ -12,19 +14,25 @@ from memorization.data.vision import load_torchvision
 
 __all__ = [
     "DATASETS",
+    "IMAGE_SETS",
     "Draws",
     "Frames",
+    "ImageSet",
     "Images",
+    "MemorizedSplit",
     "SpuriousTask",
     "add_frames",
+    "as_image_set",
     "data_root",
     "example_pictures",
     "generator",
     "image_points",
+    "image_set",
     "image_task",
     "linear_core_task",
     "load_images",
     "load_torchvision",
+    "memorized_split",
     "two_classes",
     "view_keys",
     "view_labels",

@@ -5,16 +5,20 @@ from memorization.models.features import GramBlocks, directions, explicit_featur
 from memorization.models.hermite import hermite_coefficients, hermite_polynomials
 from memorization.models.initialization import build, initialize
 from memorization.models.kernels import infinite_width_kernel
+from memorization.models.networks import NETWORKS, network
 from memorization.models.parts import NORMS
 from memorization.models.prediction import predict_random_features
 from memorization.models.regression import Regression, Solution, fit
+from memorization.models.resnet import STEMS, resnet18, resnet50
 from memorization.models.small import mlp, small_cnn
 from memorization.models.staged import StagedNetwork
 
 __all__ = [
     "ACTIVATIONS",
     "FEATURE_MAPS",
+    "NETWORKS",
     "NORMS",
+    "STEMS",
     "Activation",
     "GramBlocks",
     "Regression",
@@ -31,6 +35,9 @@ __all__ = [
     "infinite_width_kernel",
     "initialize",
     "mlp",
+    "network",
     "predict_random_features",
+    "resnet18",
+    "resnet50",
     "small_cnn",
 ]

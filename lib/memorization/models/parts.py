@@ -81,3 +81,9 @@ def check_sizes(name: str, sizes: Iterable[int], *, at_least: int = 1) -> None:
     wrong = [size for size in sizes if isinstance(size, bool) or not isinstance(size, int) or size < 1]
     if wrong:
         raise ValueError(f"{name} must be whole numbers >= 1; got {list(sizes)}")
+
+
+def check_channels(channels: int) -> None:
+    """Refuse images with other than 1 or 3 channels."""
+    if channels not in (1, 3):
+        raise ValueError(f"images have 1 or 3 channels; got channels={channels!r}")

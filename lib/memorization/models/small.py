@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from memorization.models.initialization import build
-from memorization.models.parts import check_sizes, make_projector, normalization
+from memorization.models.parts import check_channels, check_sizes, make_projector, normalization
 from memorization.models.staged import StagedNetwork
 
 
@@ -50,7 +50,7 @@ def small_cnn(
     Raises:
         ValueError: for sizes that do not fit, or an unknown norm.
     """
-    _check_channels(channels)
+    check_channels(channels)
     check_sizes("widths", widths)
     check_sizes("strides", strides)
     if len(widths) != len(strides):
@@ -115,8 +115,3 @@ def mlp(
         return StagedNetwork(nn.Sequential(encoder), projector, embedding_size=before)
 
     return build(make, generator)
-
-
-def _check_channels(channels: int) -> None:
-    if channels not in (1, 3):
-        raise ValueError(f"images have 1 or 3 channels; got channels={channels!r}")

@@ -1,0 +1,48 @@
+"""The few figures on the idea pages that are no results are computed here again."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memorization.models.resnet import resnet18
+
+PAGE = (Path(__file__).resolve().parents[2] / "book" / "ideas" / "benign_memorization.md").read_text()
+SIDE, SCALE, RATIO = 32, (0.08, 1.0), (3 / 4, 4 / 3)
+
+
+def is_reachable(width: int, height: int) -> bool:
+    """Whether some area and aspect ratio of the standard crop round to this width and height."""
+    steps = np.linspace(-0.5, 0.5, 101)
+    w, h = np.meshgrid(width + steps, height + steps)
+    area, ratio = w * h / SIDE**2, w / h
+    fits = (SCALE[0] <= area) & (area <= SCALE[1]) & (RATIO[0] <= ratio) & (ratio <= RATIO[1])
+    return bool(fits.any())
+
+
+def crops() -> int:
+    sizes = [(w, h) for w in range(1, SIDE + 1) for h in range(1, SIDE + 1) if is_reachable(w, h)]
+    return sum((SIDE - w + 1) * (SIDE - h + 1) for w, h in sizes)
+
+
+def test_the_parameters_of_the_published_network_are_those_on_the_page():
+    model = resnet18(stem="small", classes=10, generator=None)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert f"{parameters / 1e6:.1f} million\nparameters" in PAGE
+    labels = 2 * parameters / math.log2(10)
+    assert f"holds {labels / 1e6:.0f} million labels, or {labels / 50_000:.0f} views per image" in PAGE
+
+
+def test_the_crops_are_those_on_the_page():
+    assert f"{crops():,} different crops of a 32×32\nimage, {2 * crops():,} with the flip" in PAGE
+
+
+@pytest.mark.parametrize("size", [(32, 32), (8, 10)])
+def test_a_usual_crop_is_reachable(size):
+    assert is_reachable(*size)
+
+
+@pytest.mark.parametrize("size", [(32, 20), (7, 7), (36, 32)])
+def test_a_crop_too_long_or_too_small_or_too_large_is_not_reachable(size):
+    assert not is_reachable(*size)
