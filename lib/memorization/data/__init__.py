@@ -4,6 +4,7 @@ from memorization.data.draws import Draws, view_keys, view_labels, view_number
 from memorization.data.frames import Frames, add_frames, image_task
 from memorization.data.image_points import image_points
 from memorization.data.images import DATASETS, Images, data_root, load_images, two_classes
+from memorization.data.labels import class_groups, random_labels
 from memorization.data.pictures import example_pictures
 from memorization.data.seeds import generator
 from memorization.data.synthetic import linear_core_task
@@ -17,6 +18,7 @@ __all__ = [
     "Images",
     "SpuriousTask",
     "add_frames",
+    "class_groups",
     "data_root",
     "example_pictures",
     "generator",
@@ -25,6 +27,7 @@ __all__ = [
     "linear_core_task",
     "load_images",
     "load_torchvision",
+    "random_labels",
     "two_classes",
     "view_keys",
     "view_labels",
