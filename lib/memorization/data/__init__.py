@@ -5,6 +5,7 @@ from memorization.data.frames import Frames, add_frames, image_task
 from memorization.data.image_points import image_points
 from memorization.data.image_sets import IMAGE_SETS, ImageSet, as_image_set, image_set
 from memorization.data.images import DATASETS, Images, data_root, load_images, two_classes
+from memorization.data.labels import class_groups, random_labels
 from memorization.data.memorized_split import MemorizedSplit, memorized_split
 from memorization.data.pictures import example_pictures
 from memorization.data.seeds import generator
@@ -23,6 +24,7 @@ __all__ = [
     "SpuriousTask",
     "add_frames",
     "as_image_set",
+    "class_groups",
     "data_root",
     "example_pictures",
     "generator",
@@ -33,6 +35,7 @@ __all__ = [
     "load_images",
     "load_torchvision",
     "memorized_split",
+    "random_labels",
     "two_classes",
     "view_keys",
     "view_labels",
