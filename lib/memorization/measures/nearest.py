@@ -6,12 +6,12 @@ distance (the order of cosine similarity), K = 20 neighbors, uniform votes, true
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from memorization.measures.largest import grid_shape, largest
 from memorization.measures.probe import (
     Probe,
     check_features,
@@ -98,8 +98,8 @@ def nearest(
 ) -> Neighbors:
     """Find the k_max nearest reference rows of each query by direction.
 
-    Equal similarities, also those that compete for the last place, go to the smaller row number, so the
-    result does not depend on blocks or threads. Similarities are equal if their floating-point numbers are.
+    Equal similarities, also those that compete for the last place, go to the smaller row number. Equal are
+    those with the same floating-point number: one direction at two lengths may differ in the last bit.
     A reference row of zeros is farther than any other; a query of zeros is equally far from all others.
 
     Args:
@@ -197,8 +197,7 @@ def _search(
 ) -> Neighbors:
     """Multiply block by block and keep the k largest similarities of each query."""
     n, q = len(unit), len(directions)
-    groups = max(1, math.isqrt(n // (k + 1)))  # cheapest where a column is as long as the list of candidates
-    width = max(-(-n // groups), k + 1)
+    groups, width = grid_shape(n, k)
     rows = max(1, _BLOCK // (groups * width)) if chunk is None else chunk
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         raise ValueError(f"chunk must be a whole number >= 1, or None; got {chunk!r}")
@@ -215,34 +214,5 @@ def _search(
             similar[:, :n].masked_fill_(zero, -2)  # below -1, the least cosine
         if own:
             similar[:, start : part.stop].fill_diagonal_(-torch.inf)
-        similarities[part], indices[part] = _largest(similar.view(len(similar), groups, width), k)
+        similarities[part], indices[part] = largest(similar.view(len(similar), groups, width), k)
     return Neighbors(indices, similarities, n)
-
-
-def _largest(grid: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k largest entries of each (groups, width) grid and their places, smaller places first.
-
-    Two steps are cheaper than one pass over everything, whatever the order of the entries: the k + 1 largest
-    are in the k + 1 columns with the largest maxima.
-    """
-    columns = grid.amax(dim=1).topk(k + 1).indices  # (B, k + 1)
-    candidates = grid.gather(2, columns[:, None, :].expand(-1, grid.shape[1], -1)).flatten(1)
-    values, at = candidates.topk(k + 1)
-    places = at // (k + 1) * grid.shape[2] + columns.gather(1, at % (k + 1))
-    tied = values[:, k - 1] == values[:, k]  # the last place goes to one of several
-    places, order = places[:, :k].sort(dim=1)
-    values, order = values[:, :k].gather(1, order).sort(dim=1, descending=True, stable=True)
-    places = places.gather(1, order)
-    for rows in tied.nonzero()[:, 0].split(64):
-        places[rows] = _smallest_places(grid[rows].flatten(1), values[rows], places[rows])
-    return values, places
-
-
-def _smallest_places(entries: Tensor, values: Tensor, places: Tensor) -> Tensor:
-    """Give the places of the last value's ties to the first of all entries that have it; shape (B, k)."""
-    k, width = values.shape[1], entries.shape[1]
-    numbers = torch.arange(width, device=entries.device)
-    ties = torch.where(entries == values[:, -1:], numbers, width).topk(k, largest=False).values
-    above = (values > values[:, -1:]).sum(dim=1, keepdim=True)
-    rank = torch.arange(k, device=entries.device).expand_as(places)
-    return torch.where(rank < above, places, ties.gather(1, (rank - above).clamp(min=0)))
