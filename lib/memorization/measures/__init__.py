@@ -1,7 +1,16 @@
-"""What it memorized: stability, feature alignment, accuracies, and the formulas that predict them."""
+"""What it memorized: stability, feature alignment, accuracies, probes, and the formulas that predict them."""
 
 from memorization.measures.accuracy import auc, covariance, mean_squared_error, sign_accuracy
+from memorization.measures.calibration import calibrated
 from memorization.measures.curve import Model, curve, measure, solve
+from memorization.measures.features import site_features
+from memorization.measures.initial import redrawn
+from memorization.measures.invariance import invariance
+from memorization.measures.linear import linear_probe
+from memorization.measures.memorized import bank_accuracy, memorization_accuracies
+from memorization.measures.nearest import Neighbors, knn_probe, nearest, noise_probe
+from memorization.measures.own_case import MemorizationReport, memorization_report
+from memorization.measures.probe import Probe
 from memorization.measures.spurious import image_curve, synthetic_curve, theory_curve
 from memorization.measures.spurious_checks import example_scores, identity_check, negative_control
 from memorization.measures.stability import (
@@ -20,33 +29,51 @@ from memorization.measures.theory import (
     unexplained_fraction,
 )
 from memorization.measures.theory_accuracy import Prediction, predict_synthetic
+from memorization.measures.verdict import Verdict, paired_interval, verdict
 
 __all__ = [
+    "MemorizationReport",
     "Model",
+    "Neighbors",
     "Prediction",
+    "Probe",
     "Profile",
     "Stability",
+    "Verdict",
     "alignment",
     "alignment_few_examples",
     "alignment_lower_bound",
     "alignment_many_examples",
     "auc",
+    "bank_accuracy",
+    "calibrated",
     "covariance",
     "curve",
     "example_scores",
     "feature_alignment",
     "identity_check",
     "image_curve",
+    "invariance",
     "kernel_profile",
+    "knn_probe",
     "leave_one_out_residuals",
+    "linear_probe",
     "mean_squared_error",
     "measure",
+    "memorization_accuracies",
+    "memorization_report",
+    "nearest",
     "negative_control",
+    "noise_probe",
+    "paired_interval",
     "predict_synthetic",
+    "redrawn",
     "sign_accuracy",
+    "site_features",
     "solve",
     "stability",
     "synthetic_curve",
     "theory_curve",
     "unexplained_fraction",
+    "verdict",
 ]
