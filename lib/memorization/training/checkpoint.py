@@ -69,8 +69,8 @@ def identity(
     if recipe.schedule == "constant":
         del settings["epochs"]
     data = [views.images, views.labels, views.strength, views.bank]
-    data += [] if views.groups is None else [views.groups]
-    policy = getattr(views.policy, "name", repr(views.policy))
+    policy = getattr(views.policy, "func", views.policy)  # under a partial
+    policy = getattr(policy, "name", getattr(policy, "__name__", policy))
     return {
         "recipe": _checksum(json.dumps(settings, sort_keys=True).encode()),
         "data": _checksum(*(_bytes(value) for value in data)),

@@ -33,8 +33,6 @@ class LabelledViews:
         bank: shape (M,), int64: number K of fixed views of an image; 0: a fresh view at each visit.
         view_labels: ``shared``: all views of an image have its label; ``independent``: each of its K views
             has a random label of its own (Anagnostidis et al., the capacity argument).
-        groups: shape (N, G), int64, or None: view k of example i shows image ``groups[i, k % G]`` ("images of
-            the same class as views"); ``images`` then holds more images than there are examples.
         mix: called with (images (B, c, height, width), generator) on each network's batch, or None: mixup
             or cutmix of inputs alone, as in the published code.
     """
@@ -47,7 +45,6 @@ class LabelledViews:
     strength: Tensor = field(default_factory=lambda: torch.ones(1))
     bank: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.int64))
     view_labels: str = "shared"
-    groups: Tensor | None = None
     mix: Callable[[Tensor, torch.Generator], Tensor] | None = None
 
     def __post_init__(self) -> None:
@@ -61,7 +58,7 @@ class LabelledViews:
             raise ValueError(
                 f"labels have shape {tuple(self.labels.shape)} for {models} networks; allowed: ({models}, N)"
             )
-        if self.groups is None and self.labels.shape[1] != len(self.images):
+        if self.labels.shape[1] != len(self.images):
             raise ValueError(
                 f"{len(self.images)} images but {self.labels.shape[1]} labels for each network; "
                 "give one label per image"
@@ -116,8 +113,7 @@ class LabelledViews:
 
     def show(self, examples: Tensor, views: Tensor) -> Tensor:
         """Return these views of these examples: (M, B) each, to (M, B, c, height, width), floating point."""
-        source = examples if self.groups is None else self.groups[examples, views % self.groups.shape[1]]
-        images = self.images[source.flatten()]
+        images = self.images[examples.flatten()]
         if images.dtype == torch.uint8:
             images = images.float().div_(255)
         if self.policy is not None:
