@@ -111,8 +111,9 @@ class Policy:
                 f"strength has shape {tuple(strength.shape)} for {len(images)} images; give one number, or "
                 "one per image"
             )
-        if not bool(torch.as_tensor(strength >= 0).all()):
-            raise ValueError(f"strength={strength} is negative; allowed: numbers >= 0")
+        least = float(torch.as_tensor(strength).min()) if len(images) else 0.0
+        if not least >= 0:
+            raise ValueError(f"strength={least:g} is out of range; allowed: numbers >= 0")
 
 
 def augmentation(spec: str | float) -> Policy:
