@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from memorization.data.labels import class_groups, random_labels
 from memorization.data.memorized_split import MemorizedSplit, memorized_split
+from memorization.data.mixing import cutmix, mixup
 from memorization.data.policies import augmentation
 from memorization.data.seeds import generator
 from memorization.measures.watching import Watcher
@@ -26,7 +26,7 @@ from memorization.models.networks import network
 from memorization.models.staged import StagedNetwork
 from memorization.training.loop import Fit, fit
 from memorization.training.recipe import Recipe
-from memorization.training.views import LabelledViews
+from memorization.training.views import LabelledViews, Mix
 
 Row = dict[str, Any]
 
@@ -76,7 +76,8 @@ def memorize(
         view_labels: ``shared`` or ``independent`` (each of the K views has a label of its own).
         noise: fraction p of images with a random label, 0..1; 0 trains on the true labels.
         group: images of one class that share one random label, as if they were views of one image.
-        mix: ``none``, ``mixup`` or ``cutmix`` of inputs with the label of the first image.
+        mix: ``none``; ``mixup`` or ``cutmix`` with the label of the first image, as the authors ran them, or
+            with mixed labels: ``mixup_mixed``, ``cutmix_mixed``.
         objective: ``mse`` or ``cross_entropy``.
         recipe: what differs from the defaults of ``Recipe``.
         probe_at: epochs after which to probe, beside the first and the last.
@@ -95,31 +96,101 @@ def memorize(
         ValueError, TypeError: for values that do not fit, see the functions named above.
         FileNotFoundError: if the data set is absent.
     """
-    split = _on(memorized_split(dataset, memorized=memorized, reference=reference, test=test, side=side), device)
-    chosen = augmentation(policy)
+    sizes: dict[str, Any] = {"memorized": memorized, "reference": reference, "test": test, "side": side}
+    split = _on(memorized_split(dataset, **sizes), device)
     images, labels = _training_set(split, noise, group, seeds)
+    chosen = augmentation(policy)
     shown = LabelledViews(
         images,
-        labels.to(images.device),
+        labels,
         tuple(seeds),
         split.reference.classes,
         policy=partial(chosen, check=False) if strength > 0 else None,
         strength=torch.tensor([float(strength)]),
         bank=torch.tensor([views]),
         view_labels=view_labels,
-        mix=_mixer(mix),
+        mix=mixer(mix),
     )
-    sizes = {"widths": widths, "strides": strides, "hidden": hidden}
-    networks = [_network(architecture, split, sizes, seed).to(device) for seed in seeds]
-    given = Recipe(**(recipe or {}))
+    shape = {"widths": widths, "strides": strides, "hidden": hidden}
+    networks = [_network(architecture, split, shape, seed).to(device) for seed in seeds]
+    file = _checkpoint(checkpoints, architecture, [*shape.values(), dataset, *sizes.values(), noise, group])
     watcher = Watcher(split, shown, chosen, probe_strength, k)
-    done = fit(
-        networks,
-        shown,
-        given,
-        objective=objective,
-        watch=watcher,
-        watch_at=probe_at,
-        checkpoint=_checkpoint(checkpoints, locals()),
-    )
-    return _rows(done, len(seeds))
+    given = Recipe(**(recipe or {}))
+    options: dict[str, Any] = {"objective": objective, "watch_at": probe_at, "checkpoint": file}
+    return _rows(fit(networks, shown, given, watch=watcher, **options), len(seeds))
+
+
+def mixer(name: str) -> Mix | None:
+    """Return how batches are mixed, by name; see :func:`memorize`.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    kinds: dict[str, Any] = {"mixup": mixup, "cutmix": cutmix}
+    kind, _, targets = name.partition("_")
+    if name == "none":
+        return None
+    if kind not in kinds or targets not in ("", "mixed"):
+        raise ValueError(f"mix={name!r}; allowed: none, mixup, cutmix, mixup_mixed, cutmix_mixed")
+    return partial(kinds[kind], targets=targets or "first")
+
+
+def _on(split: MemorizedSplit, device: str) -> MemorizedSplit:
+    return MemorizedSplit(split.reference.to(device), split.test.to(device), split.n)
+
+
+def _training_set(
+    split: MemorizedSplit, noise: float, group: int, seeds: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """The images (N, c, height, width) and the labels of each network (M, N); the random ones are its own.
+
+    With groups, each image of a class belongs to one of them and all of a group share its random label. In
+    the paper an anchor shows one of its group at each visit: the same law of images and labels, in shorter
+    epochs.
+    """
+    memorized, device = split.memorized, split.memorized.images.device
+    true = memorized.labels.cpu()
+    sources = [generator(seed, "labels") for seed in seeds]
+    if group == 1:
+        labels = [random_labels(len(true), memorized.classes, source, noise, true) for source in sources]
+        return memorized.floats(), torch.stack(labels).to(device)
+    groups = class_groups(true, None, group, generator(0, "groups"))
+    labels = [random_labels(len(groups), memorized.classes, source) for source in sources]
+    whole = torch.stack(labels).repeat_interleave(group, dim=1)
+    return memorized.floats(groups.flatten().to(device)), whole.to(device)
+
+
+def _network(
+    architecture: str, split: MemorizedSplit, shape: Mapping[str, Sequence[int]], seed: int
+) -> StagedNetwork:
+    """The untrained network of one seed."""
+    images = split.reference
+    options: dict[str, Any] = {"classes": images.classes, "hidden": tuple(shape["hidden"])}
+    if architecture == "mlp":
+        options |= {"inputs": images.channels * images.side**2, "widths": tuple(shape["widths"])}
+    else:
+        options |= {"channels": images.channels}
+    if architecture == "small_cnn":
+        options |= {"widths": tuple(shape["widths"]), "strides": tuple(shape["strides"])}
+    return network(architecture, generator=generator(seed, "weights"), **options)
+
+
+def _checkpoint(folder: str, architecture: str, what: Sequence[Any]) -> Path | None:
+    """A file for this training; the checkpoint itself knows what else must agree."""
+    if not folder:
+        return None
+    digest = hashlib.sha256(json.dumps([architecture, *what]).encode()).hexdigest()[:12]
+    return Path(folder) / f"{architecture}-{digest}.pt"
+
+
+def _rows(done: Fit, networks: int) -> list[list[Row]]:
+    """Put the numbers of training beside those of the probes, by network."""
+    trained: Any = done.history.set_index(["member", "epoch"])[["loss", "batch_accuracy"]].to_dict("index")
+    nothing = {"loss": float("nan"), "batch_accuracy": float("nan")}
+    rows: list[list[Row]] = [[] for _ in range(networks)]
+    for record in done.watched.to_dict("records"):
+        row: Row = {str(name): value for name, value in record.items()}
+        member, epoch = int(row.pop("member")), int(row["epoch"])
+        at = "start" if epoch == 0 else "end" if epoch == done.epochs[member] else "during"
+        rows[member].append({"at": at, **row, **trained.get((member, epoch), nothing)})
+    return rows

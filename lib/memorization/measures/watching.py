@@ -1,4 +1,4 @@
-"""What is measured of a network while it memorizes: every probe at every site, and the accuracies kept apart."""
+"""What is measured of a network while it memorizes: probes at every site, and accuracies kept apart."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ def fit(
         networks: a stack, or M >= 1 networks (copied).
         views: what each network sees.
         recipe: how they are trained.
-        objective: ``mse``, ``cross_entropy``, or a function of outputs (M, B, C), labels (M, B) and example
-            numbers (M, B) that returns losses (M,).
+        objective: ``mse``, ``cross_entropy``, or a function of outputs, targets and example numbers
+            that returns losses (M,), see ``training.objectives``.
         watch: called as ``watch(epoch, member, network)`` with a copy in evaluation mode: before the first
             step (epoch 0), after the epochs of ``watch_at`` and after a network's last. Returns rows to keep.
         watch_at: epochs, counted from 1.
@@ -136,8 +136,8 @@ def _epoch(
             rate = recipe.rate(state.epoch * steps + step, steps)
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
-            seen = _mixed(images[:, k], views, state.epoch, step)
-            outputs, loss = _step(state, seen, labels[:, k], chosen[:, k], recipe, objective)
+            seen, targets = views.mixed(images[:, k], labels[:, k], state.epoch, step)
+            outputs, loss = _step(state, seen, targets, chosen[:, k], recipe, objective)
             losses[:, step] = loss
             hits += (outputs.argmax(2) == labels[:, k]).sum(1)
     _check_finite(losses.cpu(), state, steps)
@@ -147,7 +147,7 @@ def _epoch(
 def _step(
     state: TrainingState,
     images: Tensor,
-    labels: Tensor,
+    targets: Tensor,
     examples: Tensor,
     recipe: Recipe,
     objective: Objective,
@@ -159,7 +159,7 @@ def _step(
     state.optimizer.zero_grad(set_to_none=True)
     with narrow:
         outputs = state.forward(_in_memory(images, state.stack))
-    loss = objective(outputs, labels, examples)
+    loss = objective(outputs, targets, examples)
     loss.sum().backward()
     state.optimizer.step()
     return outputs.detach(), loss.detach()
@@ -171,13 +171,6 @@ def _in_memory(images: Tensor, stack: StackedNetwork) -> Tensor:
         return images
     flat = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
     return flat.unflatten(0, images.shape[:2])
-
-
-def _mixed(images: Tensor, views: LabelledViews, epoch: int, step: int) -> Tensor:
-    """Mix each network's batch by itself."""
-    if views.mix is None:
-        return images
-    return torch.stack([views.mix(x, g) for x, g in zip(images, views.mixers(epoch, step), strict=True)])
 
 
 def _check_finite(losses: Tensor, state: TrainingState, steps: int) -> None:

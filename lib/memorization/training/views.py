@@ -16,6 +16,7 @@ from memorization.data.draws import Draws, view_keys, view_labels, view_number
 from memorization.data.seeds import generator
 
 Policy = Callable[..., Tensor]
+Mix = Callable[[Tensor, Tensor, int, torch.Generator], tuple[Tensor, Tensor]]
 VIEW_LABELS = ("shared", "independent")
 
 
@@ -33,8 +34,8 @@ class LabelledViews:
         bank: shape (M,), int64: number K of fixed views of an image; 0: a fresh view at each visit.
         view_labels: ``shared``: all views of an image have its label; ``independent``: each of its K views
             has a random label of its own (Anagnostidis et al., the capacity argument).
-        mix: called with (images (B, c, height, width), generator) on each network's batch, or None: mixup
-            or cutmix of inputs alone, as in the published code.
+        mix: ``mix(images, labels, classes, generator)`` returns mixed images and soft targets (B, C) of one
+            network's batch, see :mod:`memorization.data.mixing`; None mixes nothing.
     """
 
     images: Tensor
@@ -45,7 +46,7 @@ class LabelledViews:
     strength: Tensor = field(default_factory=lambda: torch.ones(1))
     bank: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.int64))
     view_labels: str = "shared"
-    mix: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
         """Refuse labels, seeds and views that do not fit."""
@@ -122,9 +123,13 @@ class LabelledViews:
             images = self.policy(images, Draws.keyed(keys), strength=strength)
         return images.unflatten(0, examples.shape)
 
-    def mixers(self, epoch: int, step: int) -> list[torch.Generator]:
-        """Return the generator of each network's ``mix`` at this step."""
-        return [generator(seed, "mix", epoch, step) for seed in self.seeds]
+    def mixed(self, images: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Mix each network's batch by itself, where asked for; return images and what is aimed at."""
+        if self.mix is None:
+            return images, labels
+        sources = [generator(seed, "mix", epoch, step) for seed in self.seeds]
+        pairs = [self.mix(x, y, self.classes, g) for x, y, g in zip(images, labels, sources, strict=True)]
+        return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
 
     def batch(self, examples: Tensor, visit: int) -> tuple[Tensor, Tensor]:
         """Return views and labels of a visit: (M, B, c, height, width) and (M, B)."""
