@@ -84,9 +84,32 @@ def test_keeping_some_members_keeps_their_weights_and_order():
     torch.testing.assert_close(kept(x), torch.stack([members[3](x[0]), members[1](x[1])]))
 
 
-def test_several_plain_networks_are_batched_and_one_is_not():
+def layers(**options):
+    return nn.Sequential(nn.Conv2d(3, 6, 3, **options), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10)).double()
+
+
+@pytest.mark.parametrize(
+    "options", [{"groups": 3}, {"groups": 3, "bias": False}, {"padding": (1, 0), "stride": (2, 3)}]
+)
+def test_convolutions_with_groups_biases_and_unequal_sides_are_those_of_the_members(options):
+    members = [layers(**options) for _ in range(3)]
+    for member, x in zip(members, images(), strict=True):
+        member(x)  # gives the last layer its size
+    targets = torch.rand(3, 4, 10, dtype=torch.float64)
+    stacked = gradients(StackedNetwork(members, "batched"), images(), targets)
+    for m, member in enumerate(members):
+        for name, gradient in gradients(member, images()[m], targets[m]).items():
+            torch.testing.assert_close(stacked[name.replace(".", "/")][m], gradient, rtol=1e-9, atol=1e-11)
+
+
+def test_plain_networks_are_batched_on_a_cpu_one_or_many():
     assert StackedNetwork([make_cnn(0), make_cnn(1)]).way == "batched"
-    assert StackedNetwork([make_cnn(0)]).way == "loop"
+    assert StackedNetwork([make_mlp(0)]).way == "batched"
+
+
+def test_wide_convolutions_are_looped_over_on_a_cpu():
+    assert StackedNetwork([make_cnn(0, widths=(32, 8))] * 2).way == "batched"
+    assert StackedNetwork([make_cnn(0, widths=(33, 8))] * 2).way == "loop"
 
 
 class Residual(nn.Module):

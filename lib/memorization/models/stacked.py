@@ -1,9 +1,9 @@
 """Many networks of one shape on a model axis ``M``, trained as one.
 
 Small networks spend most of a step waiting for the next operation, not computing. Stacked, M of them share
-each operation: a linear layer is one batched matrix product, a convolution one convolution in M groups, a
-batch norm one over M times the channels. Every parameter and buffer has a leading axis M, so an optimizer
-that works entry by entry trains M independent networks.
+each operation: a linear layer or a convolution is one batched matrix product, a batch norm one over M times
+the channels. Every parameter and buffer has a leading axis M, so an optimizer that works entry by entry
+trains M independent networks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from memorization.models.batched import batched_forward, has_batched_form
+from memorization.models.batched import batched_forward, has_batched_form, is_narrow
 
 WAYS = ("auto", "batched", "vmap", "loop")
 
@@ -29,8 +29,9 @@ class StackedNetwork(nn.Module):
     Args:
         members: the networks, M >= 1, of equal architecture; their weights are copied.
         way: ``batched`` (plain layers only), ``vmap`` (anything that ``torch.func`` can map), ``loop`` (one
-            after the other), or ``auto``: batched for several networks of plain layers; otherwise vmap on a
-            GPU, where launching operations is the price, and loop on a CPU or for a single network.
+            after the other), or ``auto``. That is on a CPU: batched for plain layers (also for one network)
+            whose convolutions are narrow, loop otherwise. On a GPU, where launching operations is the price:
+            batched for several networks of plain layers, vmap for several others, loop for one.
 
     Raises:
         ValueError: no members, members of different shape, an unknown way, or a layer without batched form.
@@ -120,10 +121,11 @@ def _chosen(way: str, members: Sequence[nn.Module]) -> str:
         raise ValueError("this network has a layer without a batched form; use way='vmap' or way='loop'")
     if way != "auto":
         return way
-    if len(members) > 1 and batched:
-        return "batched"
-    on_gpu = any(parameter.is_cuda for parameter in members[0].parameters())
-    return "vmap" if on_gpu and len(members) > 1 else "loop"
+    if not any(parameter.is_cuda for parameter in members[0].parameters()):
+        return "batched" if batched and is_narrow(members[0]) else "loop"
+    if len(members) == 1:
+        return "loop"
+    return "batched" if batched else "vmap"
 
 
 def _unbound(values: dict[str, Tensor]) -> list[dict[str, Tensor]]:
