@@ -1,4 +1,4 @@
-"""What is learned: images, labels, spurious features, synthetic data."""
+"""What is learned: images, labels, spurious features, synthetic data, augmentation."""
 
 from memorization.data.draws import Draws, view_keys, view_labels, view_number
 from memorization.data.frames import Frames, add_frames, image_task
@@ -7,10 +7,14 @@ from memorization.data.image_sets import IMAGE_SETS, ImageSet, as_image_set, ima
 from memorization.data.images import DATASETS, Images, data_root, load_images, two_classes
 from memorization.data.labels import class_groups, random_labels
 from memorization.data.memorized_split import MemorizedSplit, memorized_split
+from memorization.data.mixing import cutmix, mixup
 from memorization.data.pictures import example_pictures
+from memorization.data.policies import Policy, augmentation
+from memorization.data.recipes import Recipe
 from memorization.data.seeds import generator
 from memorization.data.synthetic import linear_core_task
 from memorization.data.task import SpuriousTask
+from memorization.data.views import from_bank, keyed_views, make_bank
 from memorization.data.vision import load_torchvision
 
 __all__ = [
@@ -21,20 +25,28 @@ __all__ = [
     "ImageSet",
     "Images",
     "MemorizedSplit",
+    "Policy",
+    "Recipe",
     "SpuriousTask",
     "add_frames",
     "as_image_set",
+    "augmentation",
     "class_groups",
+    "cutmix",
     "data_root",
     "example_pictures",
+    "from_bank",
     "generator",
     "image_points",
     "image_set",
     "image_task",
+    "keyed_views",
     "linear_core_task",
     "load_images",
     "load_torchvision",
+    "make_bank",
     "memorized_split",
+    "mixup",
     "random_labels",
     "two_classes",
     "view_keys",
