@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from memorization.data.images import load_images
+from memorization.measures.calibration import calibrated
 from memorization.measures.own_case import memorization_report
 
 SITES = {"conv": "1", "embedding": "3", "logits": "4"}
@@ -112,6 +113,10 @@ def test_an_untrained_network_has_not_memorized(data, initial):
 def test_an_untrained_network_differs_from_itself_by_calibration_alone(data, initial):
     table = memorization_report(initial, initial, **data, sites=SITES, k=5).table
     assert table["clean_probe"].tolist() == table["initial_probe_uncalibrated"].tolist()
+    set_by_one_pass = calibrated(initial, data["images"])
+    table = memorization_report(set_by_one_pass, initial, **data, sites=SITES, k=5).table
+    assert table["clean_probe"].tolist() == table["initial_probe"].tolist()
+    assert table["clean_probe"].tolist() != table["initial_probe_uncalibrated"].tolist()
 
 
 def test_without_a_policy_there_is_no_invariance_and_the_report_says_so(data, initial, trained):
