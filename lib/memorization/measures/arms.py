@@ -1,6 +1,6 @@
 """The arms of the experiments on benign memorization, their scales, and one row for each run.
 
-Anagnostidis et al. (ICLR 2023): the recipe of the published code (``paper``), and smaller ones for a processor.
+Anagnostidis et al. (ICLR 2023): the recipe of the published code, and smaller ones for a processor.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from memorization.data.words import did_you_mean
 from memorization.measures.memorizing import memorize
 
 Point = dict[str, Any]
+FRESH = 10**6  # stands for "no fixed number of views" where views are put in order
 _PROBES = {"clean": "clean_probe", "noise": "noise_probe", "invariance": "invariance"}
 _WHOLE = ("clean_view", "fresh_view", "bank_view", "batch_accuracy", "test_accuracy", "loss")
 
@@ -121,17 +122,20 @@ def one_row_per_run(table: pd.DataFrame) -> pd.DataFrame:
         table: rows of a sweep over ``memorize``, one per network, probed epoch and site.
 
     Returns:
-        One row per network: the arguments of ``memorize``, ``seed``, ``epochs`` (trained), the accuracies at the
-        end (``clean_view``, ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), and for each
-        site ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before the first
-        step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and ``early_gain``
-        the part of it that is there at the first probed epoch from a quarter of the epochs on (NaN if none was
-        probed before the end). Columns of provenance stay.
+        One row per network: the arguments of ``memorize``, ``seed``, ``epochs`` (trained), the accuracies at
+        the end (``clean_view``, ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), and
+        for each site ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before
+        the first step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and
+        ``early_gain`` the part of it that is there at the first probed epoch from a quarter of the epochs on
+        (NaN if none was probed before the end). ``augmented`` says whether there was augmentation;
+        ``view_order`` is the number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and
+        ``room`` are the hidden layers of the projector and the width of the first, 0 for none. Columns of
+        provenance stay.
     """
     if table.empty:
         return table
     arguments = [name for name in inspect.signature(memorize).parameters if name in table]
-    keys = table[[*arguments, "seed"]].astype(str).agg("|".join, axis=1)
+    keys = table[[*arguments, "seed"]].map(repr).agg("|".join, axis=1)  # lists and None among them
     rows = [_row(run, arguments) for _, run in table.groupby(keys, sort=False)]
     return pd.DataFrame(rows)
 
@@ -148,6 +152,9 @@ def _row(run: pd.DataFrame, arguments: Sequence[str]) -> dict[str, Any]:
             row |= {f"{prefix}{short}_{s}": v for s, v in zip(part["site"], part[column], strict=True)}
     row["probe"], row["start"] = row["clean_embedding"], row["start_clean_embedding"]
     row["gain"] = row["probe"] - row["start"]
+    row["augmented"] = bool(first["strength"] > 0)
+    row["view_order"] = int(first["views"]) or FRESH
+    row["projector_layers"], row["room"] = len(first["hidden"]), next(iter(first["hidden"]), 0)
     early = run[(run["site"] == "embedding") & (run["at"] == "during") & (run["epoch"] >= first["epoch"] / 4)]
     if not early.empty:
         row["early_gain"] = (early.iloc[0]["clean_probe"] - row["start"]) / row["gain"]
