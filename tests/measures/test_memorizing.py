@@ -34,7 +34,7 @@ def test_every_site_is_probed_at_the_start_between_and_at_the_end():
     assert (
         rows[["clean_probe", "noise_probe", "clean_view", "fresh_view"]]
         .apply(lambda c: c.between(0, 1))
-        .all(None)
+        .all(axis=None)
     )
     assert rows.loc[rows["at"] == "start", "uncalibrated_probe"].notna().all()
     assert rows.loc[rows["at"] != "start", "batch_accuracy"].notna().all()
