@@ -60,7 +60,7 @@ seeds: int = 3  # networks of each other arm | seeds | 1..100
 view_counts: list[int] = [1, 4, 16]  # numbers V of fixed views of an image | views | 1..100000
 strengths: list[float] = [0.125, 1.0, 2.0]  # other strengths | factor | (0..4]
 independent_views: list[int] = [16]  # numbers V of views that have a random label each | views | 1..100000
-scales: list[str] = []  # further data sets, at the scales of the library | name | any
+scales: list[str] = ["mnist", "fashion_mnist", "cifar10", "cifar10_32"]  # further data sets, each at a scale that the library names | name | any
 checkpoints: str = ""  # folder for checkpoints of long trainings; empty: none | path | any
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
@@ -68,16 +68,13 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 import pandas as pd
 
 from memorization.data import augmentation, generator, memorized_split, random_labels
-from memorization.measures import (
-    core_arms, longest_first, memorization_report, memorize, one_row_per_run, scale,
-)
+from memorization.measures import core_arms, longest_first, memorization_report, memorize, one_row_per_run, scale
 from memorization.models import network
 from memorization.report import (
-    SEED_BAND, SEED_BARS, apply_theme, arm_names, benign_table, draw_datasets, draw_depth,
-    draw_groups, draw_invariance, draw_label_noise, draw_memorization_curves, draw_projector,
-    draw_random_labels, draw_shared_independent, draw_strength, draw_views, foot, judge, legend_above,
-    number, panels, parameter_table, price_table, say, show, table, verdict_sentence, verdict_table,
-    write_price,
+    SEED_BAND, SEED_BARS, apply_theme, arm_names, benign_table, draw_datasets, draw_depth, draw_groups, draw_invariance,
+    draw_label_noise, draw_memorization_curves, draw_projector, draw_random_labels, draw_shared_independent,
+    draw_strength, draw_views, foot, judge, legend_above, number, panels, parameter_table, price_table, say, show,
+    table, verdict_sentence, verdict_table, write_price,
 )
 from memorization.runs import start
 from memorization.training import LabelledViews, Recipe, fit
@@ -450,9 +447,8 @@ if not robust.empty:
 # `memorization.measures.arms`.
 
 # %%
-shown_scales = scales or ["mnist", "fashion_mnist", "cifar10", "cifar10_32"]
-where_run = "paper" if any(name.endswith("paper") for name in shown_scales) else "desktop"
-elsewhere = [arm for name in shown_scales for arm in scale(name).arms]
+where_run = "paper" if all(name.endswith("paper") for name in scales) else "desktop"
+elsewhere = [arm for name in scales for arm in scale(name).arms]
 others_data = run.recorded(memorize, longest_first(elsewhere), where_run, **extra)
 
 # %% tags=["hide-input"]
@@ -470,6 +466,7 @@ if not others_data.empty:
     display(table(benign_table(every), "All data sets, mean over seeds"))
 
 # %% [markdown]
+# (own-case)=
 # ## Is *my* network's memorization benign?
 #
 # All of this works on a network and data of your own: any `torch.nn.Module`, the names of the submodules to look into,

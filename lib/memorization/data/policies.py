@@ -5,7 +5,6 @@ Anagnostidis et al. (ICLR 2023), their augmentations and strength sweep, and mil
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from memorization.data.draws import Draws
 from memorization.data.randaugment import ordinary, sixteen_operations
 from memorization.data.recipes import RECIPES, part_of
 from memorization.data.small_images import SMALL_IMAGES
+from memorization.data.words import did_you_mean
 
 _CHUNK = 1 << 20  # numbers in a chunk of images on a CPU: 341 color images of 32 x 32; measured
 
@@ -135,10 +135,9 @@ def augmentation(spec: str | float) -> Policy:
         return Policy(f"randaugment {spec:g}", ordinary(float(spec)))
     plans: dict[str, Plan] = {**RECIPES, "myrandaugment": sixteen_operations(), **SMALL_IMAGES}
     if spec not in plans:
-        close = difflib.get_close_matches(str(spec), plans, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise ValueError(
-            f"unknown augmentation {spec!r}; {hint}Choose one of {', '.join(plans)}, or a number in [0, 1]"
+            f"unknown augmentation {spec!r}{did_you_mean(str(spec), plans)}; "
+            f"choose one of {', '.join(plans)}, or a number in [0, 1]"
         )
     return Policy(spec, plans[spec])
 
