@@ -125,6 +125,9 @@ def test_the_color_matrix_is_saturation_then_a_turn_about_the_gray_axis():
     changed = (saturation - 1).abs() > 1e-5
     assert stats.binomtest(int(changed.sum()), len(colored), 0.8).pvalue > 1e-3
     assert stats.kstest(saturation[changed].numpy(), "uniform", (0.6, 0.8)).pvalue > 1e-3
+    # H S = (1 + k) H - k 1 w': what the hue leaves has three equal diagonals, S H would not
+    turn = (colored + (saturation - 1)[:, None, None] * GRAY.double())[changed]
+    assert turn.diagonal(dim1=1, dim2=2).std(dim=1).max() < 1e-4
 
 
 def test_the_grayscale_probability_grows_with_the_strength_up_to_02():

@@ -83,12 +83,13 @@ class Policy:
         work = images.float() if images.dtype in (torch.bfloat16, torch.float16) else images
         amount = strength.float().unsqueeze(1) if isinstance(strength, Tensor) else strength
         views = self.plan.draw(draws, images.shape[1], images.shape[-1], amount)
-        out = self._apply(work, views).to(images.dtype)
+        out = self.apply(work, views).to(images.dtype)
         if isinstance(strength, Tensor):  # exactly nothing at 0, also where sampling rounds
             out = torch.where(strength.view(-1, 1, 1, 1) == 0, images, out)
         return out
 
-    def _apply(self, images: Tensor, views: Any) -> Tensor:
+    def apply(self, images: Tensor, views: Any) -> Tensor:
+        """Return the views for random numbers drawn before; on a CPU in chunks that fit its cache."""
         rows = max(1, _CHUNK // max(1, images[:1].numel()))
         if images.is_cuda or len(images) <= rows:
             return self.plan.apply(images, views)
