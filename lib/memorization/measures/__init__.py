@@ -12,6 +12,7 @@ from memorization.measures.memorized import bank_accuracy, memorization_accuraci
 from memorization.measures.memorizing import memorize
 from memorization.measures.nearest import Neighbors, knn_probe, nearest, noise_probe
 from memorization.measures.own_case import MemorizationReport, memorization_report
+from memorization.measures.pixels import pixel_probe
 from memorization.measures.probe import Probe
 from memorization.measures.spurious import image_curve, synthetic_curve, theory_curve
 from memorization.measures.spurious_checks import example_scores, identity_check, negative_control
@@ -72,6 +73,7 @@ __all__ = [
     "noise_probe",
     "one_row_per_run",
     "paired_interval",
+    "pixel_probe",
     "predict_synthetic",
     "redrawn",
     "scale",
