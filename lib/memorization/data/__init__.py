@@ -5,6 +5,7 @@ from memorization.data.frames import Frames, add_frames, image_task
 from memorization.data.image_points import image_points
 from memorization.data.image_sets import IMAGE_SETS, ImageSet, as_image_set, image_set
 from memorization.data.images import DATASETS, Images, data_root, load_images, two_classes
+from memorization.data.labelled_pictures import LabelledPictures, labelled_pictures
 from memorization.data.labels import class_groups, random_labels
 from memorization.data.memorized_split import MemorizedSplit, memorized_split
 from memorization.data.mixing import cutmix, mixup
@@ -24,6 +25,7 @@ __all__ = [
     "Frames",
     "ImageSet",
     "Images",
+    "LabelledPictures",
     "MemorizedSplit",
     "Policy",
     "Recipe",
@@ -41,6 +43,7 @@ __all__ = [
     "image_set",
     "image_task",
     "keyed_views",
+    "labelled_pictures",
     "linear_core_task",
     "load_images",
     "load_torchvision",
