@@ -156,7 +156,7 @@ table(
 )
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["random labels known", "true classes in the embedding"])
+figure, axes = panels(3, columns=3)
 shown = draw_memorization_curves(axes, core_arms_)
 legend_above(figure)
 show(
@@ -191,7 +191,7 @@ figure, axes = panels(2, titles=["true classes (clean probe)", "random labels (n
 shown = draw_depth(axes, core_arms_)
 legend_above(figure)
 show(
-    run, figure, shown, name="depth", band=SEED_BARS,
+    run, figure, shown, name="depth", band=SEED_BAND,
     title="Augmentation moves the random labels out of the embedding and into the projector",
     alt="Two panels over the layers of the network, encoder then projector. Left: the clean probe stays high up to the "
     "embedding with augmentation and drops at the embedding without; both are low at the logits. Right: the noise probe "
@@ -220,10 +220,11 @@ differs is *where* they are stored.
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["true classes in the embedding", "random labels known"])
-shown = draw_views(axes, arms)
+standard_arms = arms[(arms["strength"] == strength) & (arms["noise"] == 1)]
+shown = draw_views(axes, standard_arms.query("view_labels == 'shared'"))
 legend_above(figure)
 show(
-    run, figure, shown, name="views", band=SEED_BARS,
+    run, figure, shown, name="views", band=SEED_BAND,
     title="Each further view makes the features better and the labels harder to keep",
     alt="Left: the k-NN probe rises with the number of fixed views, from below initialization at one view to far above "
     "it with fresh views. Right: accuracy on the fixed views falls slowly, accuracy on fresh views rises.",
@@ -236,10 +237,10 @@ show(
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["true classes in the embedding", "random labels known"])
-shown = draw_strength(axes, arms)
+shown = draw_strength(axes, arms.query("views == 0 and noise == 1"))
 legend_above(figure)
 show(
-    run, figure, shown, name="strength", band=SEED_BARS,
+    run, figure, shown, name="strength", band=SEED_BAND,
     title="The probe rises and falls with strength, while memorization only falls",
     alt="Left: the k-NN probe against strength of the augmentation, an inverted U. Right: accuracy on random labels "
     "falls from one toward chance.",
@@ -263,10 +264,10 @@ memorization. Beyond it both fall.
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["true classes in the embedding", "labels of the fixed views known"])
-shown = draw_shared_independent(axes, arms)
+shown = draw_shared_independent(axes, standard_arms.query("views > 0"))
 legend_above(figure)
 show(
-    run, figure, shown, name="independent", band=SEED_BARS,
+    run, figure, shown, name="independent", band=SEED_BAND,
     title="Same views, but a label for each: the features are as bad as without augmentation",
     alt="Left: the k-NN probe for shared and independent labels per view; shared lies above, independent below the dashed "
     "initialization. Right: both know most labels of their views.",
@@ -307,7 +308,7 @@ else:
     shown = draw_shared_independent(axes, short)
     legend_above(figure)
     display_wall = show(
-        run, figure, shown, name="wall", band=SEED_BARS,
+        run, figure, shown, name="wall", band=SEED_BAND,
         title="A small network cannot store a label for each of many views, but can store one label for all of them",
         alt="Right: with 800 epochs, accuracy on the views falls steeply with the number of views for independent labels "
         "and slowly for shared ones. Left: the probe rises for shared labels.",
@@ -337,7 +338,7 @@ figure, (ax,) = panels(1)
 shown = draw_invariance(ax, pd.concat([core_arms_, arms.query("views == 1 or view_labels == 'independent'")]))
 legend_above(figure)
 show(
-    run, figure, shown, name="invariance", band=SEED_BARS,
+    run, figure, shown, name="invariance", band=SEED_BAND,
     title="Augmentation makes the embedding more invariant than at initialization; without shared views it becomes less so",
     alt="Invariance at each layer for the arms: lowest for true labels, then random labels with augmentation, then "
     "initialization, and highest for one fixed view, no augmentation and independent labels.",
@@ -365,7 +366,7 @@ if not projector.empty:
     shown = draw_projector(axes, projector)
     legend_above(figure)
     display(show(
-        run, figure, shown, name="projector", band=SEED_BARS,
+        run, figure, shown, name="projector", band=SEED_BAND,
         title="The wider the projector, the less of the random labels is in the embedding",
         alt="Left: the clean probe at the embedding rises with the width of the projector. Right: its noise probe falls.",
     ))  # fmt: skip
@@ -389,7 +390,7 @@ if not partial_noise.empty:
     shown = draw_label_noise(ax, partial_noise)
     legend_above(figure)
     display(show(
-        run, figure, shown, name="noise", band=SEED_BARS,
+        run, figure, shown, name="noise", band=SEED_BAND,
         title="Augmentation keeps most of the features, however many labels are random",
         alt="k-NN probe against the fraction of random labels: with augmentation it falls a little, without it falls twice as much.",
     ))  # fmt: skip
@@ -413,7 +414,7 @@ if not grouped.empty:
     shown = draw_groups(ax, grouped)
     legend_above(figure)
     display(show(
-        run, figure, shown, name="groups", band=SEED_BARS,
+        run, figure, shown, name="groups", band=SEED_BAND,
         title="The more images of a class share a random label, the better the features",
         alt="k-NN probe against the number of images that share a label: it rises, and exceeds initialization for large groups only.",
     ))  # fmt: skip

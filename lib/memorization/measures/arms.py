@@ -18,7 +18,7 @@ from memorization.measures.memorizing import memorize
 Point = dict[str, Any]
 FRESH = 10**6  # stands for "no fixed number of views" where views are put in order
 _PROBES = {"clean": "clean_probe", "noise": "noise_probe", "invariance": "invariance"}
-_WHOLE = ("clean_view", "fresh_view", "bank_view", "batch_accuracy", "test_accuracy", "loss")
+_PER_SITE = {"at", "epoch", "site", "depth", "uncalibrated_probe", *_PROBES.values()}
 
 
 @dataclass(frozen=True)
@@ -123,29 +123,26 @@ def one_row_per_run(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per network: the arguments of ``memorize``, ``seed``, ``epochs`` (trained), the accuracies at
-        the end (``clean_view``, ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), and
-        for each site ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before
+        the end (``clean_view``, ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), every
+        other column that the table has for a run, such as its provenance, and for each site ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before
         the first step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and
         ``early_gain`` the part of it that is there at the first probed epoch from a quarter of the epochs on
         (NaN if none was probed before the end). ``augmented`` says whether there was augmentation;
         ``view_order`` is the number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and
-        ``room`` are the hidden layers of the projector and the width of the first, 0 for none. Columns of
-        provenance stay.
+        ``room`` are the hidden layers of the projector and the width of the first, 0 for none.
     """
     if table.empty:
         return table
     arguments = [name for name in inspect.signature(memorize).parameters if name in table]
     keys = table[[*arguments, "seed"]].map(repr).agg("|".join, axis=1)  # lists and None among them
-    rows = [_row(run, arguments) for _, run in table.groupby(keys, sort=False)]
+    rows = [_row(run) for _, run in table.groupby(keys, sort=False)]
     return pd.DataFrame(rows)
 
 
-def _row(run: pd.DataFrame, arguments: Sequence[str]) -> dict[str, Any]:
+def _row(run: pd.DataFrame) -> dict[str, Any]:
     end, start = run[run["at"] == "end"], run[run["at"] == "start"]
     first = end.iloc[0]
-    provenance = [name for name in run if str(name).startswith("_")]
-    kept: list[Any] = [*arguments, "seed", *_WHOLE, *provenance]
-    row: dict[str, Any] = {name: first[name] for name in kept}
+    row: dict[str, Any] = {str(name): first[name] for name in run if name not in _PER_SITE}
     row["epochs"] = int(first["epoch"])
     for prefix, part in (("", end), ("start_", start)):
         for short, column in _PROBES.items():

@@ -1,6 +1,6 @@
 """How it is shown: theme, figures, claims and their verdicts."""
 
-from memorization.report.arms import arm_names, at_end, at_start, paired_gain
+from memorization.report.arms import arm_names, at_end, at_start, named_sets, paired_gain, plain_arms
 from memorization.report.benchmarks import benchmark_figure, benchmark_table, read_benchmarks
 from memorization.report.benign import (
     draw_depth,
@@ -100,10 +100,12 @@ __all__ = [
     "log_ticks_from_zero",
     "named_curves",
     "named_pairs",
+    "named_sets",
     "number",
     "paired_gain",
     "panels",
     "parameter_table",
+    "plain_arms",
     "price_table",
     "read_benchmarks",
     "read_claims",

@@ -147,3 +147,18 @@ def paired_gain(records: pd.DataFrame, site: str = "embedding") -> pd.DataFrame:
         )
     probe_start = keys.map(before)
     return end.assign(probe_start=probe_start, gain=end["clean_probe"] - probe_start)
+
+
+_SETS = {"digits": "digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+_SETS |= {"cifar100": "CIFAR-100", "tiny_imagenet": "TinyImageNet"}
+
+
+def named_sets(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the records with the data sets' usual names in ``dataset``, and their side where it was chosen.
+
+    Args:
+        records: with columns ``dataset`` and ``side`` (pixels; None or NaN for the data set's own).
+    """
+    names = records["dataset"].map(lambda name: _SETS.get(name, name))
+    sides = [f", {int(side)}×{int(side)}" if pd.notna(side) else "" for side in records["side"]]
+    return records.assign(dataset=[name + side for name, side in zip(names, sides, strict=True)])
