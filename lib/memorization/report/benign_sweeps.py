@@ -213,7 +213,7 @@ def draw_datasets(ax: Axes, records: pd.DataFrame, pixels: Mapping[str, float] |
     """Draw the probe of each data set as a row of dots, one per arm, with error bars (``SEED_BARS``).
 
     Args:
-        ax: the panel.
+        ax: the panel, about an inch high for each data set.
         records: of ``memorize``, one run per data set, arm and seed.
         pixels: the probe on raw pixels, by data set.
 
@@ -238,7 +238,7 @@ def draw_datasets(ax: Axes, records: pd.DataFrame, pixels: Mapping[str, float] |
     arms = arm_styles(table["arm"])
     for place, (arm, (color, marker)) in enumerate(arms.items()):
         one = table[table["arm"] == arm]
-        heights = [rows.index(name) + 0.5 * (place / max(1, len(arms) - 1) - 0.5) for name in one["dataset"]]
+        heights = [rows.index(name) + 0.7 * (place / max(1, len(arms) - 1) - 0.5) for name in one["dataset"]]
         bars = None if one["sem"].isna().all() else one["sem"]
         ax.errorbar(one["mean"], heights, xerr=bars, fmt=marker, color=color, markersize=8)
         ax.plot([], [], marker, color=color, label=arm, markersize=8)  # bars in a legend hide the marker
