@@ -380,9 +380,9 @@ if not projector.empty:
 fractions = [0.0, 0.25, 0.5, 0.75, 1.0]
 noisy = [{"noise": p, "strength": 0.5, "recipe": {"epochs": 600}} for p in fractions]
 noisy += [{"noise": p, "strength": 0.0, "recipe": {"epochs": 200}} for p in fractions]
-partial_noise = run.recorded(
-    memorize, longest_first(noisy), "desktop", fixed={**standard, "hidden": [1024]}, **extra
-)
+plain_net = {**standard, "hidden": [1024]}
+plain_net.pop("strength")
+partial_noise = run.recorded(memorize, longest_first(noisy), "desktop", fixed=plain_net, **extra)
 
 # %% tags=["hide-input"]
 if not partial_noise.empty:
@@ -404,8 +404,7 @@ if not partial_noise.empty:
 
 # %%
 groups = [{"group": g, "strength": 0.0, "recipe": {"epochs": 150}} for g in (1, 3, 10, 30)]
-more = {**standard, "hidden": [1024], "memorized": 1200, "reference": 1200, "test": 597}
-more.pop("strength")
+more = {**plain_net, "memorized": 1200, "reference": 1200, "test": 597}
 grouped = run.recorded(memorize, groups, "desktop", fixed=more, **extra)
 
 # %% tags=["hide-input"]

@@ -122,10 +122,11 @@ def one_row_per_run(table: pd.DataFrame) -> pd.DataFrame:
         table: rows of a sweep over ``memorize``, one per network, probed epoch and site.
 
     Returns:
-        One row per network: the arguments of ``memorize``, ``seed``, ``epochs`` (trained), the accuracies at
-        the end (``clean_view``, ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), every
-        other column that the table has for a run, such as its provenance, and for each site ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before
-        the first step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and
+        One row per network: every column that the table has for a run (the arguments of ``memorize``,
+        ``seed``, provenance), ``epochs`` (trained), the accuracies at the end (``clean_view``,
+        ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), and for each site
+        ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before the first
+        step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and
         ``early_gain`` the part of it that is there at the first probed epoch from a quarter of the epochs on
         (NaN if none was probed before the end). ``augmented`` says whether there was augmentation;
         ``view_order`` is the number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and
@@ -142,7 +143,7 @@ def one_row_per_run(table: pd.DataFrame) -> pd.DataFrame:
 def _row(run: pd.DataFrame) -> dict[str, Any]:
     end, start = run[run["at"] == "end"], run[run["at"] == "start"]
     first = end.iloc[0]
-    row: dict[str, Any] = {str(name): first[name] for name in run if name not in _PER_SITE}
+    row: dict[str, Any] = {str(n): v for n, v in first.to_dict().items() if n not in _PER_SITE}
     row["epochs"] = int(first["epoch"])
     for prefix, part in (("", end), ("start_", start)):
         for short, column in _PROBES.items():

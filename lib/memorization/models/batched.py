@@ -1,6 +1,6 @@
-"""Stacked forms of plain layers: M networks as batched matrix products and grouped convolutions.
+"""Stacked forms of plain layers: every layer of M networks is one batched matrix product.
 
-Images lie as (B, M c, height, width), the networks side by side on the channel axis; vectors as (M, B, D).
+Between layers the examples lie last: images as (M, c, height, width, B), vectors as (M, D, B).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812, its usual name
 
+from memorization.models.columns import Window, columns_of
 from memorization.models.staged import StagedNetwork
 
 Values = dict[str, Tensor]
@@ -48,11 +49,10 @@ def batched_forward(network: nn.Module) -> Callable[[Values, Tensor], Tensor]:
 
     def forward(values: Values, x: Tensor) -> Tensor:
         size = x.shape[0]
-        if x.ndim == 5:
-            x = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        x = x.movedim(1, -1).contiguous()  # the examples last
         for step in steps:
             x = step(values, x, size)  # type: ignore[misc]
-        return x
+        return x.movedim(-1, 1)
 
     return forward
 
@@ -87,30 +87,31 @@ def _step(name: str, layer: nn.Module) -> Step | None:
 
 
 def _flatten(values: Values, x: Tensor, size: int) -> Tensor:
-    if x.ndim != 4:
-        return x.flatten(2)
-    return x.reshape(len(x), size, -1).transpose(0, 1)  # (M, B, c height width)
+    return x.flatten(1, -2)  # (M, c height width, B)
 
 
 def _linear(name: str, layer: Any) -> Step:
     def step(values: Values, x: Tensor, size: int) -> Tensor:
-        weight = values[f"{name}.weight"].transpose(1, 2)  # (M, in, out)
+        weight = values[f"{name}.weight"]
         if layer.bias is None:
-            return torch.bmm(x, weight)
-        return torch.baddbmm(values[f"{name}.bias"].unsqueeze(1), x, weight)
+            return torch.bmm(weight, x)
+        return torch.baddbmm(values[f"{name}.bias"].unsqueeze(2), weight, x)
 
     return step
 
 
 def _convolution(name: str, layer: Any) -> Step | None:
-    if layer.padding_mode != "zeros":
+    if layer.padding_mode != "zeros" or layer.groups != 1 or isinstance(layer.padding, str):
         return None
+    window = Window(layer.kernel_size, layer.stride, layer.padding, layer.padding, layer.dilation)
 
     def step(values: Values, x: Tensor, size: int) -> Tensor:
-        weight = values[f"{name}.weight"].flatten(0, 1)  # (M out, in, 3, 3)
-        bias = None if layer.bias is None else values[f"{name}.bias"].flatten()
-        shape = (layer.stride, layer.padding, layer.dilation, size * layer.groups)
-        return F.conv2d(x, weight, bias, *shape)
+        weight = values[f"{name}.weight"]
+        columns = columns_of(x, window)
+        out = torch.bmm(weight.flatten(2), columns.flatten(4).flatten(1, 3))
+        if layer.bias is not None:
+            out = out + values[f"{name}.bias"].unsqueeze(2)
+        return out.view(size, -1, *columns.shape[4:])
 
     return step
 
@@ -124,9 +125,10 @@ def _batch_norm(name: str, layer: Any) -> Step | None:
         if layer.training:
             values[f"{name}.num_batches_tracked"] += 1
         scale, shift = values[f"{name}.weight"].flatten(), values[f"{name}.bias"].flatten()
-        return F.batch_norm(
-            x, mean.view(-1), variance.view(-1), scale, shift, layer.training, layer.momentum, layer.eps
-        )
+        side_by_side = x.reshape(1, scale.numel(), -1)  # the networks' channels, one after the other
+        statistics = (mean.view(-1), variance.view(-1), scale, shift)
+        out = F.batch_norm(side_by_side, *statistics, layer.training, layer.momentum, layer.eps)
+        return out.view_as(x)
 
     return step
 

@@ -1,8 +1,8 @@
 """Many networks of one shape on a model axis ``M``, trained as one.
 
 Small networks spend most of a step waiting for the next operation, not computing. Stacked, M of them share
-each operation: a linear layer is one batched matrix product, a convolution one convolution in M groups, a
-batch norm one over M times the channels. Every parameter and buffer has a leading axis M, so an optimizer
+each operation: a linear layer or a convolution is one batched matrix product, a batch norm one over M times
+the channels. Every parameter and buffer has a leading axis M, so an optimizer
 that works entry by entry trains M independent networks.
 """
 
