@@ -59,7 +59,7 @@ core_seeds: int = 5  # networks of each of the three main arms | seeds | 1..100
 seeds: int = 3  # networks of each other arm | seeds | 1..100
 view_counts: list[int] = [1, 4, 16]  # numbers V of fixed views of an image | views | 1..100000
 strengths: list[float] = [0.125, 1.0, 2.0]  # other strengths | factor | (0..4]
-independent_views: list[int] = [16]  # numbers V of views that have a random label each | views | 1..100000
+independent_views: list[int] = [4, 16]  # numbers V of views that have a random label each | views | 1..100000
 scales: list[str] = ["mnist", "fashion_mnist", "cifar10", "cifar10_32"]  # further data sets, each at a scale that the library names | name | any
 checkpoints: str = ""  # folder for checkpoints of long trainings; empty: none | path | any
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
@@ -67,11 +67,8 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 # %% tags=["hide-input"]
 import pandas as pd
 
-from memorization.data import augmentation, generator, labelled_pictures, memorized_split, random_labels
-from memorization.measures import (
-    core_arms, longest_first, memorization_report, memorize, one_row_per_run, pixel_probe, scale,
-)
-from memorization.models import network
+from memorization.data import labelled_pictures
+from memorization.measures import core_arms, longest_first, memorize, one_row_per_run, pixel_probe, scale
 from memorization.report import (
     SEED_BAND, SEED_BARS, apply_theme, arm_names, benign_table, draw_datasets, draw_depth, draw_groups, draw_invariance,
     draw_label_noise, draw_memorization_curves, draw_projector, draw_random_labels, draw_shared_independent,
@@ -79,7 +76,6 @@ from memorization.report import (
     price_table, readable, say, show, table, verdict_sentence, verdict_table, write_price,
 )
 from memorization.runs import start
-from memorization.training import LabelledViews, Recipe, fit
 
 run = start("benign_memorization", globals())
 apply_theme()
@@ -178,7 +174,8 @@ the labels are known. The network's own answers to test images are right in {num
 
 # %% [markdown]
 # *Known* has several meanings, and they differ: on the images as they are (clean views), on views that were never shown
-# (fresh views), and, as the published code logs it, on the batches of training. We judge on clean views and print all.
+# (fresh views; without augmentation these are the same), and, as the published code logs it, on the batches of training.
+# We judge on clean views and print all.
 #
 # ## Where the random labels sit
 #
@@ -192,7 +189,7 @@ shown = draw_depth(axes, core_arms_)
 legend_above(figure)
 show(
     run, figure, shown, name="depth", band=SEED_BAND,
-    title="Augmentation moves the random labels out of the embedding and into the projector",
+    title="With augmentation the random labels enter later: most of them only in the projector",
     alt="Two panels over the layers of the network, encoder then projector. Left: the clean probe stays high up to the "
     "embedding with augmentation and drops at the embedding without; both are low at the logits. Right: the noise probe "
     "is at chance in the first layers, then jumps at the embedding without augmentation and only in the projector with.",
@@ -203,8 +200,9 @@ sites = core_ends.groupby("arm", sort=False).mean(numeric_only=True)
 without, with_ = sites.iloc[0], sites.iloc[1]
 say(f"""
 Noise probe at the embedding: {number(without.noise_embedding)} without augmentation, {number(with_.noise_embedding)} with it (chance {number(0.1, 2)}); at the logits
-{number(without.noise_logits)} and {number(with_.noise_logits)}. Clean probe at the logits: {number(without.clean_logits)} and {number(with_.clean_logits)}. Both arms know the same labels equally well. What
-differs is *where* they are stored.
+{number(without.noise_logits)} and {number(with_.noise_logits)}. Both arms know the same labels equally well; what differs is *where* they are stored. With
+augmentation the embedding is not free of them, but two thirds of what is memorized comes after it. At the logits the
+clean probe is low in both ({number(without.clean_logits)} and {number(with_.clean_logits)}): there the network only tells random labels apart.
 """)
 
 # %% [markdown]
@@ -231,6 +229,10 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
+# On the left the question is answered: with one view the probe is at or below initialization, malign; with each further one it
+# rises. On the right is the price. A few views are known perfectly, but only they: the network knows *these* views and not the
+# image, and accuracy on views that it has not seen comes with their number.
+#
 # ### Strength
 #
 # Stronger augmentation makes more views, and harder ones. Is more always better?
@@ -263,7 +265,7 @@ memorization. Beyond it both fall.
 # augmentations are seen, but now nothing is shared. Are the features still good?
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["true classes in the embedding", "labels of the fixed views known"])
+figure, axes = panels(2, titles=["true classes in the embedding", "labels of the views known"])
 shown = draw_shared_independent(axes, standard_arms.query("views > 0"))
 legend_above(figure)
 show(
@@ -304,7 +306,7 @@ if wall.empty:
     say("*No records of the `desktop` profile are published for this figure.*")
 else:
     short = arm_names(wall[wall["recipe"].map(lambda r: r["epochs"] == 800)])
-    figure, axes = panels(2, titles=["true classes in the embedding", "labels of the fixed views known"])
+    figure, axes = panels(2, titles=["true classes in the embedding", "labels of the views known"])
     shown = draw_shared_independent(axes, short)
     legend_above(figure)
     display_wall = show(
@@ -335,7 +337,8 @@ if not wall_ends.empty:
 
 # %% tags=["hide-input"]
 figure, (ax,) = panels(1)
-shown = draw_invariance(ax, pd.concat([core_arms_, arms.query("views == 1 or view_labels == 'independent'")]))
+few = runs[(runs["views"] == 1) | ((runs["view_labels"] == "independent") & (runs["views"] == views_most))]
+shown = draw_invariance(ax, arm_names(pd.concat([core_runs, few], ignore_index=True)))
 legend_above(figure)
 show(
     run, figure, shown, name="invariance", band=SEED_BAND,
@@ -345,6 +348,9 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
+# The order is the same as that of the probes: what helps to keep the views of an image together helps to tell the classes
+# apart. An embedding that was taught with independent labels is the least invariant of all, less than the untrained one.
+#
 # ## What else moves the noise
 #
 # The sections below belong to the `desktop` profile: it runs them in full, on the digits and on larger data; other
@@ -480,12 +486,11 @@ if not others_data.empty:
 # images in [0, 1], the labels that it was trained on, and the true ones.
 #
 # ```python
-# from memorization.data import augmentation
-# from memorization.measures import memorization_report
-#
 # report = memorization_report(
-#     model, untrained, images, labels, true_labels, test_images, test_labels,
-#     policy=augmentation("full"), sites={"early": "layer1", "embedding": "avgpool"},
+#     model, untrained, images, labels, true_labels,
+#     test_images, test_labels,
+#     policy=augmentation("full"),
+#     sites={"early": "layer1", "embedding": "avgpool"},
 # )
 # print(report.verdict)
 # report.table
@@ -493,6 +498,12 @@ if not others_data.empty:
 #
 # `untrained` is the network before training (`None` draws a new one by PyTorch's own laws). Here it is at work, on a
 # network that memorizes 400 digits in a few seconds:
+
+# %%
+from memorization.data import augmentation, generator, memorized_split, random_labels
+from memorization.measures import memorization_report
+from memorization.models import network
+from memorization.training import LabelledViews, Recipe, fit
 
 # %%
 split = memorized_split("digits", memorized=memorized, reference=reference, test=n_test)
@@ -507,7 +518,11 @@ report = memorization_report(
     model, untrained, images, labels, true, split.test.floats(), split.test.labels,
     policy=augmentation("small_digits"), strength=0.5, k=k,
 )  # fmt: skip
-table(report.table, "Layer by layer: what this network knows of the true and of the random labels")
+words = {name: name.replace("_", " ") for name in report.table}
+table(
+    report.table.rename(columns=words).drop(columns="initial probe uncalibrated"),
+    "Layer by layer: what this network knows of the true and of the random labels",
+)  # fmt: skip
 
 # %% tags=["remove-input"]
 say(f"The verdict: {report.verdict}")

@@ -19,9 +19,9 @@ def names(records):
     [
         ({"strength": 0.0}, "no augmentation"),
         ({}, "augmentation"),
-        ({"views": 1}, "1 fixed view"),
-        ({"views": 16}, "16 fixed views"),
-        ({"views": 4, "view_labels": "independent"}, "4 fixed views, a label each"),
+        ({"views": 1}, "1 view"),
+        ({"views": 16}, "16 views"),
+        ({"views": 4, "view_labels": "independent"}, "4 views, a label each"),
         ({"noise": 0.0}, "true labels"),
         ({"noise": 0.0, "strength": 0.0}, "true labels, no augmentation"),
         ({"noise": 0.25}, "25 % random labels, augmentation"),
@@ -47,14 +47,14 @@ def test_the_strength_is_named_where_one_data_set_has_several(benign_run):
 
 
 def test_an_arm_with_a_color_keeps_it_beside_any_other(benign_run):
-    styles = arms.arm_styles(["16 fixed views", "augmentation", "4 fixed views"])
+    styles = arms.arm_styles(["16 views", "augmentation", "4 fixed views"])
     assert styles["augmentation"][0] == COLORS["augmentation"]
     assert len({color for color, _ in styles.values()}) == 3
 
 
 def test_too_many_arms_for_the_palette_are_refused():
     with pytest.raises(ValueError, match=r"need more colors than can be told apart: 6 are left for 7"):
-        arms.arm_styles([f"{n} fixed views" for n in range(len(PALETTE) + 1)])
+        arms.arm_styles([f"{n} views" for n in range(len(PALETTE) + 1)])
 
 
 def test_the_end_is_one_row_a_run_at_the_site_that_is_asked_for(benign_run):

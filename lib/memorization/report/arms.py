@@ -58,7 +58,7 @@ def _arm(row: Mapping[Any, Any], with_strength: bool) -> str:
     if not augmented:
         words += [] if row["group"] > 1 else ["no augmentation"]
     elif row["views"] > 0:
-        words.append(f"{row['views']} fixed view{'s' if row['views'] > 1 else ''}")
+        words.append(f"{row['views']} view{'s' if row['views'] > 1 else ''}")
         words += ["a label each"] if row["view_labels"] == "independent" else []
     elif row["noise"] > 0:
         words.append("augmentation")
