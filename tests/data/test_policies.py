@@ -133,7 +133,7 @@ def test_a_recipe_equals_torchvisions_functions_one_after_the_other(name):
     images, plan = pictures(150, 32), augmentation(name).plan
     views = plan.draw(keyed(150), 3, 32, 1.0)
     expected = torch.stack([by_torchvision(image, part_of(views, i)) for i, image in enumerate(images)])
-    different = ((plan.apply(images, views) - expected).abs() > 1e-5).flatten(1)
+    different = ~((plan.apply(images, views) - expected).abs() < 1e-5).flatten(1)
     assert different.any(dim=1).double().mean() < (0.01 if name == "full" else 0.2)
     assert different.double().mean() < 2e-3  # nearest pixels of a rotation
 
@@ -159,6 +159,27 @@ def test_rotation_blur_and_shift_have_the_papers_ranges():
     assert stats.kstest(views.degrees.numpy(), "uniform", (0, 180)).pvalue > 1e-3
     assert stats.kstest(views.sigma[views.sigma > 0].numpy(), "uniform", (0.1, 1.9)).pvalue > 1e-3
     assert set(views.shift.flatten().tolist()) == set(range(-6, 7))
+
+
+def test_half_the_strength_halves_ranges_and_probabilities_and_the_way_to_the_smallest_crop():
+    strength = torch.full((20_000, 1), 0.5)
+    views = RECIPES["most_difficult"].draw(Draws.of(generator(0, "x"), 20_000), 3, 256, strength)
+    width, height = views.boxes[:, 2:].T / 256
+    assert float((width * height).min()) == pytest.approx(0.54, abs=0.01)
+    assert float((width / height).min()) == pytest.approx(0.75**0.5, abs=0.01)
+    assert float((width / height).max()) == pytest.approx(0.75**-0.5, abs=0.01)
+    assert float(views.degrees.max()) == pytest.approx(90, abs=0.1)
+    assert float(views.shift.abs().max()) == round(0.1 * 256)
+    assert stats.binomtest(int(views.flips[:, 1].sum()), 20_000, 0.25).pvalue > 1e-3
+    assert stats.binomtest(int((views.sigma > 0).sum()), 20_000, 0.15).pvalue > 1e-3
+    assert stats.binomtest(int(views.gray.sum()), 20_000, 0.1).pvalue > 1e-3
+    assert stats.binomtest(int((views.erased[:, 2] > 0).sum()), 20_000, 0.25).pvalue > 1e-3
+
+
+def test_a_strength_above_1_goes_on_but_never_below_a_hundredth_of_the_image():
+    views = RECIPES["full"].draw(Draws.of(generator(0, "x"), 20_000), 3, 256, 3.0)
+    assert 0.008 < float(views.boxes[:, 2:].prod(dim=1).min()) / 256**2 < 0.02
+    assert views.flips[:, 0].all()
 
 
 def test_the_named_recipes_are_the_papers():
@@ -187,10 +208,10 @@ def test_crops_and_ranges_out_of_range_are_refused():
 
 def test_an_unknown_policy_is_refused_with_the_names_that_are_close():
     with pytest.raises(
-        ValueError, match=r"unknown augmentation 'ful'; did you mean full.*Choose one of none, full"
+        ValueError, match=r"unknown augmentation 'ful'; did you mean 'full'\?; choose one of none, full"
     ):
         augmentation("ful")
-    with pytest.raises(ValueError, match=r"unknown augmentation 'xyz'; Choose one of none, full"):
+    with pytest.raises(ValueError, match=r"unknown augmentation 'xyz'; choose one of none, full"):
         augmentation("xyz")
     with pytest.raises(ValueError, match=r"strength 1.5 is outside \[0, 1\]"):
         augmentation(1.5)

@@ -93,15 +93,15 @@ def test_labels_of_another_length_are_refused():
         memorization_accuracies(Brightness(), levels(0.0, 0.0), torch.tensor([0]))
 
 
-BANK = torch.stack([levels(0.0, 0.5), levels(0.5, 0.5), levels(1.0, 0.0)], dim=1)  # 2 images, 3 views
+BANK = torch.stack([levels(0.0, 0.5), levels(0.0, 0.5), levels(1.0, 0.0)], dim=1)  # 2 images, 3 views
 
 
 def test_shared_labels_are_those_of_every_view():
-    assert bank_accuracy(Brightness(), BANK, torch.tensor([0, 1]), batch=2) == pytest.approx(3 / 6)
+    assert bank_accuracy(Brightness(), BANK, torch.tensor([0, 1]), batch=2) == pytest.approx(4 / 6)
 
 
 def test_each_view_can_have_a_label_of_its_own():
-    labels = torch.tensor([[0, 1, 2], [1, 1, 1]])
+    labels = torch.tensor([[0, 0, 2], [1, 1, 1]])
     assert bank_accuracy(Brightness(), BANK, labels, batch=4) == pytest.approx(5 / 6)
 
 

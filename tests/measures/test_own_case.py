@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from memorization.data.images import load_images
+from memorization.measures.calibration import calibrated
 from memorization.measures.own_case import memorization_report
 
 SITES = {"conv": "1", "embedding": "3", "logits": "4"}
@@ -112,6 +113,10 @@ def test_an_untrained_network_has_not_memorized(data, initial):
 def test_an_untrained_network_differs_from_itself_by_calibration_alone(data, initial):
     table = memorization_report(initial, initial, **data, sites=SITES, k=5).table
     assert table["clean_probe"].tolist() == table["initial_probe_uncalibrated"].tolist()
+    set_by_one_pass = calibrated(initial, data["images"])
+    table = memorization_report(set_by_one_pass, initial, **data, sites=SITES, k=5).table
+    assert table["clean_probe"].tolist() == table["initial_probe"].tolist()
+    assert table["clean_probe"].tolist() != table["initial_probe_uncalibrated"].tolist()
 
 
 def test_without_a_policy_there_is_no_invariance_and_the_report_says_so(data, initial, trained):
@@ -139,12 +144,24 @@ def test_labels_that_are_not_random_are_told(data, initial, trained):
     )
 
 
-def test_dead_features_are_told_and_not_emitted(data, initial, trained):
-    dead = copy.deepcopy(trained)
-    nn.init.zeros_(dead[4].weight)
-    nn.init.zeros_(dead[4].bias)
-    report = memorization_report(dead, initial, **data, sites=SITES, k=5)
-    assert any("60 of 60 rows of the reference features are zero" in sentence for sentence in report.warnings)
+def with_last_weight(trained, value):
+    model = copy.deepcopy(trained)
+    nn.init.constant_(model[4].weight, value)
+    nn.init.zeros_(model[4].bias)
+    return model
+
+
+def test_dead_features_are_told_with_their_site(data, initial, trained):
+    report = memorization_report(with_last_weight(trained, 0.0), initial, **data, sites=SITES, k=5)
+    assert any(
+        sentence.startswith("site 'logits': 60 of 60 rows of the reference features are zero")
+        for sentence in report.warnings
+    )
+
+
+def test_a_network_that_diverged_is_refused_with_the_site(data, initial, trained):
+    with pytest.raises(ValueError, match="site 'logits': 60 of 60 rows of the reference features hold NaN"):
+        memorization_report(with_last_weight(trained, torch.nan), initial, **data, sites=SITES, k=5)
 
 
 def test_the_network_is_left_in_its_mode(trained, report):

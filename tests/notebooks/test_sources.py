@@ -13,7 +13,7 @@ from memorization.runs.source import PROFILES, declared_parameters, names, profi
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = names(ROOT)
-PAPERS = {"spurious_memorization"}
+PAPERS = {"benign_memorization", "spurious_memorization"}
 
 
 def cells(name, kind):
@@ -74,9 +74,12 @@ def test_every_claim_cites_a_paper_of_the_bibliography(name):
     assert {claim.paper for claim in claims} <= keys
 
 
-def test_the_first_paper_has_all_its_claims():
-    claims = read_claims(ROOT / "notebooks" / "claims" / "spurious_memorization.yaml")
-    assert [claim.id for claim in claims] == [f"SM-{n}" for n in range(1, 22)]
+@pytest.mark.parametrize(
+    ("name", "short", "count"), [("spurious_memorization", "SM", 21), ("benign_memorization", "BM", 19)]
+)
+def test_a_paper_has_all_its_claims(name, short, count):
+    claims = read_claims(ROOT / "notebooks" / "claims" / f"{name}.yaml")
+    assert [claim.id for claim in claims] == [f"{short}-{n}" for n in range(1, count + 1)]
 
 
 def test_no_two_claims_files_share_an_id():

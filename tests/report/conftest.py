@@ -81,6 +81,40 @@ def records() -> pd.DataFrame:
 
 
 @pytest.fixture
+def benign_run() -> Callable[..., pd.DataFrame]:
+    """Make the records of one point of ``memorize``: two seeds, three epochs, four sites.
+
+    Seed s starts with the probe ``start + 0.01 s`` and ends ``gain`` higher.
+    """
+
+    def make(
+        *, seeds: tuple[int, ...] = (0, 1), start: float = 0.8, gain: float = 0.1,
+        clean: float = 1.0, bank: float = 0.98, **given: Any,
+    ) -> pd.DataFrame:  # fmt: skip
+        point = {
+            "dataset": "digits", "policy": "small_digits", "strength": 0.5, "views": 0,
+            "view_labels": "shared", "noise": 1.0, "group": 1, "mix": "none",
+            "hidden": [16], "memorized": None, **given,
+        }  # fmt: skip
+        rows = [
+            {
+                **point, "seed": seed, "at": at, "epoch": epoch, "site": site, "depth": depth,
+                "clean_probe": start + 0.01 * seed + (epoch / 9) * gain,
+                "uncalibrated_probe": 0.5, "noise_probe": 0.1 + 0.02 * depth * epoch, "invariance": 0.5,
+                "clean_view": clean if epoch else 0.1, "fresh_view": 0.9 * clean if epoch else 0.1,
+                "bank_view": bank if point["views"] else float("nan"), "test_accuracy": 0.1,
+                "batch_accuracy": 0.9, "loss": 0.01, "_seconds": 1.0 + epoch,
+            }
+            for seed in seeds
+            for at, epoch in (("start", 0), ("during", 3), ("end", 9))
+            for depth, site in enumerate(("conv1", "embedding", "hidden", "logits"))
+        ]  # fmt: skip
+        return pd.DataFrame([{**row, "hidden": list(row["hidden"])} for row in rows])
+
+    return make
+
+
+@pytest.fixture
 def claims_of(tmp_path: Path) -> Callable[..., list[Claim]]:
     """Write a claims file with one claim that has these checks, and read it."""
 

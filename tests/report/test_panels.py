@@ -2,7 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memorization.report.panels import curve_with_band, panels, reference_line, seed_curve, theory_curve
+from memorization.report.panels import (
+    curve_with_band,
+    log_ticks_from_zero,
+    panels,
+    reference_line,
+    seed_curve,
+    theory_curve,
+)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
@@ -84,3 +91,19 @@ def test_a_prediction_that_differs_in_its_last_bits_between_seeds_is_one_curve()
     rows = pd.DataFrame({"N": [10, 10], "gamma": [0.3, 0.3 + 1e-16 * 4], "seed": [0, 1]})
     theory_curve(ax, rows, "N", "gamma", label="theory")
     assert ax.lines[0].get_xdata().tolist() == [10]
+
+
+def test_zero_has_a_place_of_its_own_left_of_a_logarithmic_axis():
+    figure, (ax,) = panels(1)
+    ax.plot([0, 5, 50, 500], [0, 1, 2, 3])
+    log_ticks_from_zero(ax, [0, 5, 6, 50, 500])
+    figure.draw_without_rendering()
+    places = ax.transData.transform([[x, 0] for x in (0, 5, 50, 500)])[:, 0]
+    assert ax.get_xticks().tolist() == [0, 5, 50, 500]
+    assert np.diff(places) / np.diff(places)[1] == pytest.approx([0.4 / 0.9, 1, 1])
+
+
+def test_an_axis_with_nothing_above_zero_cannot_be_logarithmic():
+    _, (ax,) = panels(1)
+    with pytest.raises(ValueError, match=r"needs a value above 0, got \[0.0\]"):
+        log_ticks_from_zero(ax, [0])

@@ -226,3 +226,17 @@ def test_kill_minus_nine_loses_only_the_point_that_ran(tmp_path):
 
 def test_the_room_gives_the_sweep():
     assert public_sweep is sweep
+
+
+def test_what_is_missing_can_be_left_out(tmp_path):
+    store = tmp_path / "a.jsonl"
+    run(point, {"alpha": [0.5]}, store=store)
+    CALLS.clear()
+    assert run(point, {"alpha": [0.5, 0.25]}, store=store, missing="skip")["alpha"].tolist() == [0.5]
+    assert run(point, {"alpha": [0.125]}, published=tmp_path / "none.jsonl", missing="skip").empty
+    assert CALLS == []
+
+
+def test_another_word_for_what_is_missing_is_refused():
+    with pytest.raises(ValueError, match="missing = 'no'; allowed: run, skip"):
+        run(point, {"alpha": [0.5]}, missing="no")

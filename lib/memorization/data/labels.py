@@ -59,16 +59,17 @@ def class_groups(labels: Tensor, anchors: Tensor | None, size: int, generator: t
         generator: CPU generator of the choice.
 
     Returns:
-        Numbers of images, shape (A, size), int64; the anchors are column 0.
+        Numbers of images, shape (A, size), int64, on the CPU; the anchors are column 0.
 
     Raises:
         ValueError: if ``size`` is below 1, an anchor is named twice, or a class has too few images.
     """
     if size < 1:
         raise ValueError(f"groups of size {size}; a group has at least its anchor (size 1)")
-    order = torch.randperm(len(labels), generator=generator)
+    labels, order = labels.cpu(), torch.randperm(len(labels), generator=generator)
     if anchors is None:
         anchors = _all_anchors(labels[order], order, size)
+    anchors = anchors.cpu()
     if len(anchors.unique()) != len(anchors):
         raise ValueError(
             "an anchor is named twice; groups are disjoint, so every anchor must be another image"

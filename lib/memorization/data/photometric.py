@@ -3,6 +3,9 @@
 Anagnostidis et al. use SimCLR-like color augmentations. All functions take one number per image, follow
 torchvision's functions on float tensors, and where that saves copies change the images that they are given
 (``_`` at the end of the name).
+
+The authors' release worked on Pillow images. Pillow has the same formulas on bytes: every step rounds to 256
+levels, the mean gray of the contrast is a whole level, and the hue moves in steps of 1/256 of the circle.
 """
 
 from __future__ import annotations

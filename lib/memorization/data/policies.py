@@ -5,7 +5,6 @@ Anagnostidis et al. (ICLR 2023), their augmentations and strength sweep, and mil
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from memorization.data.draws import Draws
 from memorization.data.randaugment import ordinary, sixteen_operations
 from memorization.data.recipes import RECIPES, part_of
 from memorization.data.small_images import SMALL_IMAGES
+from memorization.data.words import did_you_mean
 
 _CHUNK = 1 << 20  # numbers in a chunk of images on a CPU: 341 color images of 32 x 32; measured
 
@@ -83,12 +83,13 @@ class Policy:
         work = images.float() if images.dtype in (torch.bfloat16, torch.float16) else images
         amount = strength.float().unsqueeze(1) if isinstance(strength, Tensor) else strength
         views = self.plan.draw(draws, images.shape[1], images.shape[-1], amount)
-        out = self._apply(work, views).to(images.dtype)
+        out = self.apply(work, views).to(images.dtype)
         if isinstance(strength, Tensor):  # exactly nothing at 0, also where sampling rounds
             out = torch.where(strength.view(-1, 1, 1, 1) == 0, images, out)
         return out
 
-    def _apply(self, images: Tensor, views: Any) -> Tensor:
+    def apply(self, images: Tensor, views: Any) -> Tensor:
+        """Return the views for random numbers drawn before; on a CPU in chunks that fit its cache."""
         rows = max(1, _CHUNK // max(1, images[:1].numel()))
         if images.is_cuda or len(images) <= rows:
             return self.plan.apply(images, views)
@@ -135,10 +136,9 @@ def augmentation(spec: str | float) -> Policy:
         return Policy(f"randaugment {spec:g}", ordinary(float(spec)))
     plans: dict[str, Plan] = {**RECIPES, "myrandaugment": sixteen_operations(), **SMALL_IMAGES}
     if spec not in plans:
-        close = difflib.get_close_matches(str(spec), plans, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise ValueError(
-            f"unknown augmentation {spec!r}; {hint}Choose one of {', '.join(plans)}, or a number in [0, 1]"
+            f"unknown augmentation {spec!r}{did_you_mean(str(spec), plans)}; "
+            f"choose one of {', '.join(plans)}, or a number in [0, 1]"
         )
     return Policy(spec, plans[spec])
 

@@ -132,7 +132,8 @@ class SmallPhotos:
         noise = _noise(draws, channels, size, self.noise * strength) if self.noise else None
         if not self.colors:
             return SmallViews(maps, factor, level, None, noise)
-        gray = (numbers[:, 10:] < self.gray * strength).view(-1, 1, 1)
+        most = strength.clamp(max=1) if isinstance(strength, Tensor) else min(strength, 1)
+        gray = (numbers[:, 10:] < self.gray * most).view(-1, 1, 1)
         return SmallViews(maps, factor, level, factor[..., 0] * _colors(change[:, 2:], gray), noise)
 
     def apply(self, images: Tensor, views: SmallViews) -> Tensor:

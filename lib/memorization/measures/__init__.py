@@ -1,6 +1,7 @@
 """What it memorized: stability, feature alignment, accuracies, probes, and the formulas that predict them."""
 
 from memorization.measures.accuracy import auc, covariance, mean_squared_error, sign_accuracy
+from memorization.measures.arms import core_arms, longest_first, one_row_per_run, scale
 from memorization.measures.calibration import calibrated
 from memorization.measures.curve import Model, curve, measure, solve
 from memorization.measures.features import site_features
@@ -8,8 +9,10 @@ from memorization.measures.initial import redrawn
 from memorization.measures.invariance import invariance
 from memorization.measures.linear import linear_probe
 from memorization.measures.memorized import bank_accuracy, memorization_accuracies
+from memorization.measures.memorizing import memorize
 from memorization.measures.nearest import Neighbors, knn_probe, nearest, noise_probe
 from memorization.measures.own_case import MemorizationReport, memorization_report
+from memorization.measures.pixels import pixel_probe
 from memorization.measures.probe import Probe
 from memorization.measures.spurious import image_curve, synthetic_curve, theory_curve
 from memorization.measures.spurious_checks import example_scores, identity_check, negative_control
@@ -47,6 +50,7 @@ __all__ = [
     "auc",
     "bank_accuracy",
     "calibrated",
+    "core_arms",
     "covariance",
     "curve",
     "example_scores",
@@ -58,16 +62,21 @@ __all__ = [
     "knn_probe",
     "leave_one_out_residuals",
     "linear_probe",
+    "longest_first",
     "mean_squared_error",
     "measure",
     "memorization_accuracies",
     "memorization_report",
+    "memorize",
     "nearest",
     "negative_control",
     "noise_probe",
+    "one_row_per_run",
     "paired_interval",
+    "pixel_probe",
     "predict_synthetic",
     "redrawn",
+    "scale",
     "sign_accuracy",
     "site_features",
     "solve",

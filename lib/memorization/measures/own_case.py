@@ -19,7 +19,7 @@ from memorization.measures.features import Sites, find_sites
 from memorization.measures.initial import redrawn
 from memorization.measures.memorized import Policy, memorization_accuracies
 from memorization.measures.probe import check_labels
-from memorization.measures.site_table import COLUMNS, Data, Setting, site_rows
+from memorization.measures.site_table import COLUMNS, Data, Row, Setting, site_rows
 from memorization.measures.verdict import Verdict, verdict
 
 
@@ -107,16 +107,9 @@ def memorization_report(
         warnings.simplefilter("always")
         accuracies = _accuracies(model, data, policy, setting)
         rows = site_rows(model, redrawn(model, seed) if initial is None else initial, data, policy, setting)
-    key = measure.replace("-", "_")
-    judged = verdict(
-        accuracies[key],
-        float(rows[at]["clean_probe"]),
-        float(rows[at]["initial_probe"]),
-        len(data.test_images),
-        measure,
-        others={name: value for name, value in accuracies.items() if name not in (key, "test")},
-    )
-    notes = [str(warning.message) for warning in caught] + _notes(data, k, initial is None, policy is None)
+    judged = _judged(accuracies, measure, rows[at], len(data.test_images))
+    notes = [str(entry.message) for entry in caught if issubclass(entry.category, UserWarning)]
+    notes += _notes(data, k, initial is None, policy is None)
     table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS))
     return MemorizationReport(table, accuracies, judged, tuple(dict.fromkeys(notes)))
 
@@ -167,6 +160,14 @@ def _accuracies(model: nn.Module, data: Data, policy: Policy | None, setting: Se
     )
     predicted = class_scores(model, data.test_images, setting.batch).argmax(dim=1).cpu()
     return found | {"test": float((predicted == data.test_labels.cpu()).double().mean())}
+
+
+def _judged(accuracies: Mapping[str, float], measure: str, row: Row, n_test: int) -> Verdict:
+    """Judge the embedding's row, and show the other memorization accuracies beside."""
+    key = measure.replace("-", "_")
+    others = {name: value for name, value in accuracies.items() if name not in (key, "test")}
+    probe, before = float(row["clean_probe"]), float(row["initial_probe"])
+    return verdict(accuracies[key], probe, before, n_test, measure, others=others)
 
 
 def _notes(data: Data, k: int, drawn: bool, without_policy: bool) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -75,8 +77,9 @@ def site_rows(
     }
     for column, network in before.items():
         for site, (train, test) in _both(network, data, setting):
-            found = nearest(train, test, setting.k)
-            rows[site][column] = found.accuracy(data.true_labels, data.test_labels)
+            with _named(site):
+                found = nearest(train, test, setting.k)
+                rows[site][column] = found.accuracy(data.true_labels, data.test_labels)
     for site, value in _invariances(model, data.test_images, policy, setting).items():
         rows[site]["invariance"] = value
     return rows
@@ -85,15 +88,29 @@ def site_rows(
 def _trained_probes(model: nn.Module, data: Data, setting: Setting) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for site, (train, test) in _both(model, data, setting):
-        clean = nearest(train, test, setting.k)
-        rows[site] = {
-            "site": site,
-            "size": train.shape[1],
-            "clean_probe": clean.accuracy(data.true_labels, data.test_labels),
-            "noise_probe": noise_probe(train, data.labels, setting.k).accuracy,
-            "linear_probe": linear_probe(train, data.true_labels, test, data.test_labels).accuracy,
-        }
+        with _named(site):
+            clean = nearest(train, test, setting.k)
+            rows[site] = {
+                "site": site,
+                "size": train.shape[1],
+                "clean_probe": clean.accuracy(data.true_labels, data.test_labels),
+                "noise_probe": noise_probe(train, data.labels, setting.k).accuracy,
+                "linear_probe": linear_probe(train, data.true_labels, test, data.test_labels).accuracy,
+            }
     return rows
+
+
+@contextmanager
+def _named(site: str) -> Iterator[None]:
+    """Say at which site a probe warns or fails."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"site {site!r}: {error}") from error
+    for warning in caught:
+        warnings.warn(f"site {site!r}: {warning.message}", warning.category, stacklevel=3)
 
 
 def _both(network: nn.Module, data: Data, setting: Setting) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:

@@ -51,17 +51,16 @@ class Watcher:
         Before the first step (epoch 0) the network is measured with calibrated batch-norm statistics, and
         ``uncalibrated_probe`` is its clean probe without.
         """
-        assert isinstance(network, StagedNetwork)
         raw = self._clean(network) if epoch == 0 else {}
         if epoch == 0:
-            network = calibrated(network, self.images)  # type: ignore[assignment]
+            network = calibrated(network, self.images)
         seed = self.views.seeds[member]
         whole = self._accuracies(network, member)
         spread = invariance(
             network,
             self._test[:_INVARIANCE_IMAGES],
             self.policy,
-            network.sites,
+            self._sites(network),
             generator(seed, "views for invariance"),
             pool=self.pool,
             strength=self.strength,
@@ -89,10 +88,16 @@ class Watcher:
     def _test(self) -> Tensor:
         return self.split.test.floats()
 
-    def _features(self, network: StagedNetwork, images: Tensor) -> dict[str, Tensor]:
-        return site_features(network, images, network.sites, pool=self.pool)
+    @staticmethod
+    def _sites(network: nn.Module) -> dict[str, str]:
+        if isinstance(network, StagedNetwork):
+            return network.sites
+        return {name: name for name, _ in network.named_children()}
 
-    def _clean(self, network: StagedNetwork) -> dict[str, float]:
+    def _features(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        return site_features(network, images, self._sites(network), pool=self.pool)
+
+    def _clean(self, network: nn.Module) -> dict[str, float]:
         """Test accuracy of the vote of the reference images, with true labels, at each site."""
         reference = self._features(network, self.split.reference.floats())
         test = self._features(network, self._test)
@@ -102,7 +107,7 @@ class Watcher:
             for site, rows in reference.items()
         }
 
-    def _noise(self, network: StagedNetwork, labels: Tensor) -> dict[str, float]:
+    def _noise(self, network: nn.Module, labels: Tensor) -> dict[str, float]:
         """Accuracy on the memorized labels of a leave-one-out vote among the memorized images."""
         features = self._features(network, self.views.images)
         return {
@@ -110,7 +115,7 @@ class Watcher:
             for site, rows in features.items()
         }
 
-    def _accuracies(self, network: StagedNetwork, member: int) -> dict[str, float]:
+    def _accuracies(self, network: nn.Module, member: int) -> dict[str, float]:
         """The memorization accuracies kept apart, and the test accuracy of the network's own answers."""
         seed, strength = self.views.seeds[member], float(self.views.strength[member])
         labels = self.views.labels[member]
@@ -126,7 +131,7 @@ class Watcher:
             "test_accuracy": float((answers == self.split.test.labels).double().mean()),
         }
 
-    def _bank(self, network: StagedNetwork, member: int) -> float:
+    def _bank(self, network: nn.Module, member: int) -> float:
         """Accuracy on the fixed views themselves, NaN where each visit shows a fresh one."""
         fixed = min(int(self.views.bank[member]), _BANK_VIEWS)
         if fixed == 0:

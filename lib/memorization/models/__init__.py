@@ -11,6 +11,7 @@ from memorization.models.prediction import predict_random_features
 from memorization.models.regression import Regression, Solution, fit
 from memorization.models.resnet import STEMS, resnet18, resnet50
 from memorization.models.small import mlp, small_cnn
+from memorization.models.stacked import StackedNetwork
 from memorization.models.staged import StagedNetwork
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "GramBlocks",
     "Regression",
     "Solution",
+    "StackedNetwork",
     "StagedNetwork",
     "activation",
     "build",

@@ -174,6 +174,28 @@ def log_ticks(ax: Axes, values: Iterable[float]) -> None:
     ax.minorticks_off()
 
 
+def log_ticks_from_zero(ax: Axes, values: Iterable[float]) -> None:
+    """Make the x axis logarithmic but for a short linear piece at its left end, so that 0 can be seen.
+
+    Args:
+        ax: The panel.
+        values: What was measured, 0 among it or not; they get the ticks; a value closer than a sixth
+            of the axis to the one before gets none.
+    """
+    places = sorted({float(value) for value in values})
+    positive = [place for place in places if place > 0]
+    if not positive:
+        raise ValueError(f"a logarithmic axis needs a value above 0, got {places}")
+    ax.set_xscale("symlog", linthresh=positive[0], linscale=0.4)
+    kept = [place for place in places if place == 0]
+    step = 10 ** ((0.44 + np.log10(positive[-1] / positive[0])) / 6)  # the linear piece is 0.44 decades long
+    for place in positive:
+        if not kept or kept[-1] == 0 or place >= kept[-1] * step:
+            kept.append(place)
+    ax.set_xticks(kept, [f"{place:g}" for place in kept])
+    ax.minorticks_off()
+
+
 def legend_above(figure: Figure) -> None:
     """Name every series once, in rows above all panels, where no curve can run through the names."""
     named: dict[str, Artist] = {}

@@ -19,7 +19,8 @@ _BLUE, _VERMILLION, _GREEN, _PURPLE, _SKY, _OCHRE = (
 )
 PALETTE = (_BLUE, _VERMILLION, _GREEN, _PURPLE, _OCHRE, _SKY)
 
-# A quantity has one color in the whole book.
+# A quantity has one color in the whole book, and so has a way of training (an arm of a comparison). A panel
+# compares either quantities or arms, so that no color means two things in it.
 COLORS = MappingProxyType(
     {
         "test accuracy": _BLUE,
@@ -29,6 +30,12 @@ COLORS = MappingProxyType(
         "stability": _OCHRE,
         "theory": INK,
         "reference": "#5f6670",
+        "initialization": "#5f6670",
+        "no augmentation": _VERMILLION,
+        "augmentation": _BLUE,
+        "true labels": _GREEN,
+        "independent labels": _PURPLE,
+        "raw pixels": _OCHRE,
     }
 )
 
@@ -75,7 +82,7 @@ def color_of(quantity: str) -> str:
     """Return the book's color of a quantity.
 
     Args:
-        quantity: A key of ``COLORS``, for example ``"test accuracy"``.
+        quantity: A key of ``COLORS``, for example ``"test accuracy"`` or ``"augmentation"``.
 
     Raises:
         ValueError: The quantity has no color of its own; the message lists those that have.

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import io
 import math
 import re
@@ -25,6 +24,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+
+from memorization.data.words import closest
 
 _SCALARS: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
 _RANGE = re.compile(r"^([\[(]?)\s*([-+.\deE]*?)\s*\.\.\s*([-+.\deE]*?)\s*([\])]?)$")
@@ -90,8 +91,8 @@ class Parameter:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a sentence that names the closest of ``known``, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    near = closest(word, known)
+    return f" Did you mean {near!r}?" if near else ""
 
 
 def declared(cell: str) -> dict[str, Parameter]:

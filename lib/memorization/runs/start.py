@@ -107,6 +107,24 @@ class Run:
             raise ParameterError("device = 'cuda', but torch sees no GPU here; allowed: cpu, or auto.")
         return "cuda" if torch.cuda.is_available() else "cpu"
 
+    def recorded(self, point: Point, grid: Any, profile: str, **options: Any) -> pd.DataFrame:
+        """Return what was published of a sweep at another profile, and run nothing.
+
+        At that profile itself this is :meth:`sweep`, so one cell serves both: hours of work are run once, at
+        their own profile, and shown by the others from its records, with their date and device.
+
+        Args:
+            point: the function, as in :meth:`sweep`.
+            grid: its points.
+            profile: at which profile they are run.
+            **options: as in :meth:`sweep`.
+        """
+        if profile == self.profile:
+            return self.sweep(point, grid, **options)
+        path = self.published / "records" / f"{self.name}.{profile}.jsonl"
+        found = {"store": None, "published": path, "keep_old_code": True, "missing": "skip"}
+        return self.sweep(point, grid, **(options | found))
+
     @property
     def workers(self) -> int:
         """How many points to run side by side: one per core, but one at a time on a GPU."""

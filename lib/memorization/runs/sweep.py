@@ -66,6 +66,7 @@ def sweep(
     keep_old_code: bool = False,
     scheduler: str | None = None,
     workers: int = 1,
+    missing: str = "run",
     on_error: str = "raise",
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -85,6 +86,7 @@ def sweep(
         scheduler: address of a Dask scheduler (``tcp://…``) whose workers run the points.
         workers: processes of this machine that run points side by side, each with one thread; 1 runs them in
             this process. A scheduler goes before it.
+        missing: ``run`` what is in no store, or ``skip`` it and return what was found.
         on_error: ``raise`` a :class:`SweepError` once all other points are done, or ``skip`` failed points.
         progress: show a bar with the time left.
 
@@ -99,10 +101,7 @@ def sweep(
         SweepError: points failed; names the first and says how many.
         KeyboardInterrupt: finished points are kept.
     """
-    if workers < 1:
-        raise ValueError(f"workers = {workers}; allowed: 1 or more.")
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error = {on_error!r}; allowed: raise, skip.")
+    _check_options(workers, on_error, missing)
     points = [bound_point(point, p, unkeyed or {}, stacked) for p in points_of(grid, fixed or {})]
     wanted = range(seeds) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
     code, name = code_digest(point), name_of(point)
@@ -111,10 +110,9 @@ def sweep(
     keys = {key_of(name, p, s): (p, s) for p in points for s in wanted}
     tasks = _tasks(point, [ps for k, ps in keys.items() if k not in found], stacked, unkeyed or {})
     failures: list[tuple[Task, BaseException]] = []
-    if tasks:
-        for record in _run(
-            tasks, store, (scheduler, workers), failures, Progress(_label(name), len(tasks), progress)
-        ):
+    if tasks and missing == "run":
+        shown = Progress(_label(name), len(tasks), progress)
+        for record in _run(tasks, store, (scheduler, workers), failures, shown):
             found[record.key] = (record, "live")
     if failures and on_error == "raise":
         raise _failed(failures, len(keys), store)
@@ -131,6 +129,15 @@ def table(found: Iterable[tuple[Record, str]], code: str) -> pd.DataFrame:
             values = {k: math.nan if v is None else v for k, v in row.items()}
             rows.append({**record.point, "seed": record.seed, **values, **how, **more})
     return pd.DataFrame(rows)
+
+
+def _check_options(workers: int, on_error: str, missing: str) -> None:
+    if workers < 1:
+        raise ValueError(f"workers = {workers}; allowed: 1 or more.")
+    words = {"on_error": (on_error, ("raise", "skip")), "missing": (missing, ("run", "skip"))}
+    for name, (value, allowed) in words.items():
+        if value not in allowed:
+            raise ValueError(f"{name} = {value!r}; allowed: {', '.join(allowed)}.")
 
 
 def _found(

@@ -1,0 +1,163 @@
+"""Names, colors and pairs of the arms of the benign-memorization page, and their table."""
+
+import pandas as pd
+import pytest
+
+from memorization.measures.memorizing import memorize
+from memorization.report import arms
+from memorization.report.benign_table import benign_table, readable
+from memorization.report.theme import COLORS, PALETTE
+from memorization.runs.sweep import sweep
+
+
+def names(records):
+    return list(arms.arm_names(records)["arm"])
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"strength": 0.0}, "no augmentation"),
+        ({}, "augmentation"),
+        ({"views": 1}, "1 view"),
+        ({"views": 16}, "16 views"),
+        ({"views": 4, "view_labels": "independent"}, "4 views, a label each"),
+        ({"noise": 0.0}, "true labels"),
+        ({"noise": 0.0, "strength": 0.0}, "true labels, no augmentation"),
+        ({"noise": 0.25}, "25 % random labels, augmentation"),
+        ({"group": 10, "strength": 0.0}, "groups of 10"),
+        ({"group": 10}, "groups of 10, augmentation"),
+        ({"mix": "mixup_mixed"}, "augmentation, mixup with mixed labels"),
+    ],
+)
+def test_an_arm_says_labels_and_views_in_words(benign_run, given, name):
+    assert set(names(benign_run(**given))) == {name}
+
+
+def test_the_strength_is_named_where_one_data_set_has_several(benign_run):
+    records = pd.concat(
+        [
+            benign_run(strength=0.5),
+            benign_run(strength=1.0),
+            benign_run(dataset="cifar10", policy="small_color", strength=1.0),
+        ]
+    )
+    found = list(dict.fromkeys(names(records)))
+    assert found == ["augmentation, strength 0.5", "augmentation, strength 1", "augmentation"]
+
+
+def test_an_arm_with_a_color_keeps_it_beside_any_other(benign_run):
+    styles = arms.arm_styles(["16 views", "augmentation", "4 fixed views"])
+    assert styles["augmentation"][0] == COLORS["augmentation"]
+    assert len({color for color, _ in styles.values()}) == 3
+
+
+def test_too_many_arms_for_the_palette_are_refused():
+    with pytest.raises(ValueError, match=r"need more colors than can be told apart: 6 are left for 7"):
+        arms.arm_styles([f"{n} views" for n in range(len(PALETTE) + 1)])
+
+
+def test_the_end_is_one_row_a_run_at_the_site_that_is_asked_for(benign_run):
+    records = benign_run()
+    assert arms.at_end(records, "logits")["site"].tolist() == ["logits"] * 2
+    assert arms.at_end(records)["epoch"].tolist() == [9] * 2
+    assert arms.at_start(records)["epoch"].tolist() == [0] * 2
+
+
+def test_an_unknown_site_lists_those_there_are(benign_run):
+    with pytest.raises(ValueError, match=r"no site 'conv9'; they have conv1, embedding, hidden, logits"):
+        arms.at_end(benign_run(), "conv9")
+
+
+def test_the_gain_compares_each_run_with_its_own_start(benign_run):
+    records = pd.concat([benign_run(start=0.8, gain=0.1), benign_run(strength=0.0, start=0.7, gain=-0.05)])
+    gains = arms.paired_gain(records.sample(frac=1, random_state=0)).set_index(["strength", "seed"])
+    assert gains["gain"].round(6).to_dict() == {
+        (0.5, 0): 0.1, (0.5, 1): 0.1, (0.0, 0): -0.05, (0.0, 1): -0.05,
+    }  # fmt: skip
+    assert gains.loc[(0.5, 1), "probe_start"] == pytest.approx(0.81)
+
+
+def test_a_run_without_its_start_is_refused(benign_run):
+    records = benign_run()
+    with pytest.raises(ValueError, match="2 runs have an end and 1 a start"):
+        arms.paired_gain(records[(records["at"] == "end") | (records["seed"] == 0)])
+
+
+def test_the_table_judges_each_arm_at_random_labels_alone(benign_run):
+    records = pd.concat(
+        [
+            benign_run(gain=0.1),
+            benign_run(strength=0.0, gain=-0.02),
+            benign_run(noise=0.0, gain=0.15),
+            benign_run(strength=2.0, policy="other", gain=0.1, clean=0.4),
+        ]
+    ).pipe(arms.arm_names)
+    records.loc[records["policy"] == "other", "arm"] = "too strong"
+    table = benign_table(records, 1000).set_index("arm")
+    assert table["verdict"].to_dict() == {
+        "augmentation": "benign", "no augmentation": "malign", "true labels": "–",
+        "too strong": "not memorized",
+    }  # fmt: skip
+    assert table["agreeing"].tolist() == [2, 2, 0, 2]
+
+
+def test_fixed_views_are_judged_by_their_own_accuracy(benign_run):
+    independent = benign_run(views=4, view_labels="independent", clean=0.1, bank=0.99, gain=0.1)
+    assert benign_table(independent, 1000)["verdict"].tolist() == ["benign"]
+
+
+def test_the_verdict_is_that_of_the_mean_and_its_seeds_are_counted(benign_run):
+    records = pd.concat([benign_run(seeds=(0, 1), gain=0.1), benign_run(seeds=(2,), gain=0.0)])
+    row = benign_table(records, 1000).iloc[0]
+    assert (row["verdict"], row["seeds"], row["agreeing"]) == ("benign", 3, 2)
+    assert row["difference"] == pytest.approx(0.2 / 3)
+    assert row["low"] < 0 < row["high"]
+
+
+def test_two_runs_of_one_arm_and_seed_are_refused(benign_run):
+    records = pd.concat([benign_run(dataset="digits"), benign_run(dataset="mnist", policy="small_mnist")])
+    with pytest.raises(ValueError, match=r"more than one run of arm 'augmentation' with seed 0"):
+        benign_table(records, 1000)
+    assert len(benign_table(records, {"digits": 1397, "mnist": 2000}, by=["dataset"])) == 2
+
+
+def test_more_test_images_make_a_small_gain_benign(benign_run):
+    records = pd.concat(
+        [
+            benign_run(dataset="digits", gain=0.02),
+            benign_run(dataset="mnist", policy="small_mnist", gain=0.02),
+        ]
+    )
+    table = benign_table(records, {"digits": 100, "mnist": 100_000}, by=["dataset"])
+    assert table["verdict"].tolist() == ["malign", "benign"]
+
+
+def test_the_page_shows_the_difference_with_its_interval_and_no_empty_column(benign_run):
+    text = readable(benign_table(benign_run(gain=-0.1), 1000))
+    assert "fixed views" not in text
+    assert text["difference [95 % over seeds]"].tolist() == ["−0.100 [−0.100, −0.100]"]
+    assert text["verdict"].tolist() == ["malign (2 of 2 seeds)"]
+
+
+def test_one_seed_has_no_interval(benign_run):
+    text = readable(benign_table(benign_run(seeds=(0,)), 1000))
+    assert text["difference [95 % over seeds]"].tolist() == ["+0.100"]
+
+
+def test_real_records_have_the_columns_that_are_measured_and_pair_up():
+    records = sweep(
+        memorize,
+        {"strength": [0.0, 0.5]},
+        seeds=2,
+        stacked=True,
+        fixed={
+            "memorized": 40, "reference": 40, "test": 60, "widths": [4, 4, 8], "hidden": [16],
+            "recipe": {"epochs": 2, "batch": 20},
+        },
+        progress=False,
+    )  # fmt: skip
+    assert set(arms.MEASURED) < set(records)
+    table = benign_table(records, 60)
+    assert table["arm"].tolist() == ["no augmentation", "augmentation"]
+    assert table["initialization"].nunique() == 1
