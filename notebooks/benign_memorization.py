@@ -52,6 +52,7 @@ epochs_true: int = 200  # epochs with true labels (and augmentation) | epochs | 
 batch: int = 100  # images a step | images | 2..4096
 learning_rate: float = 0.001  # of Adam, constant | rate | (0..1)
 precision: str = "float32"  # of the network's arithmetic | name | one of float32, bf16
+compiled: bool = False  # compile the network's forward and backward pass: worth it on a GPU | flag | any
 stop_at: float = 0.999  # in the sweeps over views and strengths: a network stops after 20 epochs at this batch accuracy; 0 never stops | fraction | 0..1
 probe_at: list[int] = [25, 50, 100, 200, 400]  # epochs after which to probe, beside the first and the last | epochs | 1..20000
 k: int = 20  # neighbors that vote | images | 1..1000
@@ -61,6 +62,7 @@ view_counts: list[int] = [1, 4, 16]  # numbers V of fixed views of an image | vi
 strengths: list[float] = [0.125, 1.0, 2.0]  # other strengths | factor | (0..4]
 independent_views: list[int] = [4, 16]  # numbers V of views that have a random label each | views | 1..100000
 scales: list[str] = ["mnist", "fashion_mnist", "cifar10", "cifar10_32"]  # further data sets, each at a scale that the library names | name | any
+workers: int = 0  # arms that are trained side by side, in a process each; 0: one per core | processes | 0..1024
 checkpoints: str = ""  # folder for checkpoints of long trainings; empty: none | path | any
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
@@ -113,6 +115,7 @@ show(
 data = {"dataset": dataset, "memorized": memorized, "reference": reference, "test": n_test, "side": side}
 shape = {"architecture": architecture, "widths": widths, "strides": strides, "hidden": hidden}
 recipe = {"batch": batch, "learning_rate": learning_rate, "precision": precision}
+recipe |= {"compiled": True} if compiled else {}
 common = {**data, **shape, "policy": policy, "probe_at": probe_at, "probe_strength": strength, "k": k}
 stopping = {**recipe, "epochs": epochs, "stop_at": stop_at or None, "stop_after": 20}
 
@@ -124,7 +127,7 @@ apart = {"strength": strength, "view_labels": "independent", "recipe": stopping}
 varied += [{**apart, "views": v} for v in independent_views]
 
 # %%
-how = {"stacked": True, "workers": run.workers}
+how = {"stacked": True, "workers": workers or run.workers}
 keep = {"unkeyed": {"device": run.device, "checkpoints": checkpoints}}
 points = longest_first([*core, *varied])
 runs = run.sweep(memorize, points, seeds=seeds, fixed=common, **how, **keep)
