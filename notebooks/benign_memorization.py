@@ -292,7 +292,9 @@ if "independent" in both.index and "shared" in both.index:
 # `desktop` profile; every other profile shows their published records.
 
 # %%
-tiny = {**data, "widths": [8, 16, 32], "strides": strides, "hidden": [64], "policy": policy}
+digits = {"dataset": "digits", "memorized": 400, "reference": 400, "test": 1397, "side": 8}
+digits |= {"policy": "small_digits", "strides": [1, 2, 2]}
+tiny = {**digits, "widths": [8, 16, 32], "hidden": [64]}
 counts = [1, 4, 16, 64]
 walls = [
     {"views": v, "view_labels": kind, "recipe": {"epochs": 800}}
@@ -364,7 +366,7 @@ show(
 # The projector is the room that memorization has outside the encoder. Does more room keep the embedding cleaner?
 
 # %%
-standard = {**data, "strides": strides, "policy": policy, "strength": 0.5, "widths": [16, 32, 64]}
+standard = {**digits, "strength": 0.5, "widths": [16, 32, 64]}
 full = {"epochs": 800}
 rooms = [{"hidden": h, "recipe": full} for h in ([], [64], [256], [1024], [4096], [512, 512])]
 projector = run.recorded(memorize, rooms, "desktop", fixed=standard, **extra)
@@ -441,13 +443,13 @@ others = [
     for s, e in ((0.5, 800), (0.0, 300))
 ]
 others += [{"strength": 0.5, "mix": "mixup", "recipe": full}]
-fixed = {**data, "strides": strides, "policy": policy, "hidden": [1024]}
+fixed = {**digits, "hidden": [1024]}
 robust = run.recorded(memorize, longest_first(others), "desktop", fixed=fixed, **extra)
 
 # %% tags=["hide-input"]
 if not robust.empty:
     display(table(
-        readable(benign_table(robust, n_test, by=["objective", "architecture"])),
+        readable(benign_table(robust, 1397, by=["objective", "architecture"])),
         "Cross-entropy, a perceptron, and mixup on the digits: mean over 3 seeds",
     ))  # fmt: skip
 
@@ -462,7 +464,8 @@ where_run = "paper" if all(name.endswith("paper") for name in scales) else "desk
 elsewhere = [arm for name in scales for arm in scale(name).arms]
 others_data = run.recorded(memorize, longest_first(elsewhere), where_run, **extra)
 of_data = [{key: arm.get(key) for key in ("dataset", "side")} for arm in elsewhere[::3]]
-raw = run.recorded(pixel_probe, [{"dataset": "digits", "side": None}, *of_data], where_run)
+here = run.sweep(pixel_probe, [{**data, "k": k}])
+raw = pd.concat([here, run.recorded(pixel_probe, of_data, where_run)], ignore_index=True)
 
 # %% tags=["hide-input"]
 if not others_data.empty:

@@ -161,3 +161,12 @@ def test_real_records_have_the_columns_that_are_measured_and_pair_up():
     table = benign_table(records, 60)
     assert table["arm"].tolist() == ["no augmentation", "augmentation"]
     assert table["initialization"].nunique() == 1
+
+
+def test_data_sets_have_their_usual_names_and_sides():
+    records = pd.DataFrame(
+        {"dataset": ["digits", "mnist", "cifar10", "cifar100"], "side": [8, None, 32, None]}
+    )
+    assert arms.named_sets(records)["dataset"].tolist() == [
+        "digits, 8×8", "MNIST, 14×14", "CIFAR-10, 32×32", "CIFAR-100"
+    ]  # fmt: skip

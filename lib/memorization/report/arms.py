@@ -151,6 +151,7 @@ def paired_gain(records: pd.DataFrame, site: str = "embedding") -> pd.DataFrame:
 
 _SETS = {"digits": "digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 _SETS |= {"cifar100": "CIFAR-100", "tiny_imagenet": "TinyImageNet"}
+_SIDES = {"mnist": 14, "fashion_mnist": 14, "cifar10": 16}  # of ``memorized_split`` where none is asked for
 
 
 def named_sets(records: pd.DataFrame) -> pd.DataFrame:
@@ -160,5 +161,6 @@ def named_sets(records: pd.DataFrame) -> pd.DataFrame:
         records: with columns ``dataset`` and ``side`` (pixels; None or NaN for the data set's own).
     """
     names = records["dataset"].map(lambda name: _SETS.get(name, name))
-    sides = [f", {int(side)}×{int(side)}" if pd.notna(side) else "" for side in records["side"]]
-    return records.assign(dataset=[name + side for name, side in zip(names, sides, strict=True)])
+    sides = records["side"].astype(float).fillna(records["dataset"].map(_SIDES))
+    written = [f", {side:.0f}×{side:.0f}" if side > 0 else "" for side in sides]
+    return records.assign(dataset=[name + side for name, side in zip(names, written, strict=True)])
