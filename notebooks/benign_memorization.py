@@ -63,14 +63,16 @@ strengths: list[float] = [0.125, 1.0, 2.0]  # other strengths | factor | (0..4]
 independent_views: list[int] = [4, 16]  # numbers V of views that have a random label each | views | 1..100000
 scales: list[str] = ["mnist", "fashion_mnist", "cifar10", "cifar10_32"]  # further data sets, each at a scale that the library names | name | any
 workers: int = 0  # arms that are trained side by side, in a process each; 0: one per core | processes | 0..1024
-checkpoints: str = ""  # folder for checkpoints of long trainings; empty: none | path | any
+checkpoints: bool = False  # keep checkpoints of trainings under _build/checkpoints and go on from them | flag | any
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
 # %% tags=["hide-input"]
 import pandas as pd
 
 from memorization.data import labelled_pictures
-from memorization.measures import core_arms, longest_first, memorize, one_row_per_run, pixel_probe, scale
+from memorization.measures import (
+    checkpoint_folders, core_arms, longest_first, memorize, one_row_per_run, pixel_probe, scale,
+)
 from memorization.report import (
     SEED_BAND, SEED_BARS, apply_theme, arm_names, benign_table, draw_datasets, draw_depth, draw_groups, draw_invariance,
     draw_label_noise, draw_memorization_curves, draw_projector, draw_random_labels, draw_shared_independent,
@@ -128,7 +130,8 @@ varied += [{**apart, "views": v} for v in independent_views]
 
 # %%
 how = {"stacked": True, "workers": workers or run.workers}
-keep = {"unkeyed": {"device": run.device, "checkpoints": checkpoints}}
+folders = checkpoint_folders(run.build / "checkpoints") if checkpoints else ""
+keep = {"unkeyed": {"device": run.device, "checkpoints": folders}}
 points = longest_first([*core, *varied])
 runs = run.sweep(memorize, points, seeds=seeds, fixed=common, **how, **keep)
 core_runs = run.sweep(memorize, core, seeds=core_seeds, fixed=common, **how, **keep)

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from memorization.data.memorized_split import memorized_split
-from memorization.measures.arms import FRESH, SCALES, core_arms, longest_first, one_row_per_run, scale
+from memorization.measures.arms import (
+    FRESH,
+    SCALES,
+    checkpoint_folders,
+    core_arms,
+    longest_first,
+    one_row_per_run,
+    scale,
+)
 from memorization.measures.memorizing import _training_set, memorize, mixer
 
 SMALL = {
@@ -105,6 +113,15 @@ def test_mixing_is_chosen_by_name():
 def test_a_checkpoint_is_kept_where_a_folder_is_given(tmp_path):
     table(checkpoints=str(tmp_path))
     assert len(list(tmp_path.glob("small_cnn-*.pt"))) == 1
+
+
+def test_each_arm_has_its_own_folder_of_checkpoints_whatever_its_epochs(tmp_path):
+    folder = checkpoint_folders(tmp_path)
+    one, other = {"strength": 0.5, "recipe": {"epochs": 5}}, {"strength": 0.0, "recipe": {"epochs": 5}}
+    assert folder(one) != folder(other)
+    assert folder(one) == folder({**one, "recipe": {"epochs": 9}})
+    for point in (one, other):  # two arms, one after the other, in the same place
+        table(strength=point["strength"], checkpoints=folder(point))
 
 
 def test_one_row_per_run_lays_sites_side_by_side():

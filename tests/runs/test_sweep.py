@@ -40,6 +40,10 @@ def where(*, alpha, device="cpu", seed):
     return {"value": alpha}
 
 
+def told(*, alpha, device="cpu", seed):
+    return {"told": device}
+
+
 @pytest.fixture(autouse=True)
 def _no_calls():
     CALLS.clear()
@@ -226,6 +230,15 @@ def test_kill_minus_nine_loses_only_the_point_that_ran(tmp_path):
 
 def test_the_room_gives_the_sweep():
     assert public_sweep is sweep
+
+
+def test_what_is_no_part_of_a_point_may_depend_on_it(tmp_path):
+    def folder(point):
+        return f"at {point['alpha']}"
+
+    options = {"store": tmp_path / "a.jsonl", "unkeyed": {"device": folder}}
+    assert run(told, {"alpha": [0.5, 0.25]}, **options)["told"].tolist() == ["at 0.5", "at 0.25"]
+    assert "device" not in run(told, {"alpha": [0.5]}, **options)
 
 
 def test_what_is_missing_can_be_left_out(tmp_path):

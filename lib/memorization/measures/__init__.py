@@ -1,7 +1,7 @@
 """What it memorized: stability, feature alignment, accuracies, probes, and the formulas that predict them."""
 
 from memorization.measures.accuracy import auc, covariance, mean_squared_error, sign_accuracy
-from memorization.measures.arms import core_arms, longest_first, one_row_per_run, scale
+from memorization.measures.arms import checkpoint_folders, core_arms, longest_first, one_row_per_run, scale
 from memorization.measures.calibration import calibrated
 from memorization.measures.curve import Model, curve, measure, solve
 from memorization.measures.features import site_features
@@ -50,6 +50,7 @@ __all__ = [
     "auc",
     "bank_accuracy",
     "calibrated",
+    "checkpoint_folders",
     "core_arms",
     "covariance",
     "curve",

@@ -5,9 +5,12 @@ Anagnostidis et al. (ICLR 2023): the recipe of the published code, and smaller o
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -65,6 +68,20 @@ def core_arms(strength: float, epochs: Sequence[int], recipe: Mapping[str, Any])
 def longest_first(points: Sequence[Point]) -> list[Point]:
     """Sort points by their epochs, so that workers side by side finish at about the same time."""
     return sorted(points, key=lambda point: -point["recipe"]["epochs"])
+
+
+def checkpoint_folders(root: Path) -> Callable[[Mapping[str, Any]], str]:
+    """Return a function that gives each point a folder of its own under ``root``, for its checkpoints.
+
+    The number of epochs does not count, so that a training can be prolonged from where it stands.
+    """
+
+    def folder(point: Mapping[str, Any]) -> str:
+        recipe = {name: value for name, value in (point["recipe"] or {}).items() if name != "epochs"}
+        text = json.dumps({**point, "recipe": recipe}, sort_keys=True)
+        return str(root / hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    return folder
 
 
 _SMALL = {"policy": "small_mnist", "widths": [16, 32, 64], "strides": [1, 2, 2], "hidden": [1024]}

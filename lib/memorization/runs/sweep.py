@@ -79,6 +79,7 @@ def sweep(
         seeds: how many seeds, counted from 0, or which.
         fixed: arguments that are the same at every point.
         unkeyed: arguments that say how and not what is computed (``device``): no part of a point's identity.
+            A function among them is called with the point and returns that point's own value.
         stacked: the function takes all seeds at once (stacked models).
         store: where each finished point is appended at once, and found again; None keeps nothing.
         published: a second file of records, only read.
@@ -159,11 +160,15 @@ def _tasks(
     function: Point, missing: Iterable[tuple[Any, int]], stacked: bool, unkeyed: Mapping[str, Any]
 ) -> list[Task]:
     if not stacked:
-        return [Task(function, p, (s,), False, unkeyed) for p, s in missing]
+        return [Task(function, p, (s,), False, _of_point(unkeyed, p)) for p, s in missing]
     groups: dict[str, tuple[Any, list[int]]] = {}
     for p, s in missing:
         groups.setdefault(key_of("", p, 0), (p, []))[1].append(s)
-    return [Task(function, p, tuple(ss), True, unkeyed) for p, ss in groups.values()]
+    return [Task(function, p, tuple(ss), True, _of_point(unkeyed, p)) for p, ss in groups.values()]
+
+
+def _of_point(unkeyed: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value(point) if callable(value) else value for name, value in unkeyed.items()}
 
 
 def _run(
