@@ -11,7 +11,7 @@ from memorization.data.memorized_split import MemorizedSplit, memorized_split
 from memorization.data.mixing import cutmix, mixup
 from memorization.data.pictures import example_pictures
 from memorization.data.policies import Policy, augmentation
-from memorization.data.recipes import Recipe
+from memorization.data.recipes import Recipe as PolicyRecipe
 from memorization.data.seeds import generator
 from memorization.data.synthetic import linear_core_task
 from memorization.data.task import SpuriousTask
@@ -28,7 +28,7 @@ __all__ = [
     "LabelledPictures",
     "MemorizedSplit",
     "Policy",
-    "Recipe",
+    "PolicyRecipe",
     "SpuriousTask",
     "add_frames",
     "as_image_set",
