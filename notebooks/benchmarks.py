@@ -48,9 +48,11 @@ benchmark_table(rows)
 benchmark_figure(run, rows)
 
 # %% [markdown]
-# The gain has two sources: regressions are solved in the small dimension, with a kernel that is never built
-# from explicit features, and one factorization serves every training-set size of a curve. Measure it on
-# your machine with `make benchmarks`.
+# Where it comes from: regressions are solved in the small dimension, with a kernel that is never built from explicit
+# features, and one factorization serves every training-set size of a curve; a batch of images is augmented as one
+# operation, with random numbers per image and no worker processes; many small networks are trained as one. Where a row
+# is near 1, the work is the arithmetic itself, and nothing beside it costs time. Measure it on your machine with
+# `make benchmarks`.
 #
 # ## Where this page comes from
 
