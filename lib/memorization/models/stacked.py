@@ -80,8 +80,9 @@ class StackedNetwork(nn.Module):
 
     def keep(self, which: Sequence[int]) -> StackedNetwork:
         """Return a stack of some of the networks: numbers 0..M-1, at least one, in the order given."""
-        chosen = [self._member(m) for m in which]
-        smaller = StackedNetwork(chosen, self.way)
+        rows = list(which)
+        smaller = StackedNetwork([self._template[0]] * len(rows), self.way)
+        smaller.load_state_dict({name: value[rows] for name, value in self.state_dict().items()})
         return smaller.train(self.training)
 
     def _named(self) -> dict[str, Tensor]:
