@@ -44,6 +44,7 @@ class Case:
             (accuracies) must be equal. None compares nothing, for a plain way that does only a part of the
             work.
         repeats: how often each way runs.
+        threads: threads of PyTorch in both ways; None leaves its own choice.
     """
 
     work: str
@@ -52,22 +53,24 @@ class Case:
     ours: Way
     tolerance: float | None = 1e-3
     repeats: int = 3
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """One timed run: seconds of wall time, peak memory of its process in MiB, and what it returned."""
+    """One timed run: seconds of wall time, peak memory of its process in MiB, threads, what it returned."""
 
     seconds: float
     peak_mib: float
+    threads: int
     result: Result
 
 
-def measure(prepare: Callable[[], Any], way: Way) -> Run:
-    """Run one way in a fresh process and return its time, peak memory and result."""
+def measure(prepare: Callable[[], Any], way: Way, threads: int | None = None) -> Run:
+    """Run one way in a fresh process and return its time, peak memory, threads and result."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(sender, prepare, way))
+    process = context.Process(target=_child, args=(sender, prepare, way, threads))
     process.start()
     sender.close()
     try:
@@ -92,8 +95,8 @@ def compare(case: Case) -> dict[str, Any]:
     """
     plain, ours = [], []
     for _ in range(case.repeats):
-        plain.append(measure(case.prepare, case.plain))
-        ours.append(measure(case.prepare, case.ours))
+        plain.append(measure(case.prepare, case.plain, case.threads))
+        ours.append(measure(case.prepare, case.ours, case.threads))
     if case.tolerance is not None:
         check_equal(plain[0].result, ours[0].result, case.tolerance)
     slow, fast = (min(run.seconds for run in runs) for runs in (plain, ours))
@@ -104,7 +107,7 @@ def compare(case: Case) -> dict[str, Any]:
         "ratio": slow / fast,
         "plain_peak_mib": max(run.peak_mib for run in plain),
         "our_peak_mib": max(run.peak_mib for run in ours),
-        **circumstances(),
+        **circumstances(ours[0].threads),
     }
 
 
@@ -122,11 +125,11 @@ def check_equal(plain: Result, ours: Result, tolerance: float) -> None:
             raise AssertionError(f"{name} differs by {difference:.3g}; allowed is {allowed:.3g}")
 
 
-def circumstances() -> dict[str, Any]:
+def circumstances(threads: int) -> dict[str, Any]:
     """Return where and when: device, cores in use, load of the machine, date, versions."""
     return {
         "device": device_name(),
-        "cores": torch.get_num_threads(),
+        "cores": threads,
         "load": round(os.getloadavg()[0], 1),  # above the number of cores, others were busy too
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "versions": {
@@ -171,15 +174,17 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     draft.replace(path)
 
 
-def _child(sender: Any, prepare: Callable[[], Any], way: Way) -> None:
+def _child(sender: Any, prepare: Callable[[], Any], way: Way, threads: int | None) -> None:
     try:
+        if threads is not None:
+            torch.set_num_threads(threads)
         inputs = prepare()
         torch.ones(300, 300) @ torch.ones(300, 300)  # loads the linear algebra
         start = time.perf_counter()
         result = way(inputs)
         seconds = time.perf_counter() - start
         plain = {name: np.asarray(value) for name, value in result.items()}
-        sender.send(Run(seconds, peak_mib(), plain))
+        sender.send(Run(seconds, peak_mib(), torch.get_num_threads(), plain))
     except Exception as error:
         sender.send(error)
 

@@ -37,6 +37,17 @@ def test_a_row_has_the_columns_of_the_published_table():
     json.dumps(row)
 
 
+def threads(values):
+    return {"threads": torch.get_num_threads()}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_both_ways_have_the_threads_that_the_row_names(count):
+    case = Case("count", numbers, threads, threads, repeats=1, threads=count)
+    assert compare(case)["cores"] == count
+    assert measure(case.prepare, case.plain, count).result == {"threads": count}
+
+
 def test_two_ways_that_disagree_give_no_row():
     with pytest.raises(AssertionError, match="values differs by 1"):
         compare(Case("add", numbers, total, partial(total, offset=1.0), repeats=1))
