@@ -114,27 +114,34 @@ show(
 # weights with the same random labels. Networks of one arm are trained stacked, as one, and arms run side by side.
 
 # %%
-data = {"dataset": dataset, "memorized": memorized, "reference": reference, "test": n_test, "side": side}
-shape = {"architecture": architecture, "widths": widths, "strides": strides, "hidden": hidden}
-recipe = {"batch": batch, "learning_rate": learning_rate, "precision": precision}
-recipe |= {"compiled": True} if compiled else {}
-common = {**data, **shape, "policy": policy, "probe_at": probe_at, "probe_strength": strength, "k": k}
-stopping = {**recipe, "epochs": epochs, "stop_at": stop_at or None, "stop_after": 20}
+data = {"dataset": dataset, "side": side, "test": n_test}
+data |= {"memorized": memorized, "reference": reference}
+shape = {"architecture": architecture, "widths": widths}
+shape |= {"strides": strides, "hidden": hidden}
+probes = {"probe_at": probe_at, "probe_strength": strength, "k": k}
+common = {**data, **shape, **probes, "policy": policy}
+
+# %%
+recipe = {"batch": batch, "learning_rate": learning_rate}
+recipe |= {"precision": precision} | ({"compiled": True} if compiled else {})
+stopping = {**recipe, "epochs": epochs, "stop_at": stop_at or None}
+stopping |= {"stop_after": 20}
 
 # %%
 core = core_arms(strength, (epochs_plain, epochs, epochs_true), recipe)
-varied = [{"strength": strength, "views": v, "recipe": stopping} for v in view_counts]
-varied += [{"strength": s, "recipe": stopping} for s in strengths]
-apart = {"strength": strength, "view_labels": "independent", "recipe": stopping}
+standard = {"strength": strength, "recipe": stopping}
+varied = [{**standard, "views": v} for v in view_counts]
+varied += [{**standard, "strength": s} for s in strengths]
+apart = {**standard, "view_labels": "independent"}
 varied += [{**apart, "views": v} for v in independent_views]
 
 # %%
 how = {"stacked": True, "workers": workers or run.workers}
 folders = checkpoint_folders(run.build / "checkpoints") if checkpoints else ""
-keep = {"unkeyed": {"device": run.device, "checkpoints": folders}}
+how |= {"unkeyed": {"device": run.device, "checkpoints": folders}}
 points = longest_first([*core, *varied])
-runs = run.sweep(memorize, points, seeds=seeds, fixed=common, **how, **keep)
-core_runs = run.sweep(memorize, core, seeds=core_seeds, fixed=common, **how, **keep)
+runs = run.sweep(memorize, points, seeds=seeds, fixed=common, **how)
+core_runs = run.sweep(memorize, core, seeds=core_seeds, fixed=common, **how)
 
 # %%
 arms = arm_names(runs)
@@ -283,12 +290,12 @@ show(
 
 # %% tags=["remove-input"]
 views_most = max(set(view_counts) & set(independent_views), default=max(view_counts))
-both = ends[ends.views == views_most].groupby("view_labels")[["probe", "bank_view", "start"]].mean()
-if "independent" in both.index and "shared" in both.index:
-    say(f"""
-    With $V = {views_most}$ views the probe is {number(both.probe["shared"], 3)} for shared and {number(both.probe["independent"], 3)} for independent labels
-    (initialization {number(both.start["shared"], 3)}). So it is not the augmented pixels that teach, but the label that the views share.
-    """)
+two = ends[ends.views == views_most].groupby("view_labels")[["probe", "bank_view", "start"]].mean()
+if "independent" in two.index and "shared" in two.index:
+    display(say(f"""
+    With $V = {views_most}$ views the probe is {number(two.probe["shared"], 3)} for shared and {number(two.probe["independent"], 3)} for independent labels
+    (initialization {number(two.start["shared"], 3)}). So it is not the augmented pixels that teach, but the label that the views share.
+    """))
 
 # %% [markdown]
 # Where is the wall that independent labels run into? A network of 8,706 parameters shows it. These runs belong to the
@@ -306,24 +313,23 @@ walls = [
 ]
 longer = {"epochs": 3200, "schedule": "cosine"}
 walls += [{**wall, "recipe": longer} for wall in walls if wall["views"] >= 16]
-extra = {"seeds": 3, **how, **keep}
-wall = run.recorded(memorize, longest_first(walls), "desktop", fixed=tiny, **extra)
+how |= {"seeds": 3}
+wall = run.recorded(memorize, longest_first(walls), "desktop", fixed=tiny, **how)
 
 # %% tags=["hide-input"]
 if wall.empty:
-    say("*No records of the `desktop` profile are published for this figure.*")
+    display(say("*No records of the `desktop` profile are published for this figure.*"))
 else:
-    short = arm_names(wall[wall["recipe"].map(lambda r: r["epochs"] == 800)])
+    brief = arm_names(wall[wall["recipe"].map(lambda r: r["epochs"] == 800)])
     figure, axes = panels(2, titles=["true classes in the embedding", "labels of the views known"])
-    shown = draw_shared_independent(axes, short)
+    shown = draw_shared_independent(axes, brief)
     legend_above(figure)
-    display_wall = show(
+    display(show(
         run, figure, shown, name="wall", band=SEED_BAND,
         title="A small network cannot store a label for each of many views, but can store one label for all of them",
         alt="Right: with 800 epochs, accuracy on the views falls steeply with the number of views for independent labels "
         "and slowly for shared ones. Left: the probe rises for shared labels.",
-    )  # fmt: skip
-    display(display_wall)
+    ))  # fmt: skip
 
 # %% [markdown]
 # Equal epochs mix capacity with time, so the control trains four times longer with a decaying rate: the table below
@@ -369,10 +375,11 @@ show(
 # The projector is the room that memorization has outside the encoder. Does more room keep the embedding cleaner?
 
 # %%
-standard = {**digits, "strength": 0.5, "widths": [16, 32, 64]}
+usual = {**digits, "strength": 0.5, "widths": [16, 32, 64]}
 full = {"epochs": 800}
-rooms = [{"hidden": h, "recipe": full} for h in ([], [64], [256], [1024], [4096], [512, 512])]
-projector = run.recorded(memorize, rooms, "desktop", fixed=standard, **extra)
+sizes = [[], [64], [256], [1024], [4096], [512, 512]]
+rooms = [{"hidden": size, "recipe": full} for size in sizes]
+projector = run.recorded(memorize, rooms, "desktop", fixed=usual, **how)
 
 # %% tags=["hide-input"]
 if not projector.empty:
@@ -391,12 +398,11 @@ if not projector.empty:
 # What if only a fraction $p$ of the labels is random?
 
 # %%
-fractions = [0.0, 0.25, 0.5, 0.75, 1.0]
-noisy = [{"noise": p, "strength": 0.5, "recipe": {"epochs": 600}} for p in fractions]
-noisy += [{"noise": p, "strength": 0.0, "recipe": {"epochs": 200}} for p in fractions]
-plain_net = {**standard, "hidden": [1024]}
-plain_net.pop("strength")
-partial_noise = run.recorded(memorize, longest_first(noisy), "desktop", fixed=plain_net, **extra)
+both = [{"strength": 0.5, "recipe": {"epochs": 600}}]
+both += [{"strength": 0.0, "recipe": {"epochs": 200}}]
+noisy = [{**arm, "noise": p} for arm in both for p in (0.0, 0.25, 0.5, 0.75, 1.0)]
+plain_net = {**digits, "widths": [16, 32, 64], "hidden": [1024]}
+partial_noise = run.recorded(memorize, noisy, "desktop", fixed=plain_net, **how)
 
 # %% tags=["hide-input"]
 if not partial_noise.empty:
@@ -417,9 +423,10 @@ if not partial_noise.empty:
 # large groups the labels almost name the classes.
 
 # %%
-groups = [{"group": g, "strength": 0.0, "recipe": {"epochs": 150}} for g in (1, 3, 10, 30)]
+short = {"strength": 0.0, "recipe": {"epochs": 150}}
+groups = [{**short, "group": size} for size in (1, 3, 10, 30)]
 more = {**plain_net, "memorized": 1200, "reference": 1200, "test": 597}
-grouped = run.recorded(memorize, groups, "desktop", fixed=more, **extra)
+grouped = run.recorded(memorize, groups, "desktop", fixed=more, **how)
 
 # %% tags=["hide-input"]
 if not grouped.empty:
@@ -447,7 +454,7 @@ others = [
 ]
 others += [{"strength": 0.5, "mix": "mixup", "recipe": full}]
 fixed = {**digits, "hidden": [1024]}
-robust = run.recorded(memorize, longest_first(others), "desktop", fixed=fixed, **extra)
+robust = run.recorded(memorize, others, "desktop", fixed=fixed, **how)
 
 # %% tags=["hide-input"]
 if not robust.empty:
@@ -463,12 +470,17 @@ if not robust.empty:
 # `memorization.measures.arms`.
 
 # %%
-where_run = "paper" if all(name.endswith("paper") for name in scales) else "desktop"
+large = all(name.endswith("paper") for name in scales)
+at = "paper" if large else "desktop"
 elsewhere = [arm for name in scales for arm in scale(name).arms]
-others_data = run.recorded(memorize, longest_first(elsewhere), where_run, **extra)
-of_data = [{key: arm.get(key) for key in ("dataset", "side")} for arm in elsewhere[::3]]
-here = run.sweep(pixel_probe, [{**data, "k": k}])
-raw = pd.concat([here, run.recorded(pixel_probe, of_data, where_run)], ignore_index=True)
+others_data = run.recorded(memorize, longest_first(elsewhere), at, **how)
+
+# %%
+pixels = [{**data, "k": k}]
+pixels += [{x: a.get(x) for x in ("dataset", "side")} for a in elsewhere[::3]]
+here = run.sweep(pixel_probe, pixels[:1])
+there = run.recorded(pixel_probe, pixels[1:], at)
+raw = pd.concat([here, there], ignore_index=True)
 
 # %% tags=["hide-input"]
 if not others_data.empty:
