@@ -106,12 +106,17 @@ def test_memorization_without_augmentation_is_malign(report):
 
 
 def test_an_untrained_network_has_not_memorized(data, initial):
-    report = memorization_report(initial, initial, **data, sites=SITES, k=5)
+    report = memorization_report(copy.deepcopy(initial), initial, **data, sites=SITES, k=5)
     assert report.verdict.kind == "not memorized"
 
 
+def test_the_trained_network_is_not_its_own_beginning(data, trained):
+    with pytest.raises(ValueError, match=r"initial is the trained network itself; give a copy made before"):
+        memorization_report(trained, trained, **data, sites=SITES, k=5)
+
+
 def test_an_untrained_network_differs_from_itself_by_calibration_alone(data, initial):
-    table = memorization_report(initial, initial, **data, sites=SITES, k=5).table
+    table = memorization_report(copy.deepcopy(initial), initial, **data, sites=SITES, k=5).table
     assert table["clean_probe"].tolist() == table["initial_probe_uncalibrated"].tolist()
     set_by_one_pass = calibrated(initial, data["images"])
     table = memorization_report(set_by_one_pass, initial, **data, sites=SITES, k=5).table

@@ -78,9 +78,10 @@ def test_a_verdict_needs_test_images(n_test):
         verdict(1.0, 0.9, 0.8, n_test)
 
 
-def test_an_interval_has_its_low_end_first():
-    with pytest.raises(ValueError, match=r"low <= high; got \(0.1, 0.0\)"):
-        verdict(1.0, 0.9, 0.8, 100, interval=(0.1, 0.0))
+@pytest.mark.parametrize("interval", [(0.2, 0.0), (0.2, 0.3)])
+def test_an_interval_lies_around_the_difference(interval):
+    with pytest.raises(ValueError, match=r"\(low, high\) around the difference \+0.100; got \(0.2, "):
+        verdict(1.0, 0.9, 0.8, 100, interval=interval)
 
 
 def answers(seed, accuracy, n=400):

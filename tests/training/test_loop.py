@@ -1,6 +1,7 @@
 """The training loop: stacked as alone, resumed as undisturbed."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -17,9 +18,11 @@ from memorization.training.views import LabelledViews
 EXAMPLES, CLASSES = 24, 3
 
 
-def shift(images, draws, strength):
+def shift(images, draws, strength, amount=1.0):
     """A policy for tests: a random brightness for each view."""
-    return (images + strength.view(-1, 1, 1, 1) * (draws.uniform()[:, :, None, None] - 0.5)).clamp(0, 1)
+    return (images + amount * strength.view(-1, 1, 1, 1) * (draws.uniform()[:, :, None, None] - 0.5)).clamp(
+        0, 1
+    )
 
 
 def networks(models=3):
@@ -210,3 +213,43 @@ def test_a_stack_may_be_given_ready_made():
     stack = StackedNetwork(networks(2), "loop")
     one, other = fit(stack, views(2), RECIPE), fit(networks(2), views(2), RECIPE)
     torch.testing.assert_close(weights(one.networks[1]), weights(other.networks[1]), rtol=1e-7, atol=1e-9)
+
+
+def test_a_checkpoint_of_a_longer_training_is_refused(tmp_path):
+    path = tmp_path / "run.pt"
+    fit(networks(), views(), Recipe(epochs=5, batch=8), checkpoint=path)
+    with pytest.raises(
+        ValueError, match=r"run\.pt holds 5 epochs, 3 were asked for; give another file, or delete"
+    ):
+        fit(networks(), views(), Recipe(epochs=3, batch=8), checkpoint=path)
+
+
+def test_one_flipped_bit_of_a_checkpoint_is_found(tmp_path):
+    path = tmp_path / "run.pt"
+    fit(networks(), views(), Recipe(epochs=2, batch=8), checkpoint=path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RuntimeError, match=r"its checksum does not fit\); delete it to begin anew"):
+        fit(networks(), views(), Recipe(epochs=4, batch=8), checkpoint=path)
+
+
+def test_a_checkpoint_knows_what_a_policy_was_called_with(tmp_path):
+    path = tmp_path / "run.pt"
+    fit(networks(), views(policy=partial(shift)), RECIPE, checkpoint=path)
+    with pytest.raises(ValueError, match="belongs to another training: views differ"):
+        fit(networks(), views(policy=partial(shift, amount=2.0)), RECIPE, checkpoint=path)
+
+
+def test_frozen_parameters_stay_as_they_are():
+    frozen = networks(2)
+    for network in frozen:
+        network.encoder.conv1[0].weight.requires_grad_(False)
+    done = fit(frozen, views(2), RECIPE).networks
+    for before, after in zip(frozen, done, strict=True):
+        assert torch.equal(before.encoder.conv1[0].weight, after.encoder.conv1[0].weight)
+        assert not torch.equal(before.encoder.conv2[0].weight, after.encoder.conv2[0].weight)
+    with pytest.raises(
+        ValueError, match="is frozen in some networks only; freeze it in all of a stack or in none"
+    ):
+        fit([frozen[0], networks(2)[1]], views(2), RECIPE)

@@ -95,8 +95,12 @@ def memorization_report(
         KeyError: for an unknown site, listing the available ones.
         TypeError: for labels that are not integers.
         ValueError: for images not float in [0, 1], lengths that do not fit, labels outside their range, no
-            embedding, or a parameter that ``reset_parameters`` does not set.
+            embedding, a parameter that ``reset_parameters`` does not set, or the trained network as initial.
     """
+    if initial is model:
+        raise ValueError(
+            "initial is the trained network itself; give a copy made before training (copy.deepcopy), or None"
+        )
     data = _checked(images, labels, true_labels, test_images, test_labels)
     places = _places(model, sites)
     at = _embedding(list(places), embedding)

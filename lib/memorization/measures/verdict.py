@@ -105,8 +105,10 @@ def verdict(
         raise ValueError(f"n_test must be a whole number >= 1; got {n_test!r}")
     difference = probe - probe_init
     low, high = interval or _two_deviations(probe, probe_init, n_test)
-    if not low <= high:
-        raise ValueError(f"interval must be (low, high) with low <= high; got ({low}, {high})")
+    if not low <= difference <= high:
+        raise ValueError(
+            f"interval must be (low, high) around the difference {difference:+.3f}; got ({low}, {high})"
+        )
     kind = "not memorized" if memorization < limit else "benign" if low > 0 else "malign"
     return Verdict(
         kind, memorization, measure, limit, probe, probe_init, n_test, difference, (low, high), others or {}

@@ -55,7 +55,12 @@ class StackedNetwork(nn.Module):
         buffers = [dict(member.named_buffers()) for member in members]
         for name in parameters[0]:
             value = torch.stack([p[name].detach() for p in parameters])
-            self.register_parameter(_flat(name), nn.Parameter(value))
+            learns = {p[name].requires_grad for p in parameters}
+            if len(learns) > 1:
+                raise ValueError(
+                    f"{name} is frozen in some networks only; freeze it in all of a stack or in none"
+                )
+            self.register_parameter(_flat(name), nn.Parameter(value, requires_grad=learns.pop()))
         for name in buffers[0]:
             self.register_buffer(_flat(name), torch.stack([b[name] for b in buffers]))
 

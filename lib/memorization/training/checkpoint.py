@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,16 @@ from memorization.training.recipe import Recipe
 from memorization.training.views import LabelledViews
 
 _VERSION = 1
+_DIGEST = 32  # bytes of SHA-256 before the content: a flipped bit would go on from other weights, silently
 
 
 def save_checkpoint(path: Path, name: dict[str, str], state: dict[str, Any]) -> None:
     """Write a checkpoint, complete or not at all; ``name`` says which training it belongs to."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    torch.save({"version": _VERSION, "training": name, "state": state}, content)
     half = path.with_name(f".{path.name}.part")
-    torch.save({"version": _VERSION, "training": name, "state": state}, half)
+    half.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
     os.replace(half, path)
 
 
@@ -38,11 +43,15 @@ def load_checkpoint(path: Path | None, name: dict[str, str]) -> dict[str, Any] |
     if path is None or not path.exists():
         return None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+        if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
+            raise ValueError("its checksum does not fit")
+        found = torch.load(io.BytesIO(content[_DIGEST:]), map_location="cpu", weights_only=True)
         version, saved, state = found["version"], found["training"], found["state"]
     except Exception as error:
         raise RuntimeError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}); delete it to begin anew"
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {error}); "
+            "delete it to begin anew"
         ) from error
     if version != _VERSION:
         raise ValueError(
@@ -69,16 +78,22 @@ def identity(
     if recipe.schedule == "constant":
         del settings["epochs"]
     data = [views.images, views.labels, views.strength, views.bank]
-    policy = getattr(views.policy, "func", views.policy)  # under a partial
-    policy = getattr(policy, "name", getattr(policy, "__name__", policy))
+    policy = _described(views.policy)
     return {
         "recipe": _checksum(json.dumps(settings, sort_keys=True).encode()),
         "data": _checksum(*(_bytes(value) for value in data)),
         "seeds": str(views.seeds),
-        "views": f"{policy} {views.view_labels} {getattr(views.mix, '__name__', views.mix)}",
-        "objective": objective if isinstance(objective, str) else getattr(objective, "__name__", "function"),
+        "views": f"{policy} {views.view_labels} {_described(views.mix)}",
+        "objective": objective if isinstance(objective, str) else _described(objective),
         "initial weights": _checksum(*(_bytes(value) for value in stack.state_dict().values())),
     }
+
+
+def _described(function: Any) -> str:
+    """A policy, mix or objective in words; two lambdas cannot be told apart."""
+    if isinstance(function, partial):
+        return f"{_described(function.func)} {function.args} {sorted(function.keywords.items())}"
+    return str(getattr(function, "name", getattr(function, "__qualname__", function)))
 
 
 def _bytes(value: Tensor) -> bytes:

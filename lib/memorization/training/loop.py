@@ -83,7 +83,7 @@ def fit(
 
     Raises:
         ValueError: views for another number of networks, too few examples for one batch, or a checkpoint of
-            another training.
+            another training or of a longer one.
         TrainingError: a loss became infinite or not a number; says where.
     """
     stack = networks if isinstance(networks, StackedNetwork) else StackedNetwork(networks)
@@ -98,6 +98,11 @@ def fit(
         state.watch(watch, members=range(stack.size))
     else:
         state.restore(found, recipe)
+        if state.epoch > recipe.epochs:
+            raise ValueError(
+                f"{checkpoint} holds {state.epoch} epochs, {recipe.epochs} were asked for; give another "
+                "file, or delete this one to begin anew"
+            )
     asked = objective_named(objective) if isinstance(objective, str) else objective
     while state.epoch < recipe.epochs and state.active:
         state.record(*_epoch(state, views.take(state.active), recipe, asked))

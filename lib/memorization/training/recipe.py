@@ -83,7 +83,7 @@ class Recipe:
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
         """Return the optimizer of these parameters; it works entry by entry: stacked networks stay apart."""
-        values = list(parameters)
+        values = [value for value in parameters if value.requires_grad]  # frozen ones stay as they are
         common: dict[str, Any] = {
             "lr": self.learning_rate,
             "weight_decay": self.weight_decay,
