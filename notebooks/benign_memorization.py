@@ -62,7 +62,7 @@ seeds: int = 3  # networks of each other arm | seeds | 1..100
 view_counts: list[int] = [1, 4, 16]  # numbers V of fixed views of an image | views | 1..100000
 strengths: list[float] = [0.125, 1.0, 2.0]  # other strengths | factor | (0..4]
 independent_views: list[int] = [4, 16]  # numbers V of views that have a random label each | views | 1..100000
-scales: list[str] = ["mnist", "fashion_mnist", "cifar10", "cifar10_32"]  # further data sets, each at a scale that the library names | name | any
+scales: list[str] = ["mnist", "fashion_mnist", "cifar10"]  # further data sets, each at a scale that the library names | name | any
 workers: int = 0  # arms that are trained side by side, in a process each; 0: one per core | processes | 0..1024
 checkpoints: bool = False  # keep checkpoints of trainings under _build/checkpoints and go on from them | flag | any
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
@@ -469,7 +469,7 @@ if not robust.empty:
 # ### Other data
 #
 # And on other images? Each data set has its own mild augmentation and its own small network; their numbers are in
-# `memorization.measures.arms`.
+# `memorization.measures.arms` (`-p scales "[cifar10_32]"` at profile `desktop` adds CIFAR-10 at its full size).
 
 # %%
 large = all(name.endswith("paper") for name in scales)
