@@ -567,7 +567,7 @@ say(f"The verdict: {report.verdict}")
 #   when all labels of the views are known.
 # - **The effect seems to grow with the number of images** on CIFAR-10; one seed, longer training, no claim.
 # - **The baseline.** At initialization batch norm has measured nothing. We calibrate its statistics on the memorized
-#   images first; without that the probe is {math}`0.02` to {math}`0.04` off, in different directions on different data.
+#   images first; without that the probe is 0.01 to 0.02 off, upward on digits, downward on CIFAR-10.
 #
 # ## Claims
 #
