@@ -9,8 +9,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import _loops
+import torch
 import training as benchmark
-from harness import check_equal
 
 from memorization.training.recipe import Recipe
 
@@ -35,7 +35,7 @@ def test_loops_that_do_other_work_are_told_apart(no_data, monkeypatch):
 def test_torchvision_makes_views_of_the_size_that_ours_have(no_data, policy, dataset):
     work = _loops.training("linear", policy, 4, dataset, 4)
     pictures = _loops.Pictures(work)
-    ours, _ = _loops.views_of(work).batch(benchmark.torch.arange(4)[None], 0)
+    ours, _ = _loops.views_of(work).batch(torch.arange(4)[None], 0)
     assert [image.shape for image, _ in (pictures[i] for i in range(4))] == [image.shape for image in ours[0]]
     assert [label for _, label in (pictures[i] for i in range(4))] == work.labels.tolist()
 
@@ -48,5 +48,11 @@ def test_without_a_data_set_the_row_says_so(no_data):
 @pytest.mark.parametrize("way", ["batched", "vmap"])
 @pytest.mark.parametrize("network", ["mlp", "small_cnn"])
 def test_stacked_networks_end_at_the_weights_that_each_has_alone(network, way):
-    inputs = benchmark.inputs_of(benchmark.Stack(network, models=3, examples=200, epochs=2))
-    check_equal(benchmark.one_by_one(inputs), benchmark.stacked(inputs, way=way), 1e-3)
+    benchmark.check_stack(network, way)
+
+
+def test_a_stack_that_does_other_work_is_told_apart(monkeypatch):
+    other = partial(benchmark.stacked, way="batched")
+    monkeypatch.setattr(benchmark, "stacked", lambda inputs, way: {"weights": 2 * other(inputs)["weights"]})
+    with pytest.raises(AssertionError, match="weights differs"):
+        benchmark.check_stack("mlp", "batched")

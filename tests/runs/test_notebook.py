@@ -217,11 +217,11 @@ def slow(tiny):
     return tiny
 
 
-def started(root, *args):
-    command_line = [sys.executable, "-m", "memorization", "--root", str(root), "run", "tiny", *args]
+def started(root, points=2):
+    command_line = [sys.executable, "-m", "memorization", "--root", str(root), "run", "tiny"]
     process = subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 90
-    while len(calls(root)) < 2:
+    while len(calls(root)) < points:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return process
@@ -240,10 +240,29 @@ def test_after_kill_minus_nine_of_the_command_only_the_missing_points_run(slow):
     assert 1 <= kept < 12
 
 
-def test_a_second_run_of_the_same_notebook_at_once_is_told_who_runs_it(slow):
-    process = started(slow)
-    second = command(slow, "run", "tiny")
+@pytest.fixture
+def held(tiny):
+    """The tiny project with points that wait until a file named `released` stands beside the calls."""
+    points = tiny / "points" / "tiny_points.py"
+    waiting = (
+        "    import time\n"
+        "    deadline = time.monotonic() + 120\n"
+        "    released = Path(os.environ['TINY_CALLS']).with_name('released')\n"
+        "    while not released.exists() and time.monotonic() < deadline:\n"
+        "        time.sleep(0.05)\n"
+        "    return"
+    )
+    points.write_text(points.read_text().replace("    return", waiting))
+    return tiny
+
+
+def test_a_second_run_of_the_same_notebook_at_once_is_told_who_runs_it(held):
+    process = started(held, points=1)
+    try:
+        second = command(held, "run", "tiny")
+    finally:
+        (held / "released").touch()
     assert second.returncode == 1
     assert "tiny.book is in use by process" in second.stderr
     assert process.wait(120) == 0
-    assert len(calls(slow)) == 12
+    assert len(calls(held)) == 4

@@ -35,10 +35,18 @@ def test_a_warmup_rises_linearly():
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
 def test_the_optimizers_are_pytorchs_own(name):
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    built = Recipe(optimizer=name, learning_rate=0.1, weight_decay=0.01, momentum=0.5).build([torch.ones(2)])
+    recipe = Recipe(optimizer=name, learning_rate=0.1, weight_decay=0.01, momentum=0.5)
+    built = recipe.build([torch.ones(2, requires_grad=True)])
     assert type(built) is kinds[name]
     assert built.param_groups[0]["lr"] == 0.1
     assert built.param_groups[0]["weight_decay"] == 0.01
+
+
+def test_frozen_parameters_are_left_out_and_there_must_be_others():
+    free, frozen = torch.ones(2, requires_grad=True), torch.ones(3)
+    assert Recipe().build([free, frozen]).param_groups[0]["params"] == [free]
+    with pytest.raises(ValueError, match="no parameter of the networks has requires_grad=True: nothing would be"):
+        Recipe().build([frozen])
 
 
 def test_an_incomplete_batch_is_no_step():

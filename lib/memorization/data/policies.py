@@ -85,7 +85,9 @@ class Policy:
         views = self.plan.draw(draws, images.shape[1], images.shape[-1], amount)
         out = self.apply(work, views).to(images.dtype)
         if isinstance(strength, Tensor):  # exactly nothing at 0, also where sampling rounds
-            out = torch.where(strength.view(-1, 1, 1, 1) == 0, images, out)
+            still = strength == 0
+            if images.is_cuda or bool(still.any()):  # looking costs a GPU a wait, and a CPU less than a copy
+                out = torch.where(still.view(-1, 1, 1, 1), images, out)
         return out
 
     def apply(self, images: Tensor, views: Any) -> Tensor:

@@ -60,7 +60,7 @@ def batched_forward(network: nn.Module) -> Callable[[Values, Tensor], Tensor]:
         x = x.movedim(1, -1).contiguous()
         for step in steps:
             x = step(values, x)  # type: ignore[misc]
-        return x.movedim(-1, 1)
+        return x.movedim(-1, 1).contiguous()
 
     return forward
 

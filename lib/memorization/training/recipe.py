@@ -82,8 +82,17 @@ class Recipe:
         return examples // self.batch
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        """Return the optimizer of these parameters; it works entry by entry: stacked networks stay apart."""
+        """Return the optimizer of these parameters; it works entry by entry: stacked networks stay apart.
+
+        Raises:
+            ValueError: if all of them are frozen.
+        """
         values = [value for value in parameters if value.requires_grad]  # frozen ones stay as they are
+        if not values:
+            raise ValueError(
+                "no parameter of the networks has requires_grad=True: nothing would be trained; "
+                "unfreeze at least one"
+            )
         common: dict[str, Any] = {
             "lr": self.learning_rate,
             "weight_decay": self.weight_decay,

@@ -114,7 +114,7 @@ class LabelledViews:
 
     def show(self, examples: Tensor, views: Tensor) -> Tensor:
         """Return these views of these examples: (M, B) each, to (M, B, c, height, width), floating point."""
-        images = self.images[examples.flatten()]
+        images = self.images.index_select(0, examples.flatten())  # faster than indexing
         if images.dtype == torch.uint8:
             images = images.float().div_(255)
         if self.policy is not None:
