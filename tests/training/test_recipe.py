@@ -45,7 +45,9 @@ def test_the_optimizers_are_pytorchs_own(name):
 def test_frozen_parameters_are_left_out_and_there_must_be_others():
     free, frozen = torch.ones(2, requires_grad=True), torch.ones(3)
     assert Recipe().build([free, frozen]).param_groups[0]["params"] == [free]
-    with pytest.raises(ValueError, match="no parameter of the networks has requires_grad=True: nothing would be"):
+    with pytest.raises(
+        ValueError, match="no parameter of the networks has requires_grad=True: nothing would be"
+    ):
         Recipe().build([frozen])
 
 
