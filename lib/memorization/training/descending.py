@@ -1,0 +1,125 @@
+"""Gradient descent on stacked two-layer networks, with the gradient in closed form or by autograd.
+
+Zhang et al. (ICML 2024). In closed form a step is three batched matrix products and no graph; autograd is the
+reference that tests hold it against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import torch
+from torch import Tensor
+
+from memorization.models.two_layer import TwoLayerNetworks
+from memorization.training.descent import Descent, numbers, stacked
+from memorization.training.loop import TrainingError
+from memorization.training.signed_losses import SignedLoss, signed_loss
+
+Batches = Callable[[int], tuple[Tensor, Tensor]]
+_CHECK_EVERY = 50  # steps between two looks at the losses: a look costs a GPU a wait
+
+
+def descend(
+    networks: TwoLayerNetworks,
+    batches: Batches,
+    descent: Descent,
+    *,
+    watch: Callable[[int, TwoLayerNetworks], None] | None = None,
+    watch_at: Collection[int] = (),
+) -> TwoLayerNetworks:
+    """Train M stacked networks; each descends its own mean loss.
+
+    Args:
+        networks: where to begin; not changed.
+        batches: ``batches(step)``, steps counted from 0, returns inputs (M, N, D) and targets (M, N, K).
+        descent: how.
+        watch: called as ``watch(step, networks)`` after so many steps; 0 is before the first.
+        watch_at: after which numbers of steps.
+
+    Returns:
+        The trained networks.
+
+    Raises:
+        TrainingError: a loss that is not finite; says step and network.
+    """
+    weights = {name: value.clone() for name, value in networks.tensors().items()}
+    networks = networks.with_tensors(**weights)
+    step_of = descent.stepper(weights)
+    gradients = _closed if descent.gradient == "closed" else _autograd
+    loss, penalty = signed_loss(descent.loss), _penalty(descent, networks.first)
+    wanted = [name for name in descent.trained if name in weights]
+    if watch is not None and 0 in watch_at:
+        watch(0, networks)
+    for step in range(descent.steps):
+        values, found = gradients(networks, *batches(step), loss, wanted, penalty)
+        if step % _CHECK_EVERY == 0 or step == descent.steps - 1:
+            _check_finite(values, step)
+        step_of(found, step)
+        if watch is not None and step + 1 in watch_at:
+            watch(step + 1, networks)
+    return networks
+
+
+def _closed(
+    networks: TwoLayerNetworks,
+    x: Tensor,
+    targets: Tensor,
+    loss: SignedLoss,
+    wanted: Sequence[str],
+    penalty: Tensor | None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean losses (M,) and gradients in closed form."""
+    outputs, back = networks.outputs_and_back(x)
+    each = loss.value(outputs, targets)
+    slope = loss.derivative(outputs, targets).div_(x.shape[1])
+    if penalty is not None:
+        slope *= _weights_of_environments(each, penalty)[..., None]
+    return each.mean(1), back.gradients(slope, wanted)
+
+
+def _autograd(
+    networks: TwoLayerNetworks,
+    x: Tensor,
+    targets: Tensor,
+    loss: SignedLoss,
+    wanted: Sequence[str],
+    penalty: Tensor | None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The same by autograd."""
+    leaves = {
+        name: value.detach().requires_grad_(name in wanted) for name, value in networks.tensors().items()
+    }
+    each = loss.value(networks.with_tensors(**leaves)(x), targets)
+    total = each.mean(1)
+    if penalty is not None:
+        total = total + penalty * _environment_risks(each).var(1, correction=0)
+    found = torch.autograd.grad(total.sum(), [leaves[name] for name in wanted])
+    return each.detach().mean(1), dict(zip(wanted, found, strict=True))
+
+
+def _environment_risks(each: Tensor) -> Tensor:
+    """Risks of the two environments, (M, 2): the first and the second half of the batch (equal halves)."""
+    half = each.shape[1] // 2
+    return torch.stack([each[:, :half].mean(1), each[:, half:].mean(1)], dim=1)
+
+
+def _weights_of_environments(each: Tensor, penalty: Tensor) -> Tensor:
+    """What V-REx multiplies an example's derivative by, (M, N): the variance is ((R1 - R2) / 2)^2."""
+    risks = _environment_risks(each)
+    tilt = penalty * (risks[:, 0] - risks[:, 1])
+    return torch.stack([1 + tilt, 1 - tilt], dim=1).repeat_interleave(each.shape[1] // 2, dim=1)
+
+
+def _penalty(descent: Descent, like: Tensor) -> Tensor | None:
+    return stacked(descent.penalty, like).flatten() if any(numbers(descent.penalty)) else None
+
+
+def _check_finite(losses: Tensor, step: int) -> None:
+    bad = (~losses.isfinite()).nonzero()
+    if len(bad):
+        member = int(bad[0])
+        raise TrainingError(
+            f"the loss of network {member} is {losses[member].item()} at step {step + 1}; lower the rate, or "
+            "look for inputs that are not finite"
+        )

@@ -1,0 +1,154 @@
+"""How stacked two-layer networks descend: loss, optimizer, and rates that may differ between them.
+
+Zhang et al. (ICML 2024): online SGD of the theory (a fresh batch each step), and full-batch SGD with momentum
+or AdamW of the published code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memorization.data.words import did_you_mean
+from memorization.training.signed_losses import signed_loss
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("constant", "cosine")
+GRADIENTS = ("closed", "autograd")
+Stepper = Callable[[Mapping[str, Tensor], int], None]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How stacked two-layer networks are trained.
+
+    Attributes:
+        steps: T >= 0.
+        loss: ``hinge``, ``logistic`` or ``squared``.
+        optimizer: ``sgd``, ``adam`` or ``adamw`` (PyTorch's own; these take one rate and one decay).
+        rate: learning rate, > 0; one number, or one for each network.
+        decay: weight decay, >= 0, the same way; for SGD and Adam it is added to the gradient.
+        momentum: of SGD, in [0, 1).
+        schedule: ``constant``, or ``cosine`` to 0 after the last step.
+        gradient: ``closed`` (no graph) or ``autograd``, the reference.
+        trained: which weights are trained, names of ``TwoLayerNetworks.tensors``.
+        penalty: weight of the variance between the risks of two environments, the two halves of a batch
+            (Krueger et al., 2021, V-REx); one number, or one for each network.
+
+    Raises:
+        ValueError: for a value that is not allowed; names it.
+    """
+
+    steps: int
+    loss: str = "hinge"
+    optimizer: str = "sgd"
+    rate: float | Sequence[float] = 0.5
+    decay: float | Sequence[float] = 0.0
+    momentum: float = 0.0
+    schedule: str = "constant"
+    gradient: str = "closed"
+    trained: tuple[str, ...] = ("first",)
+    penalty: float | Sequence[float] = 0.0
+
+    def __post_init__(self) -> None:
+        _check_name("optimizer", self.optimizer, OPTIMIZERS)
+        _check_name("schedule", self.schedule, SCHEDULES)
+        _check_name("gradient", self.gradient, GRADIENTS)
+        signed_loss(self.loss)
+        if self.steps < 0:
+            raise ValueError(f"steps={self.steps}; allowed: 0 or more")
+        rates, decays = numbers(self.rate), numbers(self.decay)
+        if not all(rate > 0 for rate in rates):
+            raise ValueError(f"rate={self.rate}; allowed: a learning rate above 0")
+        if not all(decay >= 0 for decay in decays):
+            raise ValueError(f"decay={self.decay}; allowed: a weight decay of 0 or more")
+        if not all(rate * decay < 1 for rate in rates for decay in decays):
+            raise ValueError(f"rate={self.rate} times decay={self.decay} must be below 1: weights would flip")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum}; allowed: 0 up to, not including, 1")
+        if self.optimizer != "sgd" and len({*rates}) * len({*decays}) > 1:
+            raise ValueError(
+                f"optimizer={self.optimizer!r} takes one rate and one decay for all stacked networks; use "
+                "'sgd', or train them in stacks of their own"
+            )
+
+    def check_latent(self) -> None:
+        """Raise a ValueError if training in latent coordinates would not be exact."""
+        if self.optimizer != "sgd":
+            raise ValueError(
+                f"optimizer={self.optimizer!r} needs ambient coordinates: only SGD follows the same path in "
+                "latent ones (Adam scales each coordinate by itself); use 'sgd', or coordinates='ambient'"
+            )
+
+    def stepper(self, weights: Mapping[str, Tensor]) -> Stepper:
+        """Return ``step(gradients, number)``, which changes the weights in place; steps count from 0.
+
+        Args:
+            weights: by name, stacked tensors of three axes, the first of length M.
+        """
+        trained = {name: weights[name] for name in self.trained if name in weights}
+        if self.optimizer == "sgd":
+            return _Sgd(trained, self).step
+        return _adaptive(trained, self)
+
+    def factor(self, step: int) -> float:
+        """Return what the rate is multiplied by at a step, counted from 0."""
+        return 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.schedule == "cosine" else 1.0
+
+
+class _Sgd:
+    """PyTorch's SGD with momentum, with a rate and a decay for each stacked network."""
+
+    def __init__(self, weights: Mapping[str, Tensor], descent: Descent) -> None:
+        like = next(iter(weights.values()))
+        self.weights, self.descent = weights, descent
+        self.rate, self.decay = (stacked(x, like) for x in (descent.rate, descent.decay))
+        self.decays = bool((self.decay > 0).any())
+        self.buffers: dict[str, Tensor] = {}
+
+    def step(self, gradients: Mapping[str, Tensor], number: int) -> None:
+        factor = self.descent.factor(number)
+        for name, gradient in gradients.items():
+            weight = self.weights[name]
+            if self.decays:
+                gradient.addcmul_(weight, self.decay)
+            if self.descent.momentum:
+                buffer = self.buffers.setdefault(name, torch.zeros_like(weight))
+                gradient = buffer.mul_(self.descent.momentum).add_(gradient)
+            weight.addcmul_(gradient, self.rate, value=-factor)
+
+
+def _adaptive(weights: Mapping[str, Tensor], descent: Descent) -> Stepper:
+    kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    rate, decay = numbers(descent.rate)[0], numbers(descent.decay)[0]
+    optimizer = kinds[descent.optimizer](list(weights.values()), lr=rate, weight_decay=decay, fused=True)
+
+    def step(gradients: Mapping[str, Tensor], number: int) -> None:
+        optimizer.param_groups[0]["lr"] = rate * descent.factor(number)
+        for name, gradient in gradients.items():
+            weights[name].grad = gradient
+        optimizer.step()
+
+    return step
+
+
+def numbers(value: float | Sequence[float]) -> list[float]:
+    """Return one number, or one for each network, as a list."""
+    return [float(value)] if isinstance(value, int | float) else [float(v) for v in value]
+
+
+def stacked(value: float | Sequence[float], like: Tensor) -> Tensor:
+    """Return one number, or one for each network, as a tensor (1 or M, 1, 1)."""
+    return torch.tensor(numbers(value), dtype=like.dtype, device=like.device).view(-1, 1, 1)
+
+
+def _check_name(what: str, given: str, allowed: Sequence[str]) -> None:
+    if given not in allowed:
+        raise ValueError(
+            f"unknown {what} {given!r}{did_you_mean(given, allowed)}; choose one of {', '.join(allowed)}"
+        )
