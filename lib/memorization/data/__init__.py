@@ -1,5 +1,6 @@
 """What is learned: images, labels, spurious features, synthetic data, augmentation."""
 
+from memorization.data.backgrounds import Backgrounds
 from memorization.data.draws import Draws, view_keys, view_labels, view_number
 from memorization.data.frames import Frames, add_frames, image_task
 from memorization.data.image_points import image_points
@@ -13,6 +14,7 @@ from memorization.data.pictures import example_pictures
 from memorization.data.policies import Policy, augmentation
 from memorization.data.recipes import Recipe as PolicyRecipe
 from memorization.data.seeds import generator
+from memorization.data.structured import StructuredFeatures, StructuredSample, check_dictionary, dictionary
 from memorization.data.synthetic import linear_core_task
 from memorization.data.task import SpuriousTask
 from memorization.data.views import from_bank, keyed_views, make_bank
@@ -21,6 +23,7 @@ from memorization.data.vision import load_torchvision
 __all__ = [
     "DATASETS",
     "IMAGE_SETS",
+    "Backgrounds",
     "Draws",
     "Frames",
     "ImageSet",
@@ -30,12 +33,16 @@ __all__ = [
     "Policy",
     "PolicyRecipe",
     "SpuriousTask",
+    "StructuredFeatures",
+    "StructuredSample",
     "add_frames",
     "as_image_set",
     "augmentation",
+    "check_dictionary",
     "class_groups",
     "cutmix",
     "data_root",
+    "dictionary",
     "example_pictures",
     "from_bank",
     "generator",

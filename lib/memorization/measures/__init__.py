@@ -3,7 +3,17 @@
 from memorization.measures.accuracy import auc, covariance, mean_squared_error, sign_accuracy
 from memorization.measures.arms import checkpoint_folders, core_arms, longest_first, one_row_per_run, scale
 from memorization.measures.calibration import calibrated
+from memorization.measures.contaminating import contaminate
+from memorization.measures.contamination import (
+    NeuronFeatures,
+    firing,
+    growth_ratio,
+    predicted_growth_ratio,
+    predicted_margin,
+)
 from memorization.measures.curve import Model, curve, measure, solve
+from memorization.measures.distilling import distil
+from memorization.measures.feature_arms import FeatureArm
 from memorization.measures.features import site_features
 from memorization.measures.initial import redrawn
 from memorization.measures.invariance import invariance
@@ -35,9 +45,11 @@ from memorization.measures.theory_accuracy import Prediction, predict_synthetic
 from memorization.measures.verdict import Verdict, paired_interval, verdict
 
 __all__ = [
+    "FeatureArm",
     "MemorizationReport",
     "Model",
     "Neighbors",
+    "NeuronFeatures",
     "Prediction",
     "Probe",
     "Profile",
@@ -51,11 +63,15 @@ __all__ = [
     "bank_accuracy",
     "calibrated",
     "checkpoint_folders",
+    "contaminate",
     "core_arms",
     "covariance",
     "curve",
+    "distil",
     "example_scores",
     "feature_alignment",
+    "firing",
+    "growth_ratio",
     "identity_check",
     "image_curve",
     "invariance",
@@ -76,6 +92,8 @@ __all__ = [
     "paired_interval",
     "pixel_probe",
     "predict_synthetic",
+    "predicted_growth_ratio",
+    "predicted_margin",
     "redrawn",
     "scale",
     "sign_accuracy",

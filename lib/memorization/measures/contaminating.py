@@ -7,22 +7,29 @@ code (fixed examples, ambient inputs, biases, AdamW), with everything between.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from memorization.data.seeds import generator
-from memorization.data.structured import StructuredFeatures
+from memorization.data.structured import StructuredFeatures, check_dictionary
 from memorization.measures.contamination import NeuronFeatures, firing, risk_accuracy_margin
 from memorization.measures.feature_arms import ArmStack, FeatureArm
 from memorization.measures.feature_world import FeatureWorld
-from memorization.models.two_layer import TwoLayerNetworks, pytorch_networks, theory_networks
+from memorization.models.two_layer import (
+    TwoLayerNetworks,
+    in_latent,
+    pytorch_networks,
+    theory_networks,
+)
 from memorization.training.descending import descend
 from memorization.training.descent import Descent
 from memorization.training.signed_losses import SignedLoss, signed_loss
 
 Row = dict[str, Any]
 INITIALIZATIONS = ("theory", "pytorch", "pytorch_frozen")
+COORDINATES = ("latent", "ambient")
 
 
 def contaminate(
@@ -33,6 +40,7 @@ def contaminate(
     labels: str = "linear",
     width: int = 128,
     ambient: int = 0,
+    coordinates: str = "latent",
     initialization: str = "theory",
     examples: int = 0,
     batch: int = 256,
@@ -56,11 +64,12 @@ def contaminate(
         background: number of background features.
         labels: ``linear`` or ``sphere``, see ``StructuredFeatures``.
         width: number m of neurons.
-        ambient: dimension D of the inputs, drawn with a random dictionary; 0 trains in latent coordinates,
-            which is exact for SGD only.
+        ambient: dimension D of the inputs, with a random dictionary for each seed; 0: D = d_0^2.5 as in the
+            theory, which latent coordinates alone can hold.
+        coordinates: ``latent`` trains the projections on the features, exact for SGD only; ``ambient``.
         initialization: ``theory`` (no biases, output weights +-1/m frozen, first layer normal with the
-            variance 1/d_0^2.5, or 1/D in ambient coordinates), ``pytorch`` (biases, uniform, everything
-            trained) or ``pytorch_frozen`` (the published code's theory setting: output layer frozen).
+            variance 1/D), ``pytorch`` (biases, uniform, everything trained) or ``pytorch_frozen`` (the
+            published code's theory setting: output layer frozen).
         examples: number N of fixed examples, all in each step, half of each label; 0: fresh ones each step.
         batch: fresh examples a step.
         steps: T.
@@ -86,8 +95,7 @@ def contaminate(
         ValueError: for values that are not allowed.
         TrainingError: if a loss is not finite.
     """
-    if initialization not in INITIALIZATIONS:
-        raise ValueError(f"initialization={initialization!r}; allowed: {', '.join(INITIALIZATIONS)}")
+    _check_choices(initialization, coordinates, ambient)
     stack = ArmStack(tuple(FeatureArm.read(arm) for arm in arms), tuple(seeds))
     if not stack.arms:
         raise ValueError("arms=[]; give at least one arm, {} is the standard one")
@@ -103,29 +111,48 @@ def contaminate(
         trained=("first", "bias", "second", "offset") if initialization == "pytorch" else ("first", "bias"),
         penalty=stack.each("penalty"),
     )
-    if not ambient:
-        descent.check_latent()
     world = FeatureWorld.draw(features, stack, ambient, examples, test).to(device)
-    networks = _networks(initialization, stack, width, ambient or features.features, features.features)
+    networks = _networks(initialization, stack, width, features.features, ambient).to(device)
+    if coordinates == "latent":
+        descent.check_latent()
+        networks, world = _latent(networks, world)
     watcher = _Watcher(world, signed_loss(loss), steps, tuple(shifts), neurons)
     asked = {0, steps, *record_at}
-    descend(networks.to(device), world.batches(batch), descent, watch=watcher, watch_at=asked)
+    descend(networks, world.batches(batch), descent, watch=watcher, watch_at=asked)
     return watcher.rows
 
 
 def _networks(
-    initialization: str, stack: ArmStack, width: int, inputs: int, features: int
+    initialization: str, stack: ArmStack, width: int, features: int, ambient: int
 ) -> TwoLayerNetworks:
     """Initial networks; all arms of a seed begin with the same weights, but for their scale."""
     sources = [generator(seed, "first layer") for _ in stack.arms for seed in stack.seeds]
+    inputs = ambient or features
     if initialization == "theory":
-        dimension = features**2.5 if inputs == features else inputs
+        dimension = ambient or features**2.5
         scales = [factor / dimension**0.5 for factor in stack.each("init_scale")]
         return theory_networks(width, inputs, stack.activation, scales, sources)
     frozen = initialization == "pytorch_frozen"
     networks = pytorch_networks(width, inputs, 1, stack.activation, sources, frozen_output=frozen)
     factors = networks.first.new_tensor(stack.each("init_scale")).view(-1, 1, 1)
     return networks.with_tensors(first=networks.first * factors)
+
+
+def _latent(networks: TwoLayerNetworks, world: FeatureWorld) -> tuple[TwoLayerNetworks, FeatureWorld]:
+    """The same training in the features' coordinates; the rest of a neuron never touches the data."""
+    if world.dictionaries is None:
+        return networks, world
+    check_dictionary(world.dictionaries)
+    return in_latent(networks, world.dictionaries), replace(world, dictionaries=None)
+
+
+def _check_choices(initialization: str, coordinates: str, ambient: int) -> None:
+    if initialization not in INITIALIZATIONS:
+        raise ValueError(f"initialization={initialization!r}; allowed: {', '.join(INITIALIZATIONS)}")
+    if coordinates not in COORDINATES:
+        raise ValueError(f"coordinates={coordinates!r}; allowed: {', '.join(COORDINATES)}")
+    if coordinates == "ambient" and not ambient:
+        raise ValueError("coordinates='ambient' need a dimension; give ambient >= core + background")
 
 
 class _Watcher:

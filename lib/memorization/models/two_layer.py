@@ -174,6 +174,36 @@ def pytorch_networks(
     return TwoLayerNetworks(first, second, activation, bias, offset)
 
 
+def normal_networks(
+    width: int,
+    inputs: int,
+    outputs: int,
+    activation: StackedActivation,
+    scales: tuple[float, float, float],
+    sources: Sequence[torch.Generator],
+    dtype: torch.dtype = torch.float32,
+) -> TwoLayerNetworks:
+    """Return networks with normal weights and biases in both layers.
+
+    Args:
+        width: number m of neurons.
+        inputs: number D of inputs.
+        outputs: number K of outputs.
+        activation: one for each of the M networks.
+        scales: standard deviations of the first layer, its biases, and the second layer; output biases are 0.
+        sources: M CPU generators.
+        dtype: floating-point type.
+    """
+    _check_width(width)
+
+    def normal(rows: int, columns: int, scale: float) -> Tensor:
+        return scale * torch.stack([torch.randn(rows, columns, generator=g) for g in sources]).to(dtype)
+
+    first, bias = normal(width, inputs, scales[0]), normal(1, width, scales[1])
+    second = normal(outputs, width, scales[2])
+    return TwoLayerNetworks(first, second, activation, bias, first.new_zeros(len(first), 1, outputs))
+
+
 def in_latent(networks: TwoLayerNetworks, rows: Tensor) -> TwoLayerNetworks:
     """Return networks in the coordinates of an orthonormal dictionary: the part of a neuron that data touch.
 

@@ -1,18 +1,26 @@
 """How it learns: one loop for one network or many stacked, and what it is asked to make small."""
 
+from memorization.training.descending import descend
+from memorization.training.descent import Descent
 from memorization.training.loop import Fit, TrainingError, fit
 from memorization.training.objectives import OBJECTIVES, cross_entropy, mean_squared_error, objective
 from memorization.training.recipe import Recipe
+from memorization.training.signed_losses import SIGNED_LOSSES, SignedLoss, signed_loss
 from memorization.training.views import LabelledViews
 
 __all__ = [
     "OBJECTIVES",
+    "SIGNED_LOSSES",
+    "Descent",
     "Fit",
     "LabelledViews",
     "Recipe",
+    "SignedLoss",
     "TrainingError",
     "cross_entropy",
+    "descend",
     "fit",
     "mean_squared_error",
     "objective",
+    "signed_loss",
 ]
