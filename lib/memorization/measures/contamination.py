@@ -82,7 +82,7 @@ def firing(pre_activations: Tensor, labels: Tensor, positive: Tensor) -> dict[st
     Zhang et al. (ICML 2024), Theorem 1. Nearly 1 and nearly 0 is activation asymmetry.
 
     Args:
-        pre_activations: shape (M, N, m).
+        pre_activations: shape (M, m, N).
         labels: shape (M, N), -1 or +1.
         positive: shape (M, m), bool, sign of the output weights.
 
@@ -90,9 +90,9 @@ def firing(pre_activations: Tensor, labels: Tensor, positive: Tensor) -> dict[st
         ``own`` and ``other``, shape (M,): probabilities, averaged over the neurons.
     """
     fires = (pre_activations > 0).to(pre_activations.dtype)
-    weights = (labels > 0).to(fires.dtype)[:, None]  # (M, 1, N)
-    on_plus = (weights @ fires)[:, 0] / weights.sum(-1)  # (M, m)
-    on_minus = ((1 - weights) @ fires)[:, 0] / (1 - weights).sum(-1)
+    weights = (labels > 0).to(fires.dtype)[..., None]  # (M, N, 1)
+    on_plus = (fires @ weights)[..., 0] / weights.sum(1)  # (M, m)
+    on_minus = (fires @ (1 - weights))[..., 0] / (1 - weights).sum(1)
     return {
         "own": torch.where(positive, on_plus, on_minus).mean(-1),
         "other": torch.where(positive, on_minus, on_plus).mean(-1),

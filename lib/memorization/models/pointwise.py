@@ -2,12 +2,15 @@
 
 Zhang et al. (ICML 2024) compare ReLU, GELU, leaky ReLU, tanh, sigmoid and the identity. ReLU, leaky ReLU and
 identity are one family with a slope s on the negative side: 0, s and 1.
+
+Without a graph a layer works in place, with plain arithmetic: comparing and choosing costs a processor ten
+times what a product does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812, its usual name
 
 from memorization.data.words import did_you_mean
 
+Both = tuple[Tensor, Callable[[], Tensor]]
 POINTWISE = ("relu", "leaky", "identity", "gelu", "tanh", "sigmoid")
 
 
@@ -35,34 +39,49 @@ class StackedActivation:
         self.names = tuple(names)
         self.slopes = tuple(_slope(name, slope) for name, slope in zip(names, slopes, strict=True))
         kinds = ["piecewise" if slope == slope else n for n, slope in zip(names, self.slopes, strict=True)]
-        self._rows = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in dict.fromkeys(kinds)}
+        rows = {kind: [i for i, k in enumerate(kinds) if k == kind] for kind in dict.fromkeys(kinds)}
+        self._groups = [(kind, rows[kind], self._negative(kind, rows[kind])) for kind in rows]
+
+    def take(self, rows: slice) -> StackedActivation:
+        """Return the activations of some of the networks."""
+        return StackedActivation(self.names[rows], [s if s == s else 0.0 for s in self.slopes[rows]])
 
     def value(self, x: Tensor) -> Tensor:
-        """Return the activations of pre-activations (M, N, m); differentiable."""
-        return self._by_kind(x, 0)[0]
+        """Return the activations of pre-activations, shape (M, m, N); differentiable."""
+        if len(self._groups) == 1:
+            kind, _, slopes = self._groups[0]
+            return _VALUES[kind](x, _like(slopes, x))
+        out = torch.empty_like(x)
+        for kind, rows, slopes in self._groups:
+            out[rows] = _VALUES[kind](x[rows], _like(slopes, x))
+        return out
 
-    def value_and_derivative(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return activations and derivatives, (M, N, m) each, without a graph; x may be overwritten.
+    def value_then_derivative(self, x: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+        """Return the activations (M, m, N), without a graph, and a function that returns their derivatives.
 
-        The derivative of ReLU at 0 is 0, as in PyTorch.
+        Both may lie where x lay: use the values before asking for the derivatives. The derivative of ReLU at
+        0 is 0, as in PyTorch.
         """
-        value, derivative = self._by_kind(x, 1)
-        return value, derivative
+        if len(self._groups) == 1:
+            kind, _, slopes = self._groups[0]
+            return _IN_PLACE[kind](x, _like(slopes, x))
+        parts = [(rows, *_IN_PLACE[kind](x[rows], _like(slopes, x))) for kind, rows, slopes in self._groups]
+        for rows, value, _ in parts:
+            x[rows] = value
 
-    def _by_kind(self, x: Tensor, both: int) -> tuple[Tensor, ...]:
-        if len(self._rows) == 1:
-            kind, rows = next(iter(self._rows.items()))
-            return _FUNCTIONS[kind][both](x, self._negative(kind, rows, x))
-        parts = [_FUNCTIONS[k][both](x[rows], self._negative(k, rows, x)) for k, rows in self._rows.items()]
-        order = torch.tensor([row for rows in self._rows.values() for row in rows], device=x.device).argsort()
-        return tuple(torch.cat(same)[order] for same in zip(*parts, strict=True))
+        def derivative() -> Tensor:
+            for rows, _, part in parts:
+                x[rows] = part()
+            return x
 
-    def _negative(self, kind: str, rows: Sequence[int], like: Tensor) -> Tensor | None:
+        return x, derivative
+
+    def _negative(self, kind: str, rows: Sequence[int]) -> Tensor | None:
         """Slopes (rows, 1, 1) of the piecewise linear ones; None where all of them are 0."""
         slopes = [self.slopes[row] for row in rows]
         if kind != "piecewise" or not any(slopes):
             return None
-        return torch.tensor(slopes, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+        return torch.tensor(slopes, dtype=torch.float64).view(-1, 1, 1)
 
 
 def _slope(name: str, slope: float) -> float:
@@ -76,37 +95,49 @@ def _slope(name: str, slope: float) -> float:
     return {"relu": 0.0, "leaky": float(slope), "identity": 1.0}.get(name, math.nan)
 
 
-def _piecewise(x: Tensor, slopes: Tensor | None) -> tuple[Tensor, ...]:
-    return (torch.relu(x) if slopes is None else torch.where(x > 0, x, slopes * x),)
+def _like(slopes: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if slopes is None else slopes.to(x)
 
 
-def _piecewise_both(x: Tensor, slopes: Tensor | None) -> tuple[Tensor, ...]:
-    derivative = (x > 0).to(x.dtype)
+def _piecewise(x: Tensor, slopes: Tensor | None) -> Tensor:
+    return torch.relu(x) if slopes is None else torch.where(x > 0, x, slopes * x)
+
+
+def _piecewise_in_place(x: Tensor, slopes: Tensor | None) -> Both:
     if slopes is None:
-        return x.clamp_(min=0), derivative
-    derivative = derivative.mul_(1 - slopes).add_(slopes)
-    return x.mul_(derivative), derivative
+        value = x.clamp_(min=0)
+        return value, value.sign_
+    above = x.clamp(min=0)
+    value = x.mul_(slopes).addcmul_(above, 1 - slopes)
+    return value, lambda: above.sign_().mul_(1 - slopes).add_(slopes)
 
 
-def _gelu_both(x: Tensor, _: Tensor | None) -> tuple[Tensor, ...]:
+def _gelu_in_place(x: Tensor, _: Tensor | None) -> Both:
     below = torch.special.ndtr(x)
     density = torch.exp(-0.5 * x * x).mul_(1 / math.sqrt(2 * math.pi))
-    return x * below, below.addcmul(x, density)
+    derivative = below.addcmul(x, density)
+    return x.mul_(below), lambda: derivative
 
 
-def _tanh_both(x: Tensor, _: Tensor | None) -> tuple[Tensor, ...]:
+def _tanh_in_place(x: Tensor, _: Tensor | None) -> Both:
     value = x.tanh_()
-    return value, 1 - value * value
+    return value, lambda: value.mul_(value).neg_().add_(1)
 
 
-def _sigmoid_both(x: Tensor, _: Tensor | None) -> tuple[Tensor, ...]:
+def _sigmoid_in_place(x: Tensor, _: Tensor | None) -> Both:
     value = x.sigmoid_()
-    return value, value * (1 - value)
+    return value, lambda: value.sub_(value * value)
 
 
-_FUNCTIONS: dict[str, tuple[Any, Any]] = {
-    "piecewise": (_piecewise, _piecewise_both),
-    "gelu": (lambda x, _: (F.gelu(x),), _gelu_both),
-    "tanh": (lambda x, _: (torch.tanh(x),), _tanh_both),
-    "sigmoid": (lambda x, _: (torch.sigmoid(x),), _sigmoid_both),
+_VALUES: dict[str, Any] = {
+    "piecewise": _piecewise,
+    "gelu": lambda x, _: F.gelu(x),
+    "tanh": lambda x, _: torch.tanh(x),
+    "sigmoid": lambda x, _: torch.sigmoid(x),
+}
+_IN_PLACE: dict[str, Callable[[Tensor, Tensor | None], Both]] = {
+    "piecewise": _piecewise_in_place,
+    "gelu": _gelu_in_place,
+    "tanh": _tanh_in_place,
+    "sigmoid": _sigmoid_in_place,
 }

@@ -6,7 +6,7 @@ of the published code (biases, PyTorch's initialization, everything trained).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -51,35 +51,56 @@ class TwoLayerNetworks:
         """Return the networks on another device."""
         return self.with_tensors(**{name: value.to(device) for name, value in self.tensors().items()})
 
+    def take(self, rows: slice) -> TwoLayerNetworks:
+        """Return some of the networks; their weights are views."""
+        part = {name: value[rows] for name, value in self.tensors().items()}
+        return replace(self.with_tensors(**part), activation=self.activation.take(rows))
+
     def __call__(self, x: Tensor) -> Tensor:
         """Return outputs (M, N, K) of inputs (M, N, D); differentiable."""
         return self._out(self.activation.value(self.hidden_inputs(x)))
 
     def hidden_inputs(self, x: Tensor) -> Tensor:
-        """Return the neurons' pre-activations (M, N, m) of inputs (M, N, D)."""
-        weights = self.first.transpose(1, 2)
-        return torch.bmm(x, weights) if self.bias is None else torch.baddbmm(self.bias, x, weights)
+        """Return the neurons' pre-activations (M, m, N) of inputs (M, N, D); differentiable."""
+        columns = x.transpose(1, 2).contiguous()  # a layout in which both large products are fast
+        hidden = torch.bmm(self.first, columns)
+        return hidden if self.bias is None else hidden + (self.bias.transpose(1, 2))
 
-    def outputs_and_back(self, x: Tensor) -> tuple[Tensor, Backward]:
-        """Return outputs (M, N, K) and what the closed-form gradient needs of this pass, without a graph."""
-        value, derivative = self.activation.value_and_derivative(self.hidden_inputs(x))
+    def outputs_and_back(self, x: Tensor, scratch: Tensor) -> tuple[Tensor, Backward]:
+        """Return outputs (M, N, K) and what the closed-form gradient needs of this pass, without a graph.
+
+        Args:
+            x: inputs, shape (M, N, D).
+            scratch: memory for M m N numbers of the weights' type, overwritten; new memory at each step costs
+                as much as a product.
+        """
+        hidden = scratch[: self.size * self.first.shape[1] * x.shape[1]].view(self.size, -1, x.shape[1])
+        torch.bmm(self.first, x.transpose(1, 2).contiguous(), out=hidden)
+        if self.bias is not None:
+            hidden.add_(self.bias.transpose(1, 2))
+        value, derivative = self.activation.value_then_derivative(hidden)
         return self._out(value), Backward(self, x, value, derivative)
 
     def _out(self, hidden: Tensor) -> Tensor:
-        weights = self.second.transpose(1, 2)
-        return (
-            torch.bmm(hidden, weights) if self.offset is None else torch.baddbmm(self.offset, hidden, weights)
-        )
+        outputs = torch.bmm(self.second, hidden).transpose(1, 2)
+        return outputs if self.offset is None else outputs + self.offset
 
 
 @dataclass(frozen=True)
 class Backward:
-    """One forward pass, from which gradients follow in closed form (no graph is built)."""
+    """One forward pass, from which gradients follow in closed form (no graph is built).
+
+    Attributes:
+        networks: what was passed through.
+        x: inputs, shape (M, N, D).
+        value: activations, shape (M, m, N).
+        derivative: returns their derivatives, shape (M, m, N), in place of the activations.
+    """
 
     networks: TwoLayerNetworks
     x: Tensor
     value: Tensor
-    derivative: Tensor
+    derivative: Callable[[], Tensor]
 
     def gradients(self, slope: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
         """Return the gradients of a loss; may be called once, it overwrites what it kept.
@@ -93,20 +114,20 @@ class Backward:
         """
         found: dict[str, Tensor] = {}
         if "second" in wanted:
-            found["second"] = torch.bmm(slope.transpose(1, 2), self.value)
+            found["second"] = torch.bmm(self.value, slope).transpose(1, 2)
         if "offset" in wanted:
             found["offset"] = slope.sum(1, keepdim=True)
         second = self.networks.second
-        if slope.shape[2] == 1:  # the output weight is the same in all examples: it goes last
-            at_neurons, factor = self.derivative.mul_(slope), second.transpose(1, 2)  # (M, m, 1)
+        at_neurons = self.derivative()
+        if slope.shape[2] == 1:  # both factors of the output go where there are fewer numbers
+            rows, ones, factor = self.x * slope, slope, second.transpose(1, 2)
         else:
-            at_neurons, factor = self.derivative.mul_(torch.bmm(slope, second)), None
+            at_neurons.mul_(torch.bmm(second.transpose(1, 2), slope.transpose(1, 2)))
+            rows, ones, factor = self.x, torch.ones_like(slope[..., :1]), torch.ones_like(second[:, :1, :1])
         if "first" in wanted:
-            gradient = torch.bmm(at_neurons.transpose(1, 2), self.x)
-            found["first"] = gradient if factor is None else gradient.mul_(factor)
+            found["first"] = torch.bmm(at_neurons, rows).mul_(factor)
         if "bias" in wanted:
-            total = at_neurons.sum(1, keepdim=True)
-            found["bias"] = total if factor is None else total.mul_(factor.transpose(1, 2))
+            found["bias"] = torch.bmm(at_neurons, ones).mul_(factor).transpose(1, 2)
         return found
 
 

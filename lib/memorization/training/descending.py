@@ -16,7 +16,9 @@ from memorization.training.descent import Descent, numbers, stacked
 from memorization.training.loop import TrainingError
 from memorization.training.signed_losses import SignedLoss, signed_loss
 
+Found = tuple[Tensor, dict[str, Tensor]]
 Batches = Callable[[int], tuple[Tensor, Tensor]]
+_IN_CACHE = 2**18  # numbers of one layer that a processor works on at once: 1 MiB of float32
 _CHECK_EVERY = 50  # steps between two looks at the losses: a look costs a GPU a wait
 
 
@@ -46,7 +48,7 @@ def descend(
     weights = {name: value.clone() for name, value in networks.tensors().items()}
     networks = networks.with_tensors(**weights)
     step_of = descent.stepper(weights)
-    gradients = _closed if descent.gradient == "closed" else _autograd
+    gradients = _Closed(networks) if descent.gradient == "closed" else _autograd
     loss, penalty = signed_loss(descent.loss), _penalty(descent, networks.first)
     wanted = [name for name in descent.trained if name in weights]
     if watch is not None and 0 in watch_at:
@@ -61,21 +63,45 @@ def descend(
     return networks
 
 
-def _closed(
-    networks: TwoLayerNetworks,
-    x: Tensor,
-    targets: Tensor,
-    loss: SignedLoss,
-    wanted: Sequence[str],
-    penalty: Tensor | None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean losses (M,) and gradients in closed form."""
-    outputs, back = networks.outputs_and_back(x)
-    each = loss.value(outputs, targets)
-    slope = loss.derivative(outputs, targets).div_(x.shape[1])
-    if penalty is not None:
-        slope *= _weights_of_environments(each, penalty)[..., None]
-    return each.mean(1), back.gradients(slope, wanted)
+class _Closed:
+    """Mean losses (M,) and gradients in closed form, for as many networks at once as a cache holds."""
+
+    def __init__(self, networks: TwoLayerNetworks) -> None:
+        self.scratch = networks.first
+        self.parts: list[tuple[slice, TwoLayerNetworks]] = []
+
+    def _prepare(self, networks: TwoLayerNetworks, examples: int) -> None:
+        """Split the stack; the parts' weights are views, so they follow the training."""
+        each = networks.first.shape[1] * examples
+        whole = networks.first.is_cuda or each * networks.size <= _IN_CACHE
+        at_once = networks.size if whole else max(1, _IN_CACHE // each)
+        rows = [slice(first, first + at_once) for first in range(0, networks.size, at_once)]
+        self.parts = [(part, networks.take(part)) for part in rows]
+        self.scratch = networks.first.new_empty(each * at_once)
+
+    def __call__(
+        self,
+        networks: TwoLayerNetworks,
+        x: Tensor,
+        targets: Tensor,
+        loss: SignedLoss,
+        wanted: Sequence[str],
+        penalty: Tensor | None,
+    ) -> Found:
+        if not self.parts:
+            self._prepare(networks, x.shape[1])
+        done = []
+        for rows, part in self.parts:
+            outputs, back = part.outputs_and_back(x[rows], self.scratch)
+            each = loss.value(outputs, targets[rows])
+            slope = loss.derivative(outputs, targets[rows]).div_(x.shape[1])
+            if penalty is not None:
+                slope *= _weights_of_environments(each, penalty[rows])[..., None]
+            done.append((each.mean(1), back.gradients(slope, wanted)))
+        if len(done) == 1:
+            return done[0]
+        joined = {name: torch.cat([found[name] for _, found in done]) for name in wanted}
+        return torch.cat([values for values, _ in done]), joined
 
 
 def _autograd(
@@ -85,7 +111,7 @@ def _autograd(
     loss: SignedLoss,
     wanted: Sequence[str],
     penalty: Tensor | None,
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> Found:
     """The same by autograd."""
     leaves = {
         name: value.detach().requires_grad_(name in wanted) for name, value in networks.tensors().items()
@@ -112,7 +138,9 @@ def _weights_of_environments(each: Tensor, penalty: Tensor) -> Tensor:
 
 
 def _penalty(descent: Descent, like: Tensor) -> Tensor | None:
-    return stacked(descent.penalty, like).flatten() if any(numbers(descent.penalty)) else None
+    if not any(numbers(descent.penalty)):
+        return None
+    return stacked(descent.penalty, like).flatten().expand(len(like))
 
 
 def _check_finite(losses: Tensor, step: int) -> None:
