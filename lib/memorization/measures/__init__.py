@@ -14,6 +14,8 @@ from memorization.measures.contamination import (
 from memorization.measures.curve import Model, curve, measure, solve
 from memorization.measures.distilling import distil
 from memorization.measures.feature_arms import FeatureArm
+from memorization.measures.feature_checks import background_correlation
+from memorization.measures.feature_tables import feature_ends, growth_table, margin_table, model_table
 from memorization.measures.features import site_features
 from memorization.measures.initial import redrawn
 from memorization.measures.invariance import invariance
@@ -60,6 +62,7 @@ __all__ = [
     "alignment_lower_bound",
     "alignment_many_examples",
     "auc",
+    "background_correlation",
     "bank_accuracy",
     "calibrated",
     "checkpoint_folders",
@@ -70,8 +73,10 @@ __all__ = [
     "distil",
     "example_scores",
     "feature_alignment",
+    "feature_ends",
     "firing",
     "growth_ratio",
+    "growth_table",
     "identity_check",
     "image_curve",
     "invariance",
@@ -80,11 +85,13 @@ __all__ = [
     "leave_one_out_residuals",
     "linear_probe",
     "longest_first",
+    "margin_table",
     "mean_squared_error",
     "measure",
     "memorization_accuracies",
     "memorization_report",
     "memorize",
+    "model_table",
     "nearest",
     "negative_control",
     "noise_probe",

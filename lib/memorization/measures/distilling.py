@@ -42,6 +42,7 @@ def distil(
     steps: int = 800,
     test: int = 4000,
     ridge: float = 1e-4,
+    standard: bool = True,
     device: str = "cpu",
     seeds: Sequence[int],
 ) -> list[list[Row]]:
@@ -65,6 +66,7 @@ def distil(
         steps: T.
         test: examples that probes are fitted on; as many others are tested on.
         ridge: penalty of the linear probes, see ``linear_probe``.
+        standard: also train the network on labels.
         device: where to compute.
         seeds: of teacher, students and examples.
 
@@ -96,11 +98,10 @@ def distil(
 
         return descend(networks, batches, descent)
 
-    models = {
-        "teacher": aim,
-        "student": trained(untrained(aim.second.shape[1], "student"), "squared", lambda s: aim(s.inputs())),
-        "standard": trained(untrained(1, "standard"), "logistic", lambda s: s.labels[..., None]),
-    }
+    fitted = trained(untrained(aim.second.shape[1], "student"), "squared", lambda s: aim(s.inputs()))
+    models = {"teacher": aim, "student": fitted}
+    if standard:
+        models["standard"] = trained(untrained(1, "standard"), "logistic", lambda s: s.labels[..., None])
     rows: list[list[Row]] = [[] for _ in seeds]
     for name, networks in models.items():
         for s, row in enumerate(_judged(networks, aim, fit, tested, ridge)):

@@ -131,7 +131,7 @@ def _adaptive(weights: Mapping[str, Tensor], descent: Descent) -> Stepper:
     def step(gradients: Mapping[str, Tensor], number: int) -> None:
         optimizer.param_groups[0]["lr"] = rate * descent.factor(number)
         for name, gradient in gradients.items():
-            weights[name].grad = gradient
+            weights[name].grad = gradient.contiguous()  # the fused step reads memory in order
         optimizer.step()
 
     return step
