@@ -73,7 +73,7 @@ from memorization.measures import (
     train_framed,
 )
 from memorization.report import (
-    SEED_BAND, SEED_BARS, apply_theme, contamination_names, contamination_table, draw_activations, draw_asymmetry,
+    SEED_BAND, SEED_BARS, apply_theme, contamination_table, draw_activations, draw_asymmetry,
     draw_correlations, draw_dial, draw_distillation, draw_frames, draw_growth, draw_margins, draw_neurons, draw_remedies,
     draw_risks, draw_shift_accuracy, draw_sweep, foot, interactive, judge, legend_above, number, panels, parameter_table,
     price_table, risk_explorer, say, show, table, verdict_sentence, verdict_table, write_price,
