@@ -6,7 +6,7 @@ SHELL := bash
 PROFILE ?= book
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 PORT ?= 8000
-EXTRAS ?= run,book,test,cluster
+EXTRAS ?= run,book,test,cluster,clip
 PYTEST_ARGS ?=
 
 VENV := .venv

@@ -1,6 +1,7 @@
 """What learns: random-feature and neural-tangent regression, and networks split in named stages."""
 
 from memorization.models.activations import ACTIVATIONS, FEATURE_MAPS, Activation, activation
+from memorization.models.clip import CLIP_STUDENTS, ClipStudent, clip_student, clip_teacher, clip_weights
 from memorization.models.features import GramBlocks, directions, explicit_features, gram_blocks
 from memorization.models.hermite import hermite_coefficients, hermite_polynomials
 from memorization.models.initialization import build, initialize
@@ -16,11 +17,13 @@ from memorization.models.staged import StagedNetwork
 
 __all__ = [
     "ACTIVATIONS",
+    "CLIP_STUDENTS",
     "FEATURE_MAPS",
     "NETWORKS",
     "NORMS",
     "STEMS",
     "Activation",
+    "ClipStudent",
     "GramBlocks",
     "Regression",
     "Solution",
@@ -28,6 +31,9 @@ __all__ = [
     "StagedNetwork",
     "activation",
     "build",
+    "clip_student",
+    "clip_teacher",
+    "clip_weights",
     "directions",
     "explicit_features",
     "fit",
