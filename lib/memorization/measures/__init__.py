@@ -3,7 +3,9 @@
 from memorization.measures.accuracy import auc, covariance, mean_squared_error, sign_accuracy
 from memorization.measures.arms import checkpoint_folders, core_arms, longest_first, one_row_per_run, scale
 from memorization.measures.calibration import calibrated
+from memorization.measures.clip_distillation import distil_clip
 from memorization.measures.curve import Model, curve, measure, solve
+from memorization.measures.effective_robustness import RobustnessLine, effective_robustness, robustness_line
 from memorization.measures.features import site_features
 from memorization.measures.initial import redrawn
 from memorization.measures.invariance import invariance
@@ -12,6 +14,7 @@ from memorization.measures.memorized import bank_accuracy, memorization_accuraci
 from memorization.measures.memorizing import memorize
 from memorization.measures.nearest import Neighbors, knn_probe, nearest, noise_probe
 from memorization.measures.own_case import MemorizationReport, memorization_report
+from memorization.measures.picture_sets import distillation_error
 from memorization.measures.pixels import pixel_probe
 from memorization.measures.probe import Probe
 from memorization.measures.spurious import image_curve, synthetic_curve, theory_curve
@@ -22,6 +25,7 @@ from memorization.measures.stability import (
     leave_one_out_residuals,
     stability,
 )
+from memorization.measures.standard_models import STANDARD_MODELS, standard_accuracies
 from memorization.measures.theory import (
     Profile,
     alignment,
@@ -35,12 +39,14 @@ from memorization.measures.theory_accuracy import Prediction, predict_synthetic
 from memorization.measures.verdict import Verdict, paired_interval, verdict
 
 __all__ = [
+    "STANDARD_MODELS",
     "MemorizationReport",
     "Model",
     "Neighbors",
     "Prediction",
     "Probe",
     "Profile",
+    "RobustnessLine",
     "Stability",
     "Verdict",
     "alignment",
@@ -54,6 +60,9 @@ __all__ = [
     "core_arms",
     "covariance",
     "curve",
+    "distil_clip",
+    "distillation_error",
+    "effective_robustness",
     "example_scores",
     "feature_alignment",
     "identity_check",
@@ -77,11 +86,13 @@ __all__ = [
     "pixel_probe",
     "predict_synthetic",
     "redrawn",
+    "robustness_line",
     "scale",
     "sign_accuracy",
     "site_features",
     "solve",
     "stability",
+    "standard_accuracies",
     "synthetic_curve",
     "theory_curve",
     "unexplained_fraction",
