@@ -6,7 +6,7 @@ import torch
 from made_imagenet import RED, color, make_imagenet
 from PIL import Image
 
-from memorization.data.imagenet import imagenet_set
+from memorization.data.imagenet import PictureSet, imagenet_set
 from memorization.data.large_pictures import (
     Preparation,
     central,
@@ -115,11 +115,21 @@ def test_views_do_not_depend_on_the_number_of_workers(made):
     assert torch.equal(torch.stack(alone), torch.stack(two))
 
 
-def test_each_epoch_has_an_order_and_views_of_its_own(made):
+def test_each_epoch_has_an_order_of_its_own(made):
     batches = training_batches(imagenet_set("train", made), Preparation(16), 36, 0)
-    (first,), (again,), (second,) = (list(batches(epoch)) for epoch in (0, 0, 1))
-    assert torch.equal(first[0], again[0])
-    assert not torch.equal(first[1], second[1])
+    first, again, second = (next(iter(batches(epoch)))[1] for epoch in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_a_view_is_a_function_of_seed_epoch_and_picture(tmp_path):
+    noise(50, 40).save(tmp_path / "one.png")
+    one = PictureSet("one", (str(tmp_path / "one.png"),), torch.tensor([0]), ((0,),))
+    how, seed = Preparation(16), 3
+    batches = training_batches(one, how, 1, seed)
+    for epoch in range(3):
+        wanted = random_crop(noise(50, 40), how, generator(seed, "view", epoch, 0))
+        assert torch.equal(next(iter(batches(epoch)))[0][0], wanted)
 
 
 def test_no_number_is_taken_from_the_global_generator(made):

@@ -10,12 +10,13 @@ from memorization.measures.standard_models import standard_accuracies
 
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory):
-    """A thousand folders, with pictures of two of them: torchvision's networks have 1000 outputs."""
+    """A thousand folders, with pictures of three of them: torchvision's networks have 1000 outputs."""
     root = tmp_path_factory.mktemp("thousand")
     for number in range(1000):
         (root / f"imagenet/train/n{number:08d}").mkdir(parents=True)
+    for number, name in [(0, "0"), (7, "0"), (500, "0"), (500, "1")]:
+        write(root / f"imagenet/val/n{number:08d}/{name}.JPEG", (number % 256, 90, 20))
     for number in (7, 500):
-        write(root / f"imagenet/val/n{number:08d}/0.JPEG", (number % 256, 90, 20))
         write(root / f"imagenet-r/n{number:08d}/0.jpg", (number % 256, 90, 20))
     return root
 
@@ -42,7 +43,7 @@ def test_a_network_whose_weights_are_here_is_tested_and_the_others_are_named(tho
             workers=0,
         )
     assert rows == [
-        {"model": "squeezenet1_1", "set": "val", "images": 2, "accuracy": 0.5},
+        {"model": "squeezenet1_1", "set": "val", "images": 4, "accuracy": 0.5},
         {"model": "squeezenet1_1", "set": "r", "images": 2, "accuracy": 0.5},
     ]
 
@@ -52,15 +53,17 @@ def test_with_fewer_classes_their_outputs_alone_compete(thousand, cache):
         root=str(thousand),
         models=["squeezenet1_1"],
         cache=str(cache),
-        classes=1000 - 1,
+        classes=2,  # 0 and 500
         shifts=[],
         workers=0,
     )
-    assert [row["images"] for row in rows] == [2]
+    assert [(row["images"], row["accuracy"]) for row in rows] == [(3, pytest.approx(2 / 3))]
 
 
 def test_without_any_weights_nothing_is_fetched_and_the_files_are_named(thousand, tmp_path):
-    with pytest.raises(FileNotFoundError, match=rf"no weights in {tmp_path} for 1 of 1 .* alexnet-[\w-]+\.pth"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"no weights in {tmp_path} for 1 of 1 .* alexnet-[\w-]+\.pth"
+    ):
         standard_accuracies(root=str(thousand), models=["alexnet"], cache=str(tmp_path), shifts=[])
 
 
