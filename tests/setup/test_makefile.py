@@ -129,7 +129,7 @@ def test_clean_keeps_the_records_of_finished_runs(make, checkout):
 
 def test_the_environment_is_made_from_the_pins_with_every_extra(make, uv, asked):
     make("env", UV=uv)
-    assert asked()[1].split(" -c ")[1] == "requirements.lock -e .[run,book,test,cluster] []"
+    assert asked()[1].split(" -c ")[1] == "requirements.lock -e .[run,book,test,cluster,clip] []"
 
 
 def test_a_folder_of_wheels_given_to_pip_reaches_uv(make, uv, asked):
