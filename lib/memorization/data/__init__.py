@@ -5,9 +5,18 @@ from memorization.data.draws import Draws, view_keys, view_labels, view_number
 from memorization.data.frames import Frames, add_frames, image_task
 from memorization.data.image_points import image_points
 from memorization.data.image_sets import IMAGE_SETS, ImageSet, as_image_set, image_set
+from memorization.data.imagenet import (
+    IMAGENET_SETS,
+    IMAGENET_SHIFTS,
+    PictureSet,
+    class_numbers,
+    imagenet_set,
+    set_outputs,
+)
 from memorization.data.images import DATASETS, Images, data_root, load_images, two_classes
 from memorization.data.labelled_pictures import LabelledPictures, labelled_pictures
 from memorization.data.labels import class_groups, random_labels
+from memorization.data.large_pictures import Preparation, central_batches, training_batches
 from memorization.data.memorized_split import MemorizedSplit, memorized_split
 from memorization.data.mixing import cutmix, mixup
 from memorization.data.pictures import example_pictures
@@ -22,6 +31,8 @@ from memorization.data.vision import load_torchvision
 
 __all__ = [
     "DATASETS",
+    "IMAGENET_SETS",
+    "IMAGENET_SHIFTS",
     "IMAGE_SETS",
     "Backgrounds",
     "Draws",
@@ -30,16 +41,20 @@ __all__ = [
     "Images",
     "LabelledPictures",
     "MemorizedSplit",
+    "PictureSet",
     "Policy",
     "PolicyRecipe",
+    "Preparation",
     "SpuriousTask",
     "StructuredFeatures",
     "StructuredSample",
     "add_frames",
     "as_image_set",
     "augmentation",
+    "central_batches",
     "check_dictionary",
     "class_groups",
+    "class_numbers",
     "cutmix",
     "data_root",
     "dictionary",
@@ -49,6 +64,7 @@ __all__ = [
     "image_points",
     "image_set",
     "image_task",
+    "imagenet_set",
     "keyed_views",
     "labelled_pictures",
     "linear_core_task",
@@ -58,6 +74,8 @@ __all__ = [
     "memorized_split",
     "mixup",
     "random_labels",
+    "set_outputs",
+    "training_batches",
     "two_classes",
     "view_keys",
     "view_labels",

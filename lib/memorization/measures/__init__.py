@@ -3,6 +3,7 @@
 from memorization.measures.accuracy import auc, covariance, mean_squared_error, sign_accuracy
 from memorization.measures.arms import checkpoint_folders, core_arms, longest_first, one_row_per_run, scale
 from memorization.measures.calibration import calibrated
+from memorization.measures.clip_distillation import distil_clip
 from memorization.measures.contaminating import contaminate
 from memorization.measures.contamination import (
     NeuronFeatures,
@@ -13,6 +14,7 @@ from memorization.measures.contamination import (
 )
 from memorization.measures.curve import Model, curve, measure, solve
 from memorization.measures.distilling import distil
+from memorization.measures.effective_robustness import RobustnessLine, effective_robustness, robustness_line
 from memorization.measures.feature_arms import FeatureArm
 from memorization.measures.feature_checks import background_correlation
 from memorization.measures.feature_tables import feature_ends, growth_table, margin_table, model_table
@@ -24,6 +26,7 @@ from memorization.measures.memorized import bank_accuracy, memorization_accuraci
 from memorization.measures.memorizing import memorize
 from memorization.measures.nearest import Neighbors, knn_probe, nearest, noise_probe
 from memorization.measures.own_case import MemorizationReport, memorization_report
+from memorization.measures.picture_sets import distillation_error
 from memorization.measures.pixels import pixel_probe
 from memorization.measures.probe import Probe
 from memorization.measures.spurious import image_curve, synthetic_curve, theory_curve
@@ -34,6 +37,7 @@ from memorization.measures.stability import (
     leave_one_out_residuals,
     stability,
 )
+from memorization.measures.standard_models import STANDARD_MODELS, standard_accuracies
 from memorization.measures.theory import (
     Profile,
     alignment,
@@ -47,6 +51,7 @@ from memorization.measures.theory_accuracy import Prediction, predict_synthetic
 from memorization.measures.verdict import Verdict, paired_interval, verdict
 
 __all__ = [
+    "STANDARD_MODELS",
     "FeatureArm",
     "MemorizationReport",
     "Model",
@@ -55,6 +60,7 @@ __all__ = [
     "Prediction",
     "Probe",
     "Profile",
+    "RobustnessLine",
     "Stability",
     "Verdict",
     "alignment",
@@ -71,6 +77,9 @@ __all__ = [
     "covariance",
     "curve",
     "distil",
+    "distil_clip",
+    "distillation_error",
+    "effective_robustness",
     "example_scores",
     "feature_alignment",
     "feature_ends",
@@ -102,11 +111,13 @@ __all__ = [
     "predicted_growth_ratio",
     "predicted_margin",
     "redrawn",
+    "robustness_line",
     "scale",
     "sign_accuracy",
     "site_features",
     "solve",
     "stability",
+    "standard_accuracies",
     "synthetic_curve",
     "theory_curve",
     "unexplained_fraction",

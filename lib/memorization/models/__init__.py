@@ -1,6 +1,7 @@
 """What learns: random-feature and neural-tangent regression, and networks split in named stages."""
 
 from memorization.models.activations import ACTIVATIONS, FEATURE_MAPS, Activation, activation
+from memorization.models.clip import CLIP_STUDENTS, ClipStudent, clip_student, clip_teacher, clip_weights
 from memorization.models.features import GramBlocks, directions, explicit_features, gram_blocks
 from memorization.models.hermite import hermite_coefficients, hermite_polynomials
 from memorization.models.initialization import build, initialize
@@ -24,12 +25,14 @@ from memorization.models.two_layer import (
 
 __all__ = [
     "ACTIVATIONS",
+    "CLIP_STUDENTS",
     "FEATURE_MAPS",
     "NETWORKS",
     "NORMS",
     "POINTWISE",
     "STEMS",
     "Activation",
+    "ClipStudent",
     "GramBlocks",
     "Regression",
     "Solution",
@@ -39,6 +42,9 @@ __all__ = [
     "TwoLayerNetworks",
     "activation",
     "build",
+    "clip_student",
+    "clip_teacher",
+    "clip_weights",
     "directions",
     "explicit_features",
     "fit",
