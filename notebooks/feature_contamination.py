@@ -62,6 +62,8 @@ digits_steps: int = 500  # steps on pictures of digits; the teacher takes twice 
 digits_seeds: int = 4  # students on pictures of digits | seeds | 1..100
 map_means: list[float] = [0.0, 0.125, 0.25, 0.375, 0.5]  # means in the interactive figure | weight | 0..1
 map_seeds: int = 2  # networks at each of its points | seeds | 1..100
+clip_students: list[str] = ["RN50"]  # CLIP image encoders to distill, at profile paper only | name | any
+clip_options: dict[str, int] = {}  # what differs there from the authors' setting, such as classes, pixels, epochs, warmup | number | any
 workers: int = 0  # experiments side by side, in a process each; 0: one per core | processes | 0..1024
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
@@ -69,8 +71,8 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 import pandas as pd
 
 from memorization.measures import (
-    background_correlation, contaminate, distil, distil_pictures, feature_ends, growth_table, margin_table, model_table,
-    train_framed,
+    background_correlation, clip_table, contaminate, distil, distil_clip, distil_pictures, feature_ends, growth_table,
+    margin_table, model_table, standard_accuracies, train_framed,
 )
 from memorization.report import (
     SEED_BAND, SEED_BARS, apply_theme, contamination_table, draw_activations, draw_asymmetry,
@@ -559,6 +561,18 @@ examples belong to which environment.
 # `python -m memorization run feature_contamination --profile paper`. It was written for this book and tested on made pictures in these
 # layouts; **it has never been run in full here**, and the claims FC-P1 and FC-P2 say so.
 
+# %%
+students = [{"architecture": name, **clip_options} for name in clip_students]
+clip_runs = run.recorded(distil_clip, students, "paper", seeds=1)
+supervised = run.recorded(standard_accuracies, [{}] if students else [], "paper", seeds=1)
+clip = clip_table(clip_runs, supervised)
+
+# %% tags=["hide-input"]
+if clip.empty:
+    display(say("*No records of the `paper` profile are published for this section.*"))
+else:
+    display(table(clip.drop(columns="seed"), "Accuracy without and under shift, and effective robustness [fractions]"))
+
 # %% [markdown]
 # ## What we do not claim
 #
@@ -585,6 +599,7 @@ live |= {"pictures": model_table(pictures)}
 recorded = {
     "authors_theory": feature_ends(authors_theory), "authors_default": feature_ends(authors_default),
     "authors_activations": feature_ends(authors_activations), "mnist": model_table(mnist), "frames": frames,
+    "clip": clip,
 }  # fmt: skip
 tables = live | recorded
 verdicts = judge(run, None, tables)

@@ -14,7 +14,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# What one experiment for those with weights, data and GPUs needs: ranges, but neither installed by `make` nor pinned.
+# For one experiment of those with weights, data and GPUs: neither installed by `make` nor pinned.
 ON_DEMAND = {"clip"}
 EXTRAS = {name: lines for name, lines in PROJECT["optional-dependencies"].items() if name not in ON_DEMAND}
 LOCK = [

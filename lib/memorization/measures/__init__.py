@@ -4,6 +4,7 @@ from memorization.measures.accuracy import auc, covariance, mean_squared_error, 
 from memorization.measures.arms import checkpoint_folders, core_arms, longest_first, one_row_per_run, scale
 from memorization.measures.calibration import calibrated
 from memorization.measures.clip_distillation import distil_clip
+from memorization.measures.clip_table import clip_table
 from memorization.measures.contaminating import contaminate
 from memorization.measures.contamination import (
     NeuronFeatures,
@@ -72,6 +73,7 @@ __all__ = [
     "bank_accuracy",
     "calibrated",
     "checkpoint_folders",
+    "clip_table",
     "contaminate",
     "core_arms",
     "covariance",
