@@ -515,6 +515,7 @@ interactive(
 )  # fmt: skip
 
 # %% [markdown]
+# (contamination-remedies)=
 # ## Remedies
 #
 # What can be done, knowing the mechanism but not the features? *Centering* subtracts the mean of the training inputs. *Sign-symmetric augmentation*

@@ -13,7 +13,7 @@ from memorization.runs.source import PROFILES, declared_parameters, names, profi
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = names(ROOT)
-PAPERS = {"benign_memorization", "spurious_memorization"}
+PAPERS = {"benign_memorization", "feature_contamination", "spurious_memorization"}
 
 
 def cells(name, kind):
@@ -75,11 +75,17 @@ def test_every_claim_cites_a_paper_of_the_bibliography(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "short", "count"), [("spurious_memorization", "SM", 21), ("benign_memorization", "BM", 19)]
+    ("name", "short", "counts"),
+    [
+        ("spurious_memorization", "SM", {"": 21}),
+        ("benign_memorization", "BM", {"": 19}),
+        ("feature_contamination", "FC", {"": 16, "P": 5}),  # P: at the size of the paper's own experiments
+    ],
 )
-def test_a_paper_has_all_its_claims(name, short, count):
+def test_a_paper_has_all_its_claims(name, short, counts):
     claims = read_claims(ROOT / "notebooks" / "claims" / f"{name}.yaml")
-    assert [claim.id for claim in claims] == [f"{short}-{n}" for n in range(1, count + 1)]
+    numbered = [f"{short}-{part}{n}" for part, count in counts.items() for n in range(1, count + 1)]
+    assert [claim.id for claim in claims] == numbered
 
 
 def test_no_two_claims_files_share_an_id():
