@@ -1,0 +1,216 @@
+"""Two-layer networks on the structured feature model: closed form and stacked against a plain PyTorch loop.
+
+The plain loop is what a user of PyTorch writes: ``nn.Linear`` layers, autograd, ``torch.optim``, ambient
+inputs, one seed after the other. Both ways have the same initial weights and examples, and must go through
+the same losses and end at the same correlations with the features.
+
+    python benchmarks/feature_contamination.py [--quick] [--out FILE]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from harness import Case, main
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812, its usual name
+
+from memorization.data.seeds import generator
+from memorization.data.structured import StructuredFeatures, dictionary
+from memorization.models.pointwise import StackedActivation
+from memorization.models.two_layer import TwoLayerNetworks, in_latent, pytorch_networks, theory_networks
+from memorization.training.descending import descend
+from memorization.training.descent import Descent
+
+OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "feature_contamination.json"
+LOOKS = 5  # how often losses are compared on the way
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One of the settings of Zhang et al. (ICML 2024).
+
+    Attributes:
+        name: ``theory`` (linear labels, hinge, SGD with momentum, output frozen), ``default`` (non-linear
+            labels, logistic, AdamW) or ``online`` (the theory itself: no biases, fresh examples).
+        features: number of core features, and of background features.
+        ambient: dimension D.
+        examples: number N of examples a step.
+        width: neurons m.
+        seeds: number S of networks.
+        steps: T.
+    """
+
+    name: str
+    features: int
+    ambient: int
+    examples: int
+    width: int
+    seeds: int
+    steps: int
+
+    @property
+    def descent(self) -> Descent:
+        """How the networks are trained."""
+        if self.name == "theory":
+            return Descent(self.steps, rate=1e-3, decay=1e-3, momentum=0.9, trained=("first", "bias"))
+        if self.name == "online":
+            return Descent(self.steps, rate=0.5)
+        everything = ("first", "bias", "second", "offset")
+        return Descent(self.steps, "logistic", "adamw", 1e-3, 1e-3, trained=everything)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Initial networks, dictionaries (S, d_0, D), and latent examples with their labels for each step."""
+
+    setting: Setting
+    networks: TwoLayerNetworks
+    rows: Tensor
+    batches: list[tuple[Tensor, Tensor]]
+
+
+def warm(setting: Setting) -> Inputs:
+    """Return what :func:`inputs_of` returns, after a first use of both ways, which loads modules."""
+    short = inputs_of(replace(setting, examples=8, steps=LOOKS, seeds=1))
+    plain_loop(short)
+    ours(short)
+    return inputs_of(setting)
+
+
+def inputs_of(setting: Setting) -> Inputs:
+    """Draw everything; fixed examples are one batch."""
+    seeds, size = range(setting.seeds), 2 * setting.features
+    activation = StackedActivation(["relu"] * setting.seeds, [0.0] * setting.seeds)
+    sources = [generator(seed, "weights") for seed in seeds]
+    rows = torch.stack([dictionary(size, setting.ambient, generator(seed, "rows")) for seed in seeds])
+    labels = "sphere" if setting.name == "default" else "linear"
+    world = StructuredFeatures(setting.features, setting.features, labels)
+    drawn = [generator(seed, "examples") for seed in seeds]
+    count = setting.steps if setting.name == "online" else 1
+    samples = [world.draw(setting.examples, drawn, balanced=count == 1) for _ in range(count)]
+    if setting.name == "online":
+        scales = [setting.ambient**-0.5] * setting.seeds
+        networks = theory_networks(setting.width, setting.ambient, activation, scales, sources)
+    else:
+        frozen = setting.name == "theory"
+        networks = pytorch_networks(
+            setting.width, setting.ambient, 1, activation, sources, frozen_output=frozen
+        )
+    batches = [(sample.inputs(), sample.labels[..., None]) for sample in samples]
+    return Inputs(setting, networks, rows, batches)
+
+
+def plain_loop(inputs: Inputs) -> dict[str, Tensor]:
+    """Train one network after the other with PyTorch's own layers, gradients and optimizers."""
+    done = [_plain(inputs, seed) for seed in range(inputs.setting.seeds)]
+    losses, correlations = zip(*done, strict=True)
+    return {"losses": torch.tensor(losses), "correlations": torch.stack(correlations)}
+
+
+def ours(inputs: Inputs) -> dict[str, Tensor]:
+    """Train all networks as one, in latent coordinates where that is exact."""
+    setting, losses = inputs.setting, []
+    latent = setting.descent.optimizer == "sgd"
+    networks = in_latent(inputs.networks, inputs.rows) if latent else inputs.networks
+    batches = inputs.batches if latent else [(torch.bmm(x, inputs.rows), y) for x, y in inputs.batches]
+
+    def look(step: int, now: TwoLayerNetworks) -> None:
+        x, y = batches[(step if step < setting.steps else 0) % len(batches)]
+        losses.append(_loss(setting, now(x), y))
+
+    done = descend(
+        networks,
+        lambda step: batches[step % len(batches)],
+        setting.descent,
+        watch=look,
+        watch_at=_looks(setting),
+    )
+    found = done.first if latent else done.first @ inputs.rows.transpose(1, 2)
+    return {"losses": torch.stack(losses, dim=1), "correlations": found}
+
+
+def _plain(inputs: Inputs, seed: int) -> tuple[list[float], Tensor]:
+    setting, start = inputs.setting, inputs.networks
+    network = _module(start, seed)
+    if setting.name != "default":
+        network[2].requires_grad_(False)
+    free = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    how = setting.descent
+    if how.optimizer == "sgd":
+        optimizer = torch.optim.SGD(free, lr=how.rate, momentum=how.momentum, weight_decay=how.decay)
+    else:
+        optimizer = torch.optim.AdamW(free, lr=how.rate, weight_decay=how.decay)
+    fixed = len(inputs.batches) == 1
+    shown = [(x[seed] @ inputs.rows[seed], y[seed]) for x, y in inputs.batches] if fixed else []
+    losses = []
+    for step in range(setting.steps):
+        if fixed:
+            x, y = shown[0]
+        else:
+            x, y = inputs.batches[step][0][seed] @ inputs.rows[seed], inputs.batches[step][1][seed]
+        loss = _loss(setting, network(x), y)
+        if step in _looks(setting):
+            losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    x, y = inputs.batches[0]
+    losses.append(_loss(setting, network(x[seed] @ inputs.rows[seed]), y[seed]).item())
+    return losses, network[0].weight.detach() @ inputs.rows[seed].T
+
+
+def _looks(setting: Setting) -> list[int]:
+    return [*range(0, setting.steps, setting.steps // LOOKS), setting.steps]
+
+
+def _loss(setting: Setting, outputs: Tensor, labels: Tensor) -> Tensor:
+    margins = labels * outputs
+    each = F.softplus(-margins) if setting.name == "default" else torch.relu(1 - margins)
+    return each.mean((-2, -1))
+
+
+def _module(networks: TwoLayerNetworks, seed: int) -> nn.Sequential:
+    _, width, inputs = networks.first.shape
+    biased = networks.bias is not None
+    module = nn.Sequential(nn.Linear(inputs, width, bias=biased), nn.ReLU(), nn.Linear(width, 1, bias=biased))
+    values = {"0.weight": networks.first, "0.bias": networks.bias, "2.weight": networks.second}
+    values["2.bias"] = networks.offset
+    state = {name: value[seed] for name, value in values.items() if value is not None}
+    module.load_state_dict({name: v[0] if name.endswith("bias") else v for name, v in state.items()})
+    return module
+
+
+def cases(quick: bool) -> list[Case]:
+    """Return the cases."""
+    words = {
+        "theory": "theory's setting at the authors' size (1,000 examples, 256 inputs, 256 neurons)",
+        "default": "authors' default setting (non-linear labels, AdamW, everything trained)",
+        "online": "online SGD in the theory's own dimension, D = d_0^2.5 = {ambient:,} ({examples} examples, "
+        "{width} neurons)",
+    }
+    chosen = [
+        Setting("theory", 32, 256, 1000, 256, seeds, 20 if quick else 200)
+        for seeds in ((1, 2) if quick else (1, 10))
+    ]
+    chosen += [
+        Setting("default", 32, 256, 1000, 256, seeds, 20 if quick else 200)
+        for seeds in ((1,) if quick else (1, 10))
+    ]
+    chosen += [Setting("online", 16, 5793, 256, 128, 2 if quick else 10, 10 if quick else 50)]
+    made = []
+    for setting in chosen:
+        what = words[setting.name].format(
+            ambient=setting.ambient, examples=setting.examples, width=setting.width
+        )
+        networks = "one network" if setting.seeds == 1 else f"{setting.seeds} stacked networks"
+        work = f"{networks}, {setting.steps} steps: {what}"
+        made.append(Case(work, partial(warm, setting), plain_loop, ours, repeats=1 if quick else 3))
+    return made
+
+
+if __name__ == "__main__":
+    main(cases, OUT)
