@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from memorization.data.checks import check_whole
+
 LABEL_RULES = ("linear", "sphere")
 MEAN_WEIGHT = 0.5  # first moment of a weight, uniform on [0, 1]
 
@@ -40,10 +42,8 @@ class StructuredFeatures:
     labels: str = "linear"
 
     def __post_init__(self) -> None:
-        if self.core < 1 or self.background < 0:
-            raise ValueError(
-                f"core={self.core}, background={self.background}; allowed: core >= 1, background >= 0"
-            )
+        check_whole("core", self.core, 1)
+        check_whole("background", self.background, 0)
         if self.labels not in LABEL_RULES:
             raise ValueError(f"labels={self.labels!r}; allowed: {', '.join(LABEL_RULES)}")
 
@@ -65,22 +65,21 @@ class StructuredFeatures:
         Args:
             n: number N of examples, >= 1.
             sources: S CPU generators.
-            balanced: exactly half of the labels are +1, the first ones, as in the published code; else each
-                label is drawn.
+            balanced: labels alternate, +1 first: half of each (as in the published code), in any two halves
+                of the examples too; else each label is drawn.
             dtype: floating-point type; the numbers are drawn in float32 and are the same in all types.
 
         Returns:
             The sample.
 
         Raises:
-            ValueError: for n < 1.
+            ValueError: if n is no whole number >= 1.
         """
-        if n < 1:
-            raise ValueError(f"n={n} examples; allowed: 1 or more")
+        check_whole("n", n, 1)
         numbers = torch.stack([torch.rand(n, self.features + 2, generator=g) for g in sources]).to(dtype)
         signs = torch.where(numbers[..., -1] < 0.5, 1.0, -1.0).to(dtype)
         if balanced:
-            signs = torch.where(torch.arange(n) < n // 2, 1.0, -1.0).to(dtype).expand(signs.shape).clone()
+            signs = torch.where(torch.arange(n) % 2 == 0, 1.0, -1.0).to(dtype).expand(signs.shape).clone()
         if self.labels == "linear":
             core = numbers[..., : self.core] * signs[..., None]
         else:
@@ -128,7 +127,8 @@ def check_labels(labels: Tensor) -> None:
     """Raise a ValueError unless all labels are -1 or +1."""
     if not bool((labels.abs() == 1).all()):
         found = sorted(set(labels.unique()[:6].tolist()))
-        raise ValueError(f"labels must be -1 or +1; got {found}: map 0 to -1, for example by 2 * labels - 1")
+        hint = ": map 0 to -1, for example by 2 * labels - 1" if found == [0, 1] else ""
+        raise ValueError(f"labels must be -1 or +1; got {found}{hint}")
 
 
 def dictionary(

@@ -2,6 +2,7 @@
 
 from memorization.measures.accuracy import auc, covariance, mean_squared_error, sign_accuracy
 from memorization.measures.arms import checkpoint_folders, core_arms, longest_first, one_row_per_run, scale
+from memorization.measures.background_correlation import background_correlation
 from memorization.measures.calibration import calibrated
 from memorization.measures.clip_distillation import distil_clip
 from memorization.measures.clip_table import clip_table
@@ -17,7 +18,6 @@ from memorization.measures.curve import Model, curve, measure, solve
 from memorization.measures.distilling import distil
 from memorization.measures.effective_robustness import RobustnessLine, effective_robustness, robustness_line
 from memorization.measures.feature_arms import FeatureArm
-from memorization.measures.feature_checks import background_correlation
 from memorization.measures.feature_tables import feature_ends, growth_table, margin_table, model_table
 from memorization.measures.features import site_features
 from memorization.measures.initial import redrawn

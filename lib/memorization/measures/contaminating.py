@@ -12,10 +12,18 @@ from typing import Any
 
 from torch import Tensor
 
+from memorization.data.checks import check_seeds
 from memorization.data.seeds import generator
 from memorization.data.structured import StructuredFeatures, check_dictionary
 from memorization.measures.contamination import NeuronFeatures, firing, risk_accuracy_margin
-from memorization.measures.feature_arms import ArmStack, FeatureArm
+from memorization.measures.feature_arms import ArmStack
+from memorization.measures.feature_checks import (
+    check_choices,
+    check_recording,
+    check_sizes,
+    read_arms,
+    warn_outside,
+)
 from memorization.measures.feature_world import FeatureWorld
 from memorization.models.two_layer import (
     TwoLayerNetworks,
@@ -28,8 +36,6 @@ from memorization.training.descent import Descent
 from memorization.training.signed_losses import SignedLoss, signed_loss
 
 Row = dict[str, Any]
-INITIALIZATIONS = ("theory", "pytorch", "pytorch_frozen")
-COORDINATES = ("latent", "ambient")
 
 
 def contaminate(
@@ -73,7 +79,7 @@ def contaminate(
         examples: number N of fixed examples, all in each step, half of each label; 0: fresh ones each step.
         batch: fresh examples a step.
         steps: T.
-        record_at: numbers of steps after which to record, besides 0 and T.
+        record_at: numbers of steps after which to record, besides 0 and T; in 0..T.
         shifts: factors of the background to test at after the last step, besides -1.
         loss: ``hinge``, ``logistic`` or ``squared``.
         optimizer: ``sgd``, ``adam`` or ``adamw`` (all arms at one rate and decay).
@@ -82,7 +88,7 @@ def contaminate(
         neurons: also return, as lists, each neuron's sums of projections C_k and B_k and its sign.
         gradient: ``closed`` or ``autograd``.
         device: where to compute.
-        seeds: of weights, dictionary, training and test examples.
+        seeds: of weights, dictionary, training and test examples; each once.
 
     Returns:
         For each seed one row per arm, recorded step and shift: the arm's settings, ``step``, ``shift``;
@@ -91,15 +97,18 @@ def contaminate(
         cores beside fresh shifted backgrounds; ``own`` and ``other`` of ``firing``; the numbers of
         ``NeuronFeatures.summary``.
 
+    Warns:
+        UserWarning: once, for arms that train on background weights outside [0, 1].
+
     Raises:
         ValueError: for values that are not allowed.
         TrainingError: if a loss is not finite.
     """
-    _check_choices(initialization, coordinates, ambient)
-    stack = ArmStack(tuple(FeatureArm.read(arm) for arm in arms), tuple(seeds))
-    if not stack.arms:
-        raise ValueError("arms=[]; give at least one arm, {} is the standard one")
+    check_choices(initialization, coordinates, ambient)
+    check_sizes(width=width, ambient=ambient, examples=examples, batch=batch, steps=steps, test=test)
+    check_recording(record_at, steps, shifts)
     features = StructuredFeatures(core, background, labels)
+    stack = ArmStack(read_arms(arms, labels), check_seeds(seeds))
     descent = Descent(
         steps,
         loss=loss,
@@ -116,6 +125,7 @@ def contaminate(
     if coordinates == "latent":
         descent.check_latent()
         networks, world = _latent(networks, world)
+    warn_outside(stack.arms)
     watcher = _Watcher(world, signed_loss(loss), steps, tuple(shifts), neurons)
     asked = {0, steps, *record_at}
     descend(networks, world.batches(batch), descent, watch=watcher, watch_at=asked)
@@ -146,15 +156,6 @@ def _latent(networks: TwoLayerNetworks, world: FeatureWorld) -> tuple[TwoLayerNe
     return in_latent(networks, world.dictionaries), replace(world, dictionaries=None)
 
 
-def _check_choices(initialization: str, coordinates: str, ambient: int) -> None:
-    if initialization not in INITIALIZATIONS:
-        raise ValueError(f"initialization={initialization!r}; allowed: {', '.join(INITIALIZATIONS)}")
-    if coordinates not in COORDINATES:
-        raise ValueError(f"coordinates={coordinates!r}; allowed: {', '.join(COORDINATES)}")
-    if coordinates == "ambient" and not ambient:
-        raise ValueError("coordinates='ambient' need a dimension; give ambient >= core + background")
-
-
 class _Watcher:
     """Collects the rows of one training: ``rows[s]`` are those of the s-th seed."""
 
@@ -162,7 +163,7 @@ class _Watcher:
         self, world: FeatureWorld, loss: SignedLoss, steps: int, shifts: tuple[float, ...], neurons: bool
     ) -> None:
         self.world, self.loss, self.steps, self.neurons = world, loss, steps, neurons
-        self.shifts = [-1.0, *(shift for shift in shifts if shift != -1)]
+        self.shifts = list(dict.fromkeys([-1.0, *map(float, shifts)]))
         self.rows: list[list[Row]] = [[] for _ in world.stack.seeds]
 
     def __call__(self, step: int, networks: TwoLayerNetworks) -> None:
@@ -170,20 +171,23 @@ class _Watcher:
         found = NeuronFeatures.of(networks, world.features.core, world.dictionaries)
         here = found.summary() | self._in_distribution(networks, found.positive)
         if world.fixed is not None:
-            here |= self._tested(networks, world.training_inputs(), "train", world.fixed.labels)
-            here |= self._tested(networks, world.training_inputs(-1.0), "train_ood", world.fixed.labels)
+            x, targets = world.training_examples()
+            labels = world.for_all(world.fixed.labels)
+            here |= self._tested(networks, x, "train", targets[..., 0])
+            here |= self._tested(networks, world.training_cores(-1.0), "train_ood", labels)
         for shift in self.shifts if step == self.steps else self.shifts[:1]:
-            there = self._tested(networks, world.test_inputs(shift), "ood", world.tested.labels)
+            labels = world.for_all(world.tested.labels)
+            there = self._tested(networks, world.test_inputs(shift), "ood", labels)
             self._keep(step, shift, here | there, found)
 
     def _in_distribution(self, networks: TwoLayerNetworks, positive: Tensor) -> dict[str, Tensor]:
         x = self.world.test_inputs(None)
         labels = self.world.for_all(self.world.tested.labels)
-        tested = self._tested(networks, x, "id", self.world.tested.labels)
+        tested = self._tested(networks, x, "id", labels)
         return tested | firing(networks.hidden_inputs(x), labels, positive)
 
     def _tested(self, networks: TwoLayerNetworks, x: Tensor, name: str, labels: Tensor) -> dict[str, Tensor]:
-        found = risk_accuracy_margin(networks(x), self.world.for_all(labels), self.loss)
+        found = risk_accuracy_margin(networks(x), labels, self.loss)
         return {f"{name}_{what}": value for what, value in found.items()}
 
     def _keep(self, step: int, shift: float, numbers: Mapping[str, Tensor], found: NeuronFeatures) -> None:

@@ -7,13 +7,14 @@ and background features, ``_plus`` over neurons with positive output weight and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from memorization.data.structured import MEAN_WEIGHT
+from memorization.data.structured import MEAN_WEIGHT, check_labels
 from memorization.models.two_layer import TwoLayerNetworks
 from memorization.training.signed_losses import SignedLoss
 
@@ -106,20 +107,25 @@ def risk_accuracy_margin(outputs: Tensor, labels: Tensor, loss: SignedLoss) -> d
         outputs: shape (M, N, 1).
         labels: shape (M, N), -1 or +1.
         loss: of an example.
+
+    Raises:
+        ValueError: for other labels.
     """
+    check_labels(labels)
     margins = labels * outputs[..., 0]
     risk = loss.value(outputs, labels[..., None]).mean(1)
     return {"risk": risk, "accuracy": (margins > 0).to(risk.dtype).mean(1), "margin": margins.mean(1)}
 
 
 def growth_ratio(before: Mapping[str, float], after: Mapping[str, float]) -> float:
-    """Return how much faster background grew than core, in neurons of positive sign.
+    """Return how much faster background grew than core, in neurons of positive sign; NaN if core did not.
 
     Args:
         before: ``c_plus`` and ``b_plus`` of :meth:`NeuronFeatures.summary`.
         after: the same, later.
     """
-    return (after["b_plus"] - before["b_plus"]) / (after["c_plus"] - before["c_plus"])
+    core = after["c_plus"] - before["c_plus"]
+    return (after["b_plus"] - before["b_plus"]) / core if core else math.nan
 
 
 def predicted_growth_ratio(own: float, other: float, slope: float = 0.0) -> float:
@@ -127,7 +133,7 @@ def predicted_growth_ratio(own: float, other: float, slope: float = 0.0) -> floa
 
     While all examples are inside the hinge, the gradient of a neuron with positive output weight projects on
     a core feature in proportion to P+ + P-, and on a background feature in proportion to P+ - P-. A slope s
-    on the negative side replaces P by s + (1 - s) P.
+    on the negative side replaces P by s + (1 - s) P. NaN for neurons that never fire.
 
     Args:
         own: probability of firing on the class of the neuron's sign.
@@ -135,7 +141,7 @@ def predicted_growth_ratio(own: float, other: float, slope: float = 0.0) -> floa
         slope: of a leaky ReLU: 0 is ReLU, 1 the identity.
     """
     first, second = (slope + (1 - slope) * p for p in (own, other))
-    return (first - second) / (first + second)
+    return (first - second) / (first + second) if first + second else math.nan
 
 
 def predicted_margin(

@@ -7,23 +7,26 @@ background it picked up by itself. Fitting uses no label, so no label can be tie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from memorization.data.checks import check_finite, check_seeds
 from memorization.data.seeds import generator
 from memorization.data.structured import StructuredFeatures, StructuredSample
+from memorization.measures.feature_checks import check_ridge, check_sizes
 from memorization.measures.linear import linear_probe
 from memorization.models.pointwise import StackedActivation
 from memorization.models.two_layer import TwoLayerNetworks, normal_networks
 from memorization.training.descending import descend
-from memorization.training.descent import Descent
+from memorization.training.descent import WEIGHTS, Descent
 
 Row = dict[str, Any]
 TEACHERS = ("network", "linear")
-_ALL = ("first", "bias", "second", "offset")
+Target = Callable[[StructuredSample], Tensor]
 
 
 def distil(
@@ -78,33 +81,39 @@ def distil(
     Raises:
         ValueError: for values that are not allowed, or a teacher whose output does not vary.
     """
-    features = StructuredFeatures(core, background, labels)
-    sources = {what: [generator(seed, what) for seed in seeds] for what in ("train", "fit", "test")}
-    fit, tested = (features.draw(test, sources[what]).to(device) for what in ("fit", "test"))
+    check_sizes(
+        representation=representation, teacher_width=teacher_width, width=width, batch=batch, test=test
+    )
+    check_finite("init_scale", init_scale)
+    check_ridge(ridge)
+    features, seeds = StructuredFeatures(core, background, labels), check_seeds(seeds)
+    fit, tested = (features.draw(test, _sources(seeds, what)).to(device) for what in ("fit", "test"))
     aim = _teacher(teacher, features, teacher_width, representation, seeds).to(device)
-    activation = StackedActivation([student] * len(seeds), [0.0] * len(seeds))
+    total_variance(aim(fit.inputs()))  # refuses a teacher that says nothing before anything is trained
+    descent: dict[str, Any] = {"optimizer": "adamw", "rate": rate, "schedule": "cosine", "trained": WEIGHTS}
 
-    def untrained(outputs: int, what: str) -> TwoLayerNetworks:
+    def trained(what: str, outputs: int, loss: str, target: Target) -> TwoLayerNetworks:
+        activation = StackedActivation([student] * len(seeds), [0.0] * len(seeds))
         scales = (init_scale / features.features**0.5, 0.0, width**-0.5)
-        drawn = [generator(seed, what) for seed in seeds]
-        return normal_networks(width, features.features, outputs, activation, scales, drawn).to(device)
-
-    def trained(networks: TwoLayerNetworks, loss: str, target: Callable[[StructuredSample], Tensor]) -> Any:
-        descent = Descent(steps, loss, "adamw", rate, schedule="cosine", trained=_ALL)
+        given = (width, features.features, outputs, activation, scales, _sources(seeds, what))
+        examples = _sources(seeds, "train")  # both models see the same ones
 
         def batches(step: int) -> tuple[Tensor, Tensor]:
-            sample = features.draw(batch, sources["train"]).to(device)
+            sample = features.draw(batch, examples).to(device)
             return sample.inputs(), target(sample)
 
-        return descend(networks, batches, descent)
+        return descend(normal_networks(*given).to(device), batches, Descent(steps, loss, **descent))
 
-    fitted = trained(untrained(aim.second.shape[1], "student"), "squared", lambda s: aim(s.inputs()))
-    models = {"teacher": aim, "student": fitted}
+    models = {
+        "teacher": aim,
+        "student": trained("student", aim.second.shape[1], "squared", lambda sample: aim(sample.inputs())),
+    }
     if standard:
-        models["standard"] = trained(untrained(1, "standard"), "logistic", lambda s: s.labels[..., None])
+        models["standard"] = trained("standard", 1, "logistic", lambda sample: sample.labels[..., None])
     rows: list[list[Row]] = [[] for _ in seeds]
     for name, networks in models.items():
-        for s, row in enumerate(_judged(networks, aim, fit, tested, ridge)):
+        imitated = None if name == "standard" else aim
+        for s, row in enumerate(_judged(networks, imitated, fit, tested, ridge)):
             rows[s].append({"model": name, **row})
     return rows
 
@@ -116,7 +125,8 @@ def total_variance(outputs: Tensor) -> Tensor:
         ValueError: if an output does not vary: there is nothing to imitate.
     """
     variance = outputs.var(1, correction=0).sum(-1)
-    if not bool((variance > 0).all()):
+    rounding = 8 * torch.finfo(outputs.dtype).eps  # a constant output has a variance of this size, squared
+    if not bool((variance > rounding**2 * outputs.square().mean(1).sum(-1)).all()):
         raise ValueError(
             "the teacher's output has no variance: cannot normalize the distillation error; check the "
             "teacher's weights and inputs"
@@ -130,7 +140,7 @@ def _teacher(
     """A teacher that is blind to the background."""
     if kind not in TEACHERS:
         raise ValueError(f"teacher={kind!r}; allowed: {', '.join(TEACHERS)}")
-    sources = [generator(seed, "teacher") for seed in seeds]
+    sources = _sources(seeds, "teacher")
     if kind == "linear":
         activation = StackedActivation(["identity"] * len(seeds), [0.0] * len(seeds))
         networks = normal_networks(
@@ -148,28 +158,34 @@ def _teacher(
 
 def _judged(
     networks: TwoLayerNetworks,
-    aim: TwoLayerNetworks,
+    aim: TwoLayerNetworks | None,
     fit: StructuredSample,
     tested: StructuredSample,
     ridge: float,
 ) -> list[Row]:
-    """Probe accuracies and errors of each network, in and out of distribution."""
+    """Probe accuracies of each network, and errors against an aim, in and out of distribution."""
     known = networks(fit.inputs())
-    variance = total_variance(aim(fit.inputs()))
     rows: list[Row] = [{} for _ in fit.labels]
     for where, shift in ("id", 1.0), ("ood", -1.0):
         x = tested.inputs(shift)
         seen = networks(x)
-        comparable = seen.shape == aim(x).shape
+        errors = _errors(seen, aim(x), aim(fit.inputs())) if aim else [math.nan] * len(rows)
         for s, row in enumerate(rows):
-            probe = linear_probe(
-                known[s], _classes(fit.labels[s]), seen[s], _classes(tested.labels[s]), ridge
-            )
-            row[f"{where}_accuracy"] = probe.accuracy
-            distance = (seen - aim(x))[s].square().sum(-1).mean() / variance[s] if comparable else torch.nan
-            row[f"{where}_error"] = float(distance)
+            known_classes, classes = (_classes(sample.labels[s]) for sample in (fit, tested))
+            probe = linear_probe(known[s], known_classes, seen[s], classes, ridge, 2)
+            row |= {f"{where}_accuracy": probe.accuracy, f"{where}_error": errors[s]}
     return rows
+
+
+def _errors(seen: Tensor, wanted: Tensor, fit: Tensor) -> list[float]:
+    """Squared errors over the total variance in distribution, one for each network."""
+    found: list[float] = ((seen - wanted).square().sum(-1).mean(1) / total_variance(fit)).tolist()
+    return found
 
 
 def _classes(labels: Tensor) -> Tensor:
     return (labels > 0).long()
+
+
+def _sources(seeds: Sequence[int], purpose: str) -> list[torch.Generator]:
+    return [generator(seed, purpose) for seed in seeds]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from memorization.data.backgrounds import Backgrounds
+from memorization.data.checks import check_finite
 from memorization.data.words import did_you_mean
 from memorization.models.pointwise import StackedActivation
 
@@ -32,7 +33,11 @@ class FeatureArm:
         environment: factor of the background in half of the training examples; 1: one environment.
         penalty: weight of the variance of the environments' risks (V-REx).
         symmetric: also train on mirrored examples (-x, -y).
-        center: subtract the mean of the training inputs.
+        center: subtract the mean of the training inputs (before any are mirrored).
+
+    Raises:
+        ValueError: for a number that is not finite, a choice that is not True or False, or a slope without
+            ``leaky``. Ranges are checked where the numbers are used.
     """
 
     activation: str = "relu"
@@ -47,13 +52,30 @@ class FeatureArm:
     symmetric: bool = False
     center: bool = False
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if name in ("symmetric", "center"):
+                if value not in (True, False):
+                    raise ValueError(f"{name}={value!r} of an arm; allowed: True, False")
+            elif name != "activation":
+                check_finite(name, value)
+        own = 1.0 if self.activation == "identity" else 0.0
+        if self.activation != "leaky" and self.slope not in (0, own):
+            raise ValueError(
+                f"slope={self.slope} of activation={self.activation!r}; only 'leaky' takes a slope"
+            )
+
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> FeatureArm:
         """Return an arm from plain values.
 
         Raises:
-            ValueError: for an unknown name, with those there are.
+            ValueError: for an unknown name, with those there are, or what is no mapping.
         """
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                f"arm {given!r}; allowed: a mapping of settings, such as {{'activation': 'relu'}}"
+            )
         names = [field.name for field in fields(cls)]
         for name in given:
             if name not in names:
@@ -62,6 +84,12 @@ class FeatureArm:
                     f"choose from {', '.join(names)}"
                 )
         return cls(**given)
+
+    @property
+    def leaves_assumptions(self) -> bool:
+        """Whether it trains on background weights outside [0, 1]."""
+        moved = bool(self.mean or self.flip or self.symmetric or self.center)
+        return moved or not 0 <= self.environment <= 1
 
     @property
     def row(self) -> dict[str, Any]:

@@ -68,15 +68,13 @@ class FeatureWorld:
             batch: number N of fresh examples each step; fixed examples come all at once.
         """
         if self.fixed is not None:
-            x, labels = self.backgrounds.train(self.fixed)
-            everything = self._placed(x), labels.flatten(0, 1)[..., None]
+            everything = self.training_examples()
             return lambda step: everything
         sources = _sources(self.stack, "train")
 
         def fresh(step: int) -> tuple[Tensor, Tensor]:
             sample = self.features.draw(batch, sources).to(self.tested.labels.device)
-            x, labels = self.backgrounds.train(sample)
-            return self._placed(x), labels.flatten(0, 1)[..., None]
+            return self._trained_on(sample)
 
         return fresh
 
@@ -84,12 +82,13 @@ class FeatureWorld:
         """Return test inputs (M, N, D) at a shift; None: in distribution."""
         return self._placed(self.backgrounds.test(self.tested, shift))
 
-    def training_inputs(self, shift: float | None = None) -> Tensor:
-        """Return the fixed training inputs (M, N, D), or at a shift their cores beside other backgrounds."""
-        sample = self.fixed if shift is None else self.fixed_elsewhere
-        if sample is None:
-            raise ValueError("there are no fixed training examples; give examples >= 1")
-        return self._placed(self.backgrounds.test(sample, shift))
+    def training_examples(self) -> tuple[Tensor, Tensor]:
+        """Return the fixed training inputs (M, N, D) and labels (M, N, 1)."""
+        return self._trained_on(_there(self.fixed))
+
+    def training_cores(self, shift: float) -> Tensor:
+        """Return the cores of the fixed training examples beside other backgrounds, shifted: (M, N, D)."""
+        return self._placed(self.backgrounds.test(_there(self.fixed_elsewhere), shift))
 
     def for_all(self, labels: Tensor) -> Tensor:
         """Return labels (S, N) for all arms: (M, N)."""
@@ -108,10 +107,20 @@ class FeatureWorld:
             fixed_elsewhere=other,
         )
 
+    def _trained_on(self, sample: StructuredSample) -> tuple[Tensor, Tensor]:
+        x, labels = self.backgrounds.train(sample)
+        return self._placed(x), labels.flatten(0, 1)[..., None]
+
     def _placed(self, x: Tensor) -> Tensor:
         """Latent inputs (A, S, N, d_0) as the networks take them."""
         flat = x.flatten(0, 1)
         return flat if self.dictionaries is None else torch.bmm(flat, self.dictionaries)
+
+
+def _there(sample: StructuredSample | None) -> StructuredSample:
+    if sample is None:
+        raise ValueError("there are no fixed training examples; give examples >= 1")
+    return sample
 
 
 def _sources(stack: ArmStack, purpose: str) -> list[torch.Generator]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from memorization.data.checks import check_whole
 from memorization.models.pointwise import StackedActivation
 
 
@@ -152,7 +153,7 @@ def theory_networks(
     Raises:
         ValueError: for a width below 1.
     """
-    _check_width(width)
+    check_whole("width", width, 1)
     normal = torch.stack([torch.randn(width, inputs, generator=source) for source in sources]).to(dtype)
     first = normal * torch.tensor(scale, dtype=dtype).view(-1, 1, 1)
     signs = torch.where(torch.arange(width) < width - width // 2, 1.0, -1.0).to(dtype) / width
@@ -181,7 +182,7 @@ def pytorch_networks(
             code does for the theory's setting; the output bias keeps its random value.
         dtype: floating-point type.
     """
-    _check_width(width)
+    check_whole("width", width, 1)
 
     def uniform(rows: int, columns: int, fan_in: int) -> Tensor:
         drawn = [torch.rand(rows, columns, generator=source) for source in sources]
@@ -215,7 +216,7 @@ def normal_networks(
         sources: M CPU generators.
         dtype: floating-point type.
     """
-    _check_width(width)
+    check_whole("width", width, 1)
 
     def normal(rows: int, columns: int, scale: float) -> Tensor:
         return scale * torch.stack([torch.randn(rows, columns, generator=g) for g in sources]).to(dtype)
@@ -233,8 +234,3 @@ def in_latent(networks: TwoLayerNetworks, rows: Tensor) -> TwoLayerNetworks:
         rows: dictionaries, shape (M, d_0, D) or (d_0, D).
     """
     return networks.with_tensors(first=networks.first @ rows.transpose(-1, -2))
-
-
-def _check_width(width: int) -> None:
-    if width < 1:
-        raise ValueError(f"width={width} neurons; allowed: 1 or more")

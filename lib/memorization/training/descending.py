@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 from torch import Tensor
 
+from memorization.data.structured import check_labels
 from memorization.models.two_layer import TwoLayerNetworks
 from memorization.training.descent import Descent, numbers, stacked
 from memorization.training.loop import TrainingError
@@ -33,19 +34,22 @@ def descend(
     """Train M stacked networks; each descends its own mean loss.
 
     Args:
-        networks: where to begin; not changed.
-        batches: ``batches(step)``, steps counted from 0, returns inputs (M, N, D) and targets (M, N, K).
+        networks: where to begin; not changed, and without a graph behind the result.
+        batches: ``batches(step)``, steps counted from 0, returns inputs (M, N, D) and targets (M, N, K):
+            labels -1 and +1 for hinge and logistic loss (looked at in the first batch).
         descent: how.
-        watch: called as ``watch(step, networks)`` after so many steps; 0 is before the first.
+        watch: called as ``watch(step, networks)`` after so many steps; 0 is before the first. The networks
+            are those in training: what is to be kept of them has to be copied.
         watch_at: after which numbers of steps.
 
     Returns:
         The trained networks.
 
     Raises:
+        ValueError: a first batch that does not fit networks, loss or penalty.
         TrainingError: a loss that is not finite; says step and network.
     """
-    weights = {name: value.clone() for name, value in networks.tensors().items()}
+    weights = {name: value.detach().clone() for name, value in networks.tensors().items()}
     networks = networks.with_tensors(**weights)
     step_of = descent.stepper(weights)
     gradients = _Closed(networks) if descent.gradient == "closed" else _autograd
@@ -53,10 +57,16 @@ def descend(
     wanted = [name for name in descent.trained if name in weights]
     if watch is not None and 0 in watch_at:
         watch(0, networks)
+    losses: list[Tensor] = []  # those that were not yet looked at
     for step in range(descent.steps):
-        values, found = gradients(networks, *batches(step), loss, wanted, penalty)
-        if step % _CHECK_EVERY == 0 or step == descent.steps - 1:
-            _check_finite(values, step)
+        x, targets = batches(step)
+        if step == 0:
+            _check_batch(networks, x, targets, loss, penalty)
+        values, found = gradients(networks, x, targets, loss, wanted, penalty)
+        losses.append(values)
+        if len(losses) == _CHECK_EVERY or step == descent.steps - 1:
+            _check_finite(torch.stack(losses), step + 1)
+            losses.clear()
         step_of(found, step)
         if watch is not None and step + 1 in watch_at:
             watch(step + 1, networks)
@@ -143,11 +153,33 @@ def _penalty(descent: Descent, like: Tensor) -> Tensor | None:
     return stacked(descent.penalty, like).flatten().expand(len(like))
 
 
-def _check_finite(losses: Tensor, step: int) -> None:
+def _check_batch(
+    networks: TwoLayerNetworks, x: Tensor, targets: Tensor, loss: SignedLoss, penalty: Tensor | None
+) -> None:
+    models, outputs, _ = networks.second.shape
+    inputs = networks.first.shape[2]
+    if x.ndim != 3 or (x.shape[0], x.shape[2]) != (models, inputs):
+        raise ValueError(
+            f"inputs of shape {tuple(x.shape)}; {models} networks of {inputs} inputs need "
+            f"({models}, N, {inputs})"
+        )
+    if targets.shape != (*x.shape[:2], outputs):
+        raise ValueError(
+            f"targets of shape {tuple(targets.shape)}; {models} networks of {outputs} outputs on these "
+            f"inputs need {(*x.shape[:2], outputs)}"
+        )
+    if penalty is not None and x.shape[1] % 2:
+        raise ValueError(f"{x.shape[1]} examples; with a penalty their number must be even: two environments")
+    if loss.labels:
+        check_labels(targets)
+
+
+def _check_finite(losses: Tensor, done: int) -> None:
+    """Look at the losses (steps, M) of the last steps, of which ``done`` is the last, counted from 1."""
     bad = (~losses.isfinite()).nonzero()
     if len(bad):
-        member = int(bad[0])
+        row, member = bad[0].tolist()  # the first step, and its first network
         raise TrainingError(
-            f"the loss of network {member} is {losses[member].item()} at step {step + 1}; lower the rate, or "
-            "look for inputs that are not finite"
+            f"the loss of network {member} became {losses[row, member].item()} at step "
+            f"{done - len(losses) + row + 1}; lower the rate, or look for inputs that are not finite"
         )

@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from memorization.data.checks import check_finite, check_whole
 from memorization.data.words import did_you_mean
 from memorization.training.signed_losses import signed_loss
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "cosine")
 GRADIENTS = ("closed", "autograd")
+WEIGHTS = ("first", "bias", "second", "offset")
 Stepper = Callable[[Mapping[str, Tensor], int], None]
 
 
@@ -36,8 +38,9 @@ class Descent:
         momentum: of SGD, in [0, 1).
         schedule: ``constant``, or ``cosine`` to 0 after the last step.
         gradient: ``closed`` (no graph) or ``autograd``, the reference.
-        trained: which weights are trained, names of ``TwoLayerNetworks.tensors``.
-        penalty: weight of the variance between the risks of two environments, the two halves of a batch
+        trained: which weights are trained, names of ``TwoLayerNetworks.tensors``; those that a network does
+            not have are passed over.
+        penalty: weight >= 0 of the variance between the risks of two environments, the two halves of a batch
             (Krueger et al., 2021, V-REx); one number, or one for each network.
 
     Raises:
@@ -59,18 +62,22 @@ class Descent:
         _check_name("optimizer", self.optimizer, OPTIMIZERS)
         _check_name("schedule", self.schedule, SCHEDULES)
         _check_name("gradient", self.gradient, GRADIENTS)
+        for name in self.trained:
+            _check_name("weight to train", name, WEIGHTS)
         signed_loss(self.loss)
-        if self.steps < 0:
-            raise ValueError(f"steps={self.steps}; allowed: 0 or more")
-        rates, decays = numbers(self.rate), numbers(self.decay)
+        check_whole("steps", self.steps)
+        check_finite("momentum", self.momentum)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum}; allowed: 0 up to, not including, 1")
+        rates, decays, penalties = (_numbers_of(self, name) for name in ("rate", "decay", "penalty"))
         if not all(rate > 0 for rate in rates):
             raise ValueError(f"rate={self.rate}; allowed: a learning rate above 0")
         if not all(decay >= 0 for decay in decays):
             raise ValueError(f"decay={self.decay}; allowed: a weight decay of 0 or more")
-        if not all(rate * decay < 1 for rate in rates for decay in decays):
+        if not all(penalty >= 0 for penalty in penalties):
+            raise ValueError(f"penalty={self.penalty}; allowed: a weight of 0 or more")
+        if not all(rate * decay < 1 for rate, decay in _side_by_side(rates, decays)):
             raise ValueError(f"rate={self.rate} times decay={self.decay} must be below 1: weights would flip")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum={self.momentum}; allowed: 0 up to, not including, 1")
         if self.optimizer != "sgd" and len({*rates}) * len({*decays}) > 1:
             raise ValueError(
                 f"optimizer={self.optimizer!r} takes one rate and one decay for all stacked networks; use "
@@ -90,8 +97,21 @@ class Descent:
 
         Args:
             weights: by name, stacked tensors of three axes, the first of length M.
+
+        Raises:
+            ValueError: if none of them is trained, or rates, decays or penalties are not one or M.
         """
         trained = {name: weights[name] for name in self.trained if name in weights}
+        if not trained:
+            raise ValueError(
+                f"trained={self.trained} names no weight of these networks, nothing would change; they have "
+                f"{', '.join(weights)}"
+            )
+        models = len(next(iter(trained.values())))
+        for name in ("rate", "decay", "penalty"):
+            given = len(numbers(getattr(self, name)))
+            if given not in (1, models):
+                raise ValueError(f"{given} numbers as {name} of {models} networks; give one, or one for each")
         if self.optimizer == "sgd":
             return _Sgd(trained, self).step
         return _adaptive(trained, self)
@@ -139,12 +159,29 @@ def _adaptive(weights: Mapping[str, Tensor], descent: Descent) -> Stepper:
 
 def numbers(value: float | Sequence[float]) -> list[float]:
     """Return one number, or one for each network, as a list."""
-    return [float(value)] if isinstance(value, int | float) else [float(v) for v in value]
+    return [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
 
 
 def stacked(value: float | Sequence[float], like: Tensor) -> Tensor:
     """Return one number, or one for each network, as a tensor (1 or M, 1, 1)."""
     return torch.tensor(numbers(value), dtype=like.dtype, device=like.device).view(-1, 1, 1)
+
+
+def _numbers_of(descent: Descent, name: str) -> list[float]:
+    """One number, or one for each network, where a person gave them."""
+    given = getattr(descent, name)
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    for value in given if several else [given]:
+        check_finite(name, value)
+    if several and not given:
+        raise ValueError(f"{name}={given!r}; give one number, or one for each network")
+    return numbers(given)
+
+
+def _side_by_side(first: list[float], second: list[float]) -> list[tuple[float, float]]:
+    """The two of each network; one number is for all of them."""
+    most = max(len(first), len(second))
+    return list(zip(first * (most // len(first)), second * (most // len(second)), strict=False))
 
 
 def _check_name(what: str, given: str, allowed: Sequence[str]) -> None:

@@ -24,11 +24,13 @@ class SignedLoss:
         name: of the loss.
         value: maps outputs (M, N, K) and targets (M, N, K) to losses (M, N).
         derivative: maps the same to derivatives (M, N, K), without a graph.
+        labels: whether the targets have to be labels, -1 and +1.
     """
 
     name: str
     value: Callable[[Tensor, Tensor], Tensor]
     derivative: Callable[[Tensor, Tensor], Tensor]
+    labels: bool
 
 
 SIGNED_LOSSES = {
@@ -37,17 +39,20 @@ SIGNED_LOSSES = {
         "hinge",
         lambda h, y: torch.relu(1 - y * h).sum(-1),
         lambda h, y: torch.where(y * h < 1, -y, 0.0),
+        labels=True,
     ),
     # softplus, since log(1 + exp(-y h)) overflows in float32 below a margin of -88
     "logistic": SignedLoss(
         "logistic",
         lambda h, y: F.softplus(-y * h).sum(-1),
         lambda h, y: -y * torch.sigmoid(-y * h),
+        labels=True,
     ),
     "squared": SignedLoss(
         "squared",
         lambda h, y: (h - y).square().sum(-1),
         lambda h, y: 2 * (h - y),
+        labels=False,
     ),
 }
 
