@@ -51,7 +51,7 @@ def draw_growth(ax: Axes, records: pd.DataFrame, between: tuple[int, int] = (10,
     for place, row in enumerate(table.to_dict("records")):
         color, spot = slope_color(row["slope"]), (row["predicted"], row["measured"])
         bars = None if pd.isna(row["sem"]) else [row["sem"]]
-        ax.errorbar(*[[part] for part in spot], yerr=bars, fmt="o", color=color, markersize=8)
+        ax.errorbar([spot[0]], [spot[1]], yerr=bars, fmt="o", color=color, markersize=8)
         side, offset = ("left", (8, -8)) if place % 2 == 0 else ("right", (-8, 8))  # points
         words: dict[str, Any] = {"ha": side, "va": "center", "color": color, "size": 11}
         ax.annotate(_slope_name(row["slope"]), spot, offset, textcoords="offset points", **words)
