@@ -50,7 +50,9 @@ def test_risks_of_two_losses_do_not_share_an_axis(contaminated):
 
 def test_correlations_have_a_panel_per_arm_at_one_scale(contaminated):
     _, axes = panels(2)
-    contamination.draw_correlations(axes, contaminated({}, IDENTITY))
+    records = contaminated({}, IDENTITY)
+    halved = records["slope"].map({0.0: 1.0, 1.0: 0.5})
+    contamination.draw_correlations(axes, records.assign(c_plus=halved * records["c_plus"], c_minus=0.0))
     assert [title_of(ax) for ax in axes] == ["ReLU", "identity"]
     assert axes[0].get_ylim() == axes[1].get_ylim() == pytest.approx((-0.22, 0.22))
 
@@ -143,15 +145,21 @@ def test_margins_come_with_the_formula_as_far_as_it_holds(contaminated):
     _, (ax,) = panels(1)
     table = contamination_formulas.draw_margins(ax, contaminated({})).set_index("shift")
     assert table["mean"].to_dict() == {-2: -2, -1: -1, 0: 0, 0.5: 0.5, 1: 1}
-    assert pd.isna(table["formula"].pop(-2))
     expected = {-1: 0.1, 0: 0.2, 0.5: 0.25, 1: 0.3}  # core 4 * 0.2 / 4, background shift * 2 * 0.2 / 4
-    assert table["formula"].drop(-2, errors="ignore").to_dict() == pytest.approx(expected)
+    assert pd.isna(table["formula"][-2])
+    assert table["formula"].drop(-2).to_dict() == pytest.approx(expected)
 
 
 def test_the_formula_knows_the_mean_of_the_background(contaminated):
     _, (ax,) = panels(1)
     table = contamination_formulas.draw_margins(ax, contaminated({"mean": 0.5})).set_index("shift")
     assert table["formula"].drop(-2).tolist() == pytest.approx([0.2] * 4)
+
+
+def test_the_formula_of_the_identity_holds_no_background(contaminated):
+    _, (ax,) = panels(1)
+    table = contamination_formulas.draw_margins(ax, contaminated(IDENTITY)).set_index("shift")
+    assert table["formula"].drop(-2).tolist() == pytest.approx([0.4] * 4)  # core 4 * 0.2 / 2
 
 
 @pytest.mark.parametrize("draw", ["draw_margins", "draw_shift_accuracy"])
