@@ -56,7 +56,7 @@ def draw_growth(ax: Axes, records: pd.DataFrame, between: tuple[int, int] = (10,
         words: dict[str, Any] = {"ha": side, "va": "center", "color": color, "size": 11}
         ax.annotate(_slope_name(row["slope"]), spot, offset, textcoords="offset points", **words)
     ax.set(xlabel="predicted growth, b/c [ratio]", ylabel="measured growth, b/c [ratio]")
-    ax.set(xlim=(-0.3, 1.15), ylim=(-0.1, 1.1), xticks=[0, 0.25, 0.5, 0.75, 1])
+    ax.set(xlim=(-0.42, 1.15), ylim=(-0.1, 1.1), xticks=[0, 0.25, 0.5, 0.75, 1])
     return table
 
 
