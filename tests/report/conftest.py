@@ -115,6 +115,46 @@ def benign_run() -> Callable[..., pd.DataFrame]:
 
 
 @pytest.fixture
+def contaminated() -> Callable[..., pd.DataFrame]:
+    """Make the records of one point of ``contaminate``: arms, two seeds, five steps, five shifts at the end.
+
+    c grows by 0.002 a step and b by that times (1 - s)/(1 + s), with the slope s of the arm. Seeds differ by
+    0.01 in risk and accuracy.
+    """
+
+    def make(*arms: dict[str, Any], seeds: tuple[int, ...] = (0, 1), **point: Any) -> pd.DataFrame:
+        plain = {
+            "activation": "relu", "slope": 0.0, "rate": 0.5, "decay": 0.0, "init_scale": 1.0, "mean": 0.0,
+            "flip": 0.0, "environment": 1.0, "penalty": 0.0, "symmetric": False, "center": False,
+        }  # fmt: skip
+        common = {"core": 4, "background": 2, "loss": "hinge", "steps": 100, "width": 3, **point}
+        rows = [
+            {**common, **plain, **arm, **_contamination(arm.get("slope", 0.0), step, shift, seed)}
+            for arm in arms
+            for seed in seeds
+            for step in (0, 10, 20, 30, 100)
+            for shift in ((-1.0, 1.0, 0.5, 0.0, -2.0) if step == 100 else (-1.0,))
+        ]
+        return pd.DataFrame(rows)
+
+    return make
+
+
+def _contamination(slope: float, step: int, shift: float, seed: int) -> dict[str, Any]:
+    c = 0.002 * step
+    b = c * (1 - slope) / (1 + slope)
+    return {
+        "seed": seed, "step": step, "shift": shift, "c_plus": c, "c_minus": -c, "b_plus": b, "b_minus": b,
+        "background_norm": 0.1 * (1 + seed) + b, "own": 1.0 if step else 0.5, "other": 0.0 if step else 0.5,
+        "id_risk": 1 - 0.009 * step + 0.01 * seed, "ood_risk": 1 - 0.001 * step * (1 + shift) + 0.01 * seed,
+        "id_accuracy": 0.98 + 0.01 * seed, "ood_accuracy": 0.8 + 0.1 * shift + 0.01 * seed,
+        "ood_margin": shift,
+        "core_sums": [c, -c, 0.0], "background_sums": [b, b + seed, 0.01], "positive": [True, False, True],
+        "_seconds": 1.0,
+    }  # fmt: skip
+
+
+@pytest.fixture
 def claims_of(tmp_path: Path) -> Callable[..., list[Claim]]:
     """Write a claims file with one claim that has these checks, and read it."""
 

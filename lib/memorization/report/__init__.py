@@ -20,6 +20,17 @@ from memorization.report.benign_sweeps import (
 from memorization.report.benign_table import benign_table, readable
 from memorization.report.claims import Check, Claim, ClaimError
 from memorization.report.claims_file import read_claims
+from memorization.report.contamination import draw_asymmetry, draw_correlations, draw_neurons, draw_risks
+from memorization.report.contamination_arms import (
+    contamination_names,
+    contamination_table,
+    ends,
+    signed_means,
+    slope_color,
+)
+from memorization.report.contamination_formulas import draw_growth, draw_margins, draw_shift_accuracy
+from memorization.report.contamination_sweeps import draw_activations, draw_dial, draw_remedies, draw_sweep
+from memorization.report.contamination_transfer import draw_distillation, draw_frames
 from memorization.report.display import interactive, say, table
 from memorization.report.figures import show
 from memorization.report.markup import number
@@ -37,6 +48,8 @@ from memorization.report.panels import (
 )
 from memorization.report.parameters import parameter_table
 from memorization.report.prices import foot, price_table, write_price
+from memorization.report.risk_explorer import explorer_data, risk_explorer
+from memorization.report.rows import dumbbells
 from memorization.report.scoreboard import Scoreboard, scoreboard
 from memorization.report.spurious import (
     at_largest,
@@ -73,25 +86,43 @@ __all__ = [
     "benchmark_table",
     "benign_table",
     "color_of",
+    "contamination_names",
+    "contamination_table",
     "curve_with_band",
+    "draw_activations",
     "draw_against_width",
     "draw_alignment",
     "draw_alignment_decay",
+    "draw_asymmetry",
+    "draw_correlations",
     "draw_curves",
     "draw_datasets",
     "draw_depth",
+    "draw_dial",
+    "draw_distillation",
+    "draw_frames",
     "draw_groups",
+    "draw_growth",
     "draw_image_panels",
     "draw_invariance",
     "draw_label_noise",
+    "draw_margins",
     "draw_memorization_curves",
+    "draw_neurons",
     "draw_pictures",
     "draw_products",
     "draw_projector",
     "draw_random_labels",
+    "draw_remedies",
+    "draw_risks",
     "draw_shared_independent",
+    "draw_shift_accuracy",
     "draw_strength",
+    "draw_sweep",
     "draw_views",
+    "dumbbells",
+    "ends",
+    "explorer_data",
     "foot",
     "interactive",
     "judge",
@@ -111,10 +142,13 @@ __all__ = [
     "read_claims",
     "readable",
     "reference_line",
+    "risk_explorer",
     "say",
     "scoreboard",
     "seed_curve",
     "show",
+    "signed_means",
+    "slope_color",
     "summary",
     "table",
     "theory_curve",

@@ -22,6 +22,15 @@ _MARKERS = {
     "independent labels": "D",
     "raw pixels": "P",
     "initialization": "d",
+    "ReLU": "o",
+    "identity": "s",
+    "leaky ReLU": "^",
+    "GELU": "D",
+    "tanh": "P",
+    "sigmoid": "H",
+    "teacher": "o",
+    "student": "s",
+    "standard": "^",
 }
 _SPARE_MARKERS = ("v", "X", "<", ">", "p", "*")
 

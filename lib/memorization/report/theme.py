@@ -36,6 +36,19 @@ COLORS = MappingProxyType(
         "true labels": _GREEN,
         "independent labels": _PURPLE,
         "raw pixels": _OCHRE,
+        "core feature": _GREEN,
+        "background feature": _PURPLE,
+        "positive output weight": _OCHRE,
+        "negative output weight": _SKY,
+        "ReLU": _VERMILLION,
+        "identity": _BLUE,
+        "leaky ReLU": _SKY,
+        "GELU": _PURPLE,
+        "tanh": _GREEN,
+        "sigmoid": _OCHRE,
+        "teacher": _GREEN,
+        "student": _VERMILLION,
+        "standard": _OCHRE,
     }
 )
 
