@@ -76,13 +76,13 @@ def test_ambient_neurons_are_projected_on_the_dictionary():
 def test_firing_is_counted_by_class_and_sign():
     pre = torch.tensor([[1.0, -1.0], [2.0, 3.0], [-1.0, 1.0], [0.0, 1.0]])  # a zero does not fire
     labels = torch.tensor([1.0, 1.0, 1.0, -1.0])
-    found = firing(pre[None], labels[None], torch.tensor([[True, False]]))
+    found = firing(pre.T[None], labels[None], torch.tensor([[True, False]]))
     assert found["own"].item() == pytest.approx((2 / 3 + 1) / 2)
     assert found["other"].item() == pytest.approx((0 + 2 / 3) / 2)
 
 
 def test_firing_on_a_class_without_examples_is_nan():
-    found = firing(torch.ones(1, 2, 1), torch.ones(1, 2), torch.tensor([[True]]))
+    found = firing(torch.ones(1, 1, 2), torch.ones(1, 2), torch.tensor([[True]]))
     assert (found["own"].item(), math.isnan(found["other"].item())) == (1, True)
 
 
