@@ -227,6 +227,19 @@ def test_a_loss_that_is_not_finite_stops_with_network_and_step(step, gradient):
         descend(networks(("relu", "tanh", "gelu")), spoilt, Descent(60, gradient=gradient))
 
 
+def test_a_failed_training_does_not_go_on_for_long():
+    drawn = []
+
+    def spoilt(step):
+        drawn.append(step)
+        x, labels = batches(1)(step)
+        return (x if step < 60 else x * math.nan), labels
+
+    with pytest.raises(TrainingError, match="at step 61"):
+        descend(networks(("relu",)), spoilt, Descent(1000))
+    assert len(drawn) <= 110
+
+
 def test_a_rate_that_is_too_high_stops_the_training():
     start, descent = (
         networks(("relu", "identity")),
