@@ -58,9 +58,7 @@ def test_each_network_of_a_stack_is_a_plain_one():
 def test_the_pass_for_the_gradient_gives_the_same_outputs():
     networks, x = three(), torch.rand(3, 6, 4, dtype=torch.float64)
     memory = torch.full((3 * networks.first.shape[1] * 6 + 5,), torch.nan, dtype=torch.float64)
-    torch.testing.assert_close(
-        networks.outputs_and_back(x, memory)[0], networks(x), rtol=1e-14, atol=1e-15
-    )
+    torch.testing.assert_close(networks.outputs_and_back(x, memory)[0], networks(x), rtol=1e-14, atol=1e-15)
 
 
 def test_networks_of_the_theory_have_normal_neurons_of_their_scale():

@@ -11,7 +11,8 @@ from torch.nn import functional as F  # noqa: N812
 from memorization.data.seeds import generator
 from memorization.data.structured import dictionary
 from memorization.models.pointwise import POINTWISE, StackedActivation
-from memorization.models.two_layer import in_latent, pytorch_networks, theory_networks
+from memorization.models.two_layer import in_latent, normal_networks, pytorch_networks, theory_networks
+from memorization.training import descending
 from memorization.training.descending import descend
 from memorization.training.descent import WEIGHTS, Descent
 from memorization.training.loop import TrainingError
@@ -280,3 +281,29 @@ def test_a_penalty_needs_two_equal_halves():
 
     with pytest.raises(ValueError, match="9 examples; with a penalty their number must be even"):
         descend(networks(), odd, Descent(5, penalty=1.0))
+
+
+def test_several_outputs_descend_alike_in_closed_form_and_by_autograd_with_the_fused_optimizer():
+    activation = StackedActivation(["relu"] * 2, [0.0] * 2)
+    sources = [generator(seed, "weights") for seed in range(2)]
+    start = normal_networks(7, 4, 3, activation, (0.5, 0.1, 0.4), sources, torch.float64)
+    x, y = torch.randn(2, 11, 4, dtype=torch.float64), torch.randn(2, 11, 3, dtype=torch.float64)
+    ends = [
+        descend(start, lambda _: (x, y), Descent(30, "squared", "adamw", 0.01, trained=WEIGHTS, gradient=way))
+        for way in ("closed", "autograd")
+    ]
+    for name, value in ends[0].tensors().items():
+        torch.testing.assert_close(value, ends[1].tensors()[name], rtol=1e-10, atol=1e-12)
+
+
+def test_a_stack_larger_than_the_cache_descends_as_a_small_one(monkeypatch):
+    activation = StackedActivation(["relu", "gelu", "leaky"], [0.0, 0.0, 0.2])
+    sources = [generator(seed, "weights") for seed in range(3)]
+    start = normal_networks(7, 4, 1, activation, (0.5, 0.1, 0.4), sources, torch.float64)
+    x, y = torch.randn(3, 10, 4, dtype=torch.float64), torch.ones(3, 10, 1, dtype=torch.float64)
+    how = Descent(20, "logistic", "adamw", 0.01, trained=WEIGHTS, penalty=[0.0, 1.0, 2.0])
+    whole = descend(start, lambda _: (x, y), how)
+    monkeypatch.setattr(descending, "_IN_CACHE", 100)
+    parts = descend(start, lambda _: (x, y), how)
+    for name, value in whole.tensors().items():
+        torch.testing.assert_close(value, parts.tensors()[name], rtol=1e-12, atol=1e-14)
