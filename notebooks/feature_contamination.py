@@ -77,7 +77,7 @@ from memorization.measures import (
 from memorization.report import (
     SEED_BAND, SEED_BARS, apply_theme, contamination_table, draw_activations, draw_asymmetry,
     draw_correlations, draw_dial, draw_distillation, draw_frames, draw_growth, draw_margins, draw_neurons, draw_remedies,
-    draw_risks, draw_shift_accuracy, draw_sweep, foot, interactive, judge, legend_above, number, panels, parameter_table,
+    draw_risks, draw_shift_accuracy, draw_sweep, explorer_data, foot, interactive, judge, legend_above, number, panels, parameter_table,
     price_table, risk_explorer, say, show, table, verdict_sentence, verdict_table, write_price,
 )
 from memorization.runs import start
@@ -169,7 +169,7 @@ watched = {**main, "record_at": [20], "neurons": True}
 neurons = run.sweep(contaminate, [watched], seeds=1, **how)
 
 # %% tags=["hide-input"]
-figure, axes = panels(4, columns=2)
+figure, axes = panels(4, columns=2, height=3.6)
 shown = draw_neurons(axes, neurons)
 legend_above(figure)
 show(
@@ -214,7 +214,7 @@ shifted = {**base, "arms": pair, "steps": sweep_steps, "shifts": shifts}
 moved = run.sweep(contaminate, [shifted], seeds=seeds, **how)
 
 # %% tags=["hide-input"]
-figure, axes = panels(2)
+figure, axes = panels(2, height=3.6)
 shown = pd.concat([draw_growth(axes[0], beginning), draw_margins(axes[1], moved)], ignore_index=True)
 legend_above(figure)
 show(
@@ -277,7 +277,7 @@ at_end = {name: feature_ends(records) for name, records in swept.items()}
 
 # %% tags=["hide-input"]
 figure, axes = panels(2)
-shown = draw_dial(axes, at_end["dial"])
+shown = draw_dial(axes, swept["dial"])
 legend_above(figure)
 show(
     run, figure, shown, name="dial", band=SEED_BAND,
@@ -294,9 +294,8 @@ show(
 
 # %% tags=["hide-input"]
 figure, axes = panels(3, columns=3)
-sweeps = (("means", "mean", "subtracted from the background [weight]"), ("diversity", "flip", "negated backgrounds [fraction]"))
-sweeps += (("decays", "decay", "weight decay [rate]"),)
-drawn = [draw_sweep(ax, at_end[name], x=x, label=label) for ax, (name, x, label) in zip(axes, sweeps, strict=True)]
+dials = {"means": "mean", "diversity": "flip", "decays": "decay"}
+drawn = [draw_sweep(ax, swept[name], dial) for ax, (name, dial) in zip(axes, dials.items(), strict=True)]
 legend_above(figure)
 show(
     run, figure, pd.concat(drawn, ignore_index=True), name="remove", band=SEED_BAND,
@@ -317,17 +316,17 @@ show(
 # %%
 kinds = [{**base, "steps": steps, "loss": "logistic", "arms": [{"rate": rate}]}]
 kinds += [{**base, "steps": steps, "loss": "squared", "arms": [{"rate": rate / 2}]}]
-losses = feature_ends(run.sweep(contaminate, kinds, seeds=seeds, **how))
+losses = run.sweep(contaminate, kinds, seeds=seeds, **how)
 scaled = [
     {**base, "core": k, "background": k, "steps": sweep_steps, "arms": [{"rate": rate * 16 / k}]}
     for k in sizes
 ]
-by_size = feature_ends(run.sweep(contaminate, scaled, seeds=seeds, **how))
+by_size = run.sweep(contaminate, scaled, seeds=seeds, **how)
 
 # %% tags=["hide-input"]
 table(
-    contamination_table(pd.concat([ends, at_end["smooth"], losses], ignore_index=True)),
-    f"Linear labels: activations and losses, mean over {seeds} seeds",
+    contamination_table(pd.concat([runs, swept["smooth"], losses], ignore_index=True), by=["loss"]),
+    f"Linear labels: activations and losses, mean and standard error over {seeds} seeds",
 )
 
 # %% tags=["hide-input"]
@@ -357,8 +356,8 @@ sphere = run.sweep(contaminate, [{**spheres, "arms": [arm]} for arm in curved], 
 sphere_ends = feature_ends(sphere)
 
 # %% tags=["hide-input"]
-figure, axes = panels(2)
-shown = draw_activations(axes, sphere_ends)
+figure, axes = panels(2, height=4)
+shown = draw_activations(axes, sphere)
 legend_above(figure)
 show(
     run, figure, shown, name="activations", band=SEED_BARS,
@@ -401,9 +400,9 @@ authors_activations = run.recorded(
 if authors_theory.empty or authors_default.empty:
     display(say("*No records of the `desktop` profile are published for this section.*"))
 else:
-    wanted = [feature_ends(part) for part in (authors_theory, authors_default, authors_activations)]
+    whole_size = pd.concat([authors_theory, authors_default, authors_activations], ignore_index=True)
     display(table(
-        contamination_table(pd.concat(wanted, ignore_index=True), by=["labels", "steps"]),
+        contamination_table(whole_size, by=["labels", "steps"]),
         "The published code's settings at full size, mean over 4 seeds; training set and shifted backgrounds",
     ))  # fmt: skip
 
@@ -424,7 +423,7 @@ linear_points = [{**simple, "labels": rule, "student": name} for rule in ("linea
 linear_teacher = run.sweep(distil, linear_points, seeds=seeds, **how)
 
 # %% tags=["hide-input"]
-figure, axes = panels(2)
+figure, axes = panels(2, height=2.8)
 shown = draw_distillation(axes, distilled[distilled.init_scale == 1])
 legend_above(figure)
 show(
@@ -460,8 +459,8 @@ mnist_digits = {"digits": "mnist", "train": 6000, "test": 4000, "steps": 500, "t
 mnist = run.recorded(distil_pictures, [mnist_digits], "desktop", seeds=4, **how)
 
 # %% tags=["hide-input"]
-figure, axes = panels(2)
-shown = draw_distillation(axes, pd.concat([pictures, mnist], ignore_index=True))
+figure, axes = panels(2, height=3.6)
+shown = draw_distillation(axes, pd.concat([pictures, mnist], ignore_index=True), by="digits", classes=10)
 legend_above(figure)
 show(
     run, figure, shown, name="pictures", band=SEED_BARS,
@@ -485,7 +484,7 @@ frames = run.recorded(train_framed, framed_points, "desktop", seeds=3, **how)
 if frames.empty:
     display(say("*No records of the `desktop` profile are published for this figure.*"))
 else:
-    figure, axes = panels(1)
+    figure, axes = panels(2, height=3.2)
     shown = draw_frames(axes, frames)
     legend_above(figure)
     display(show(
@@ -506,9 +505,8 @@ everywhere = {**small, "arms": grid, "shifts": shifts, "test": min(test, 2000)}
 explored = run.sweep(contaminate, [everywhere], seeds=map_seeds, **how)
 
 # %% tags=["hide-input"]
-explorer, data = risk_explorer(explored)
 interactive(
-    run, explorer, data, name="explorer",
+    run, risk_explorer(explored), explorer_data(explored), name="explorer",
     title="Risk outside, for every slope, shift and mean of the background",
     alt="Risk against shift, one line per slope of the activation, with a slider for the mean that is subtracted from the "
     "background. At mean zero all lines are flat.",
@@ -532,8 +530,8 @@ cured = run.sweep(contaminate, [{**small, "steps": 2 * sweep_steps, "arms": cure
 cured_ends = feature_ends(cured)
 
 # %% tags=["hide-input"]
-figure, axes = panels(2)
-shown = draw_remedies(axes, cured_ends)
+figure, axes = panels(2, height=5)
+shown = draw_remedies(axes, cured)
 legend_above(figure)
 show(
     run, figure, shown, name="remedies", band=SEED_BARS,
@@ -594,7 +592,8 @@ else:
 # its verdict is computed from the records. A claim that this profile does not test says so.
 
 # %% tags=["hide-input"]
-live = {"core": ends, "sizes": by_size, "growth": growth, "margins": margins, "correlations": checked, "losses": losses}
+live = {"core": ends, "sizes": feature_ends(by_size), "growth": growth, "margins": margins, "correlations": checked}
+live |= {"losses": feature_ends(losses)}
 live |= at_end | {"sphere": sphere_ends, "distilled": both, "linear_teacher": model_table(linear_teacher)}
 live |= {"pictures": model_table(pictures)}
 recorded = {

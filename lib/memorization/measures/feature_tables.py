@@ -63,8 +63,9 @@ def growth_table(records: pd.DataFrame, first: int = 10, last: int = 30) -> pd.D
     rows = []
     for _, one in window.groupby(runs_of(records), dropna=False, sort=False):
         steps = one.set_index("step").sort_index()
-        if first not in steps.index or last not in steps.index:
-            raise ValueError(f"growth needs records at steps {first} and {last}; got {list(steps.index)}")
+        for step in (first, last):
+            if step not in steps.index:
+                raise ValueError(f"step {step} was not recorded; add it to record_at")
         grown = {name: steps[name].to_dict() for name in ("c_plus", "b_plus")}
         start, end = ({name: float(by_step[at]) for name, by_step in grown.items()} for at in (first, last))
         measured, slope = growth_ratio(start, end), float(one["slope"].iloc[0])
@@ -93,16 +94,10 @@ def margin_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _predicted(row: dict) -> float:
+    c, b = (row["c_plus"] - row["c_minus"]) / 2, (row["b_plus"] + row["b_minus"]) / 2
+    sizes = (row["core"], row["background"], row["shift"])
     mean = MEAN_WEIGHT - row["mean"]
-    return predicted_margin(
-        row["c_plus"],
-        row["b_plus"],
-        row["core"],
-        row["background"],
-        row["shift"],
-        slope=row["slope"],
-        background_mean=mean,
-    )
+    return predicted_margin(c, b, *sizes, slope=row["slope"], background_mean=mean)
 
 
 def model_table(

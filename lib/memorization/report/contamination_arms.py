@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,30 +114,33 @@ def _channels(color: str) -> np.ndarray:
     return np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)], dtype=float)
 
 
-def contamination_table(records: pd.DataFrame) -> pd.DataFrame:
+def contamination_table(records: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFrame:
     """Return one row per arm: risks, accuracy and mean correlations after training, as text.
 
     Args:
         records: of ``contaminate``, several seeds an arm.
+        by: further columns that tell runs apart, such as ``loss`` or ``core``.
 
     Returns:
-        Columns ``arm``, ``ID risk``, ``OOD risk``, ``OOD accuracy``, ``core`` and ``background`` (``c`` and
-        ``b`` of :func:`signed_means`): mean ± standard error over seeds, without one that is below 0.00005.
+        Columns ``arm``, those of ``by``, ``ID risk``, ``OOD risk``, ``OOD accuracy``, ``core`` and
+        ``background`` (``c`` and ``b`` of :func:`signed_means`): mean ± standard error over seeds, without
+        one that is below 0.00005.
 
     Raises:
         ValueError: an arm has several runs of one seed.
     """
     last = signed_means(ends(records if "arm" in records else contamination_names(records)))
-    twice = last[last.duplicated(["arm", "seed"])]
+    twice = last[last.duplicated(["arm", *by, "seed"])]
     if not twice.empty:
         first = twice.iloc[0]
         raise ValueError(
             f"more than one run of arm {first['arm']!r} with seed {first['seed']}; select one first, or "
-            "write what tells them apart into the column 'arm'"
+            "name in `by` what tells them apart"
         )
     rows = []
-    for arm, one in last.groupby("arm", sort=False):
-        rows.append({"arm": arm, **{name: _text(one[column]) for name, column in _COLUMNS.items()}})
+    for names, one in last.groupby(["arm", *by], sort=False):
+        known = dict(zip(["arm", *by], names, strict=True))
+        rows.append(known | {name: _text(one[column]) for name, column in _COLUMNS.items()})
     return pd.DataFrame(rows)
 
 

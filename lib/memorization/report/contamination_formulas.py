@@ -11,10 +11,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from memorization.data.structured import MEAN_WEIGHT
-from memorization.measures.contamination import growth_ratio, predicted_growth_ratio, predicted_margin
+from memorization.measures.feature_tables import growth_table, margin_table
 from memorization.report.benign import chance_line, draw_arms
-from memorization.report.contamination_arms import OOD_SHIFT, contamination_names, signed_means, slope_color
+from memorization.report.contamination_arms import OOD_SHIFT, contamination_names, slope_color
 from memorization.report.panels import seed_curve
 from memorization.report.theme import COLORS
 
@@ -37,14 +36,10 @@ def draw_growth(ax: Axes, records: pd.DataFrame, between: tuple[int, int] = (10,
     Raises:
         ValueError: one of the two steps was not recorded, or a slope has several runs of one seed.
     """
-    rows = records[(records["shift"] == OOD_SHIFT) & records["step"].between(*between)]
-    missing = sorted(set(between) - set(rows["step"]))
-    if missing:
-        raise ValueError(f"step {missing[0]} was not recorded; add it to record_at")
-    if rows.duplicated(["slope", "seed", "step"]).any():
+    runs = growth_table(records, *between)
+    if runs.duplicated(["slope", "seed"]).any():
         raise ValueError("more than one run of a slope and seed; select one first")
-    groups = rows.sort_values("step").groupby(["slope", "seed"])
-    pairs = pd.DataFrame([_growth(one) for _, one in groups]).groupby("slope")
+    pairs = runs.groupby("slope")
     table = pairs[["predicted", "measured"]].mean()
     table = table.assign(sem=pairs["measured"].sem(), seeds=pairs.size()).reset_index()
     ax.plot([0, 1], [0, 1], color=COLORS["theory"], linestyle=":", linewidth=2.2, label="formula")
@@ -58,14 +53,6 @@ def draw_growth(ax: Axes, records: pd.DataFrame, between: tuple[int, int] = (10,
     ax.set(xlabel="predicted growth, b/c [ratio]", ylabel="measured growth, b/c [ratio]")
     ax.set(xlim=(-0.42, 1.15), ylim=(-0.1, 1.1), xticks=[0, 0.25, 0.5, 0.75, 1])
     return table
-
-
-def _growth(one: pd.DataFrame) -> dict[str, float]:
-    """Predicted and measured ratio of one run, from its rows in order of steps."""
-    rows: list[dict[Any, Any]] = one.to_dict("records")
-    own, other, slope = float(one["own"].mean()), float(one["other"].mean()), float(rows[0]["slope"])
-    measured = growth_ratio(rows[0], rows[-1])
-    return {"slope": slope, "predicted": predicted_growth_ratio(own, other, slope), "measured": measured}
 
 
 def _slope_name(slope: float) -> str:
@@ -82,8 +69,9 @@ def draw_margins(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
     Returns:
         What is drawn: ``arm``, ``quantity``, ``shift``, ``mean``, ``sd``, ``seeds`` and ``formula``.
     """
-    named = signed_means(_tested(records))
-    named = named.assign(formula=[_formula(row) for row in named.to_dict("records")])
+    named = margin_table(_tested(records))
+    beyond = named["shift"] < OOD_SHIFT  # neurons of the example's class stop firing, and the formula ends
+    named = named.assign(formula=named["predicted"].mask(beyond))
     drawn = []
     for arm, one in named.groupby("arm", sort=False):
         curve = draw_arms(ax, one, "shift", "ood_margin")
@@ -95,14 +83,6 @@ def draw_margins(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
     away_from_training(ax, named["shift"])
     ax.set_ylabel("mean margin [score]")
     return pd.concat(drawn, ignore_index=True)
-
-
-def _formula(row: dict[Any, Any]) -> float:
-    if row["shift"] < OOD_SHIFT:  # neurons of the example's class stop firing, and the formula ends
-        return float("nan")
-    sizes = (row["core"], row["background"], row["shift"])
-    mean = MEAN_WEIGHT - row["mean"]
-    return predicted_margin(row["c"], row["b"], *sizes, slope=row["slope"], background_mean=mean)
 
 
 def away_from_training(ax: Axes, shifts: pd.Series) -> None:
