@@ -13,7 +13,8 @@ from memorization.measures.memorizing import memorize
 from memorization.measures.nearest import Neighbors, knn_probe, nearest, noise_probe
 from memorization.measures.own_case import MemorizationReport, memorization_report
 from memorization.measures.pixels import pixel_probe
-from memorization.measures.probe import Probe
+from memorization.measures.probe import AbsentClassWarning, Probe
+from memorization.measures.relations import check_relations
 from memorization.measures.spurious import image_curve, synthetic_curve, theory_curve
 from memorization.measures.spurious_checks import example_scores, identity_check, negative_control
 from memorization.measures.stability import (
@@ -35,6 +36,7 @@ from memorization.measures.theory_accuracy import Prediction, predict_synthetic
 from memorization.measures.verdict import Verdict, paired_interval, verdict
 
 __all__ = [
+    "AbsentClassWarning",
     "MemorizationReport",
     "Model",
     "Neighbors",
@@ -50,6 +52,7 @@ __all__ = [
     "auc",
     "bank_accuracy",
     "calibrated",
+    "check_relations",
     "checkpoint_folders",
     "core_arms",
     "covariance",
