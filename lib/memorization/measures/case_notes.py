@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from scipy.stats import chi2
 from torch import Tensor
 
 from memorization.measures.site_table import Data
 
-_SURPRISE = 5.0  # standard deviations of chi-square from its mean, beyond which labels are not random
+_SURPRISE = 1e-4  # probability below which labels are not taken as random
 
 
 def notes(data: Data, k: int, *, drawn: bool, without_policy: bool, left_out: Mapping[str, str]) -> list[str]:
@@ -55,4 +56,4 @@ def _depend(memorized: Tensor, true: Tensor) -> bool:
     expected = table.sum(1, keepdim=True) * table.sum(0, keepdim=True) / len(rows)
     freedom = (height - 1) * (width - 1)
     chi_square = float(((table - expected).square() / expected).sum())
-    return freedom > 0 and chi_square > freedom + _SURPRISE * (2 * freedom) ** 0.5
+    return freedom > 0 and bool(chi2.sf(chi_square, freedom) < _SURPRISE)
