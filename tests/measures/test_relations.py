@@ -25,9 +25,9 @@ MNIST = {"dataset": "mnist", "side": 14, "n_test": 2000, "policy": "small_mnist"
     [
         (
             {"k": 500},
-            r"k = 500; allowed: 1..399 \(the k neighbors of an image are among the reference = 400 images",
+            r"k = 500; allowed: 1..399 \(k neighbors are sought among reference = 400 images",
         ),
-        ({"k": 400}, r"k = 400; allowed: 1..399 .* among the other memorized = 400 ones"),
+        ({"k": 400}, r"k = 400; allowed: 1..399 .* by the noise probe among the memorized = 400 without"),
         ({"memorized": 500}, r"memorized = 500; allowed: 1..400 .* reference = 400: give a larger one"),
         (
             {"reference": 1797},

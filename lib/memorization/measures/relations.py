@@ -62,8 +62,8 @@ def _of_the_training(settings: Settings) -> Iterator[str]:
     most = min(memorized - 1, reference)
     if settings["k"] > most:
         yield (
-            f"k = {settings['k']}; allowed: 1..{most} (the k neighbors of an image are among the reference = "
-            f"{reference} images, and for the noise probe among the other memorized = {memorized} ones)."
+            f"k = {settings['k']}; allowed: 1..{most} (k neighbors are sought among reference = {reference} "
+            f"images, and by the noise probe among the memorized = {memorized} without the image itself)."
         )
     if settings["batch"] > memorized:
         yield (
