@@ -24,7 +24,7 @@ MEMORIZED_LABEL = "accuracy on labels [fraction]"
 
 _MUTED = COLORS["initialization"]
 _PROJECTOR_SHADE = "#eee9dc"
-_TRUE = COLORS["true labels"]
+_TRUE = "#006b4b"  # the color of true labels, darker: letters need more contrast than lines
 _KEY = 1.47  # height of the line that says what the words are, in sides of a picture
 _ROW = 4  # pictures in a row, so that they can still be seen on a phone
 
