@@ -72,7 +72,7 @@ import pandas as pd
 
 from memorization.data import labelled_pictures
 from memorization.measures import (
-    checkpoint_folders, core_arms, longest_first, memorize, one_row_per_run, pixel_probe, scale,
+    check_relations, checkpoint_folders, core_arms, longest_first, memorize, one_row_per_run, pixel_probe, scale,
 )
 from memorization.report import (
     SEED_BAND, SEED_BARS, apply_theme, arm_names, benign_table, draw_datasets, draw_depth, draw_groups, draw_invariance,
@@ -83,6 +83,7 @@ from memorization.report import (
 from memorization.runs import start
 
 run = start("benign_memorization", globals())
+check_relations(run.settings)
 apply_theme()
 parameter_table(run)
 

@@ -102,8 +102,18 @@ def test_groups_larger_than_their_class_are_refused():
         class_groups(LABELS, torch.tensor([0, 2, 5, 8]), 14, source())
 
 
+def test_groups_that_no_class_can_fill_are_refused():
+    message = r"no class has images enough for one group of size 41; the largest has 40: ask"
+    with pytest.raises(ValueError, match=message):
+        class_groups(LABELS, None, 41, source())
+
+
 def test_empty_groups_and_double_anchors_are_refused():
     with pytest.raises(ValueError, match=r"groups of size 0; a group has at least its anchor"):
         class_groups(LABELS, None, 0, source())
+    with pytest.raises(
+        ValueError, match=r"groups of size 2.5; a group has at least its anchor .* whole number"
+    ):
+        class_groups(LABELS, None, 2.5, source())
     with pytest.raises(ValueError, match=r"an anchor is named twice"):
         class_groups(LABELS, torch.tensor([1, 1]), 2, source())

@@ -54,3 +54,12 @@ def test_mean_squared_error_is_the_mean_of_squares():
 def test_vectors_of_different_length_are_refused(measure):
     with pytest.raises(ValueError, match=r"non-empty vectors of one length; got shapes \(3,\) and \(1,\)"):
         measure(torch.ones(3), torch.ones(1))
+
+
+@pytest.mark.parametrize("measure", [sign_accuracy, auc])
+def test_a_prediction_that_is_not_a_number_is_neither_right_nor_wrong(measure):
+    predictions = torch.tensor([1.0, torch.nan, -1.0])
+    with pytest.raises(
+        ValueError, match="1 of 3 predictions are NaN, neither right nor wrong; look for what made"
+    ):
+        measure(predictions, torch.tensor([1.0, 1.0, -1.0]))

@@ -56,3 +56,20 @@ def test_images_need_four_axes():
 
 def test_the_ends_of_the_range_are_allowed():
     check_images(torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2))
+
+
+class Broken(nn.Module):
+    """Gives NaN or Inf for the images whose first pixel says so."""
+
+    def forward(self, images):
+        return images[:, 0, 0, :1].repeat(1, 3)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_scores_that_are_not_finite_name_no_class(value):
+    images = torch.zeros(5, 1, 2, 2)
+    images[3, 0, 0, 0] = value
+    with pytest.raises(
+        ValueError, match="network gives NaN or Inf for 1 of 5 images; a network that diverged cannot"
+    ):
+        class_scores(Broken(), images, batch=2)

@@ -115,6 +115,18 @@ def test_a_checkpoint_is_kept_where_a_folder_is_given(tmp_path):
     assert len(list(tmp_path.glob("small_cnn-*.pt"))) == 1
 
 
+def test_a_prolonged_run_has_the_records_of_an_undisturbed_one(tmp_path):
+    longer = {"recipe": {"epochs": 6, "batch": 20}, "probe_at": [2]}
+    table(checkpoints=str(tmp_path), probe_at=[2])
+    prolonged = table(checkpoints=str(tmp_path), **longer)
+    pd.testing.assert_frame_equal(prolonged, table(**longer))
+    assert prolonged.groupby("at", sort=False)["epoch"].unique().map(list).to_dict() == {
+        "start": [0],
+        "during": [2],
+        "end": [6],
+    }
+
+
 def test_each_arm_has_its_own_folder_of_checkpoints_whatever_its_epochs(tmp_path):
     folder = checkpoint_folders(tmp_path)
     one, other = {"strength": 0.5, "recipe": {"epochs": 5}}, {"strength": 0.0, "recipe": {"epochs": 5}}

@@ -149,3 +149,58 @@ def test_a_batch_for_another_number_of_networks_is_refused():
         ValueError, match=r"2 stacked networks need x of shape \(2, B, ...\); got \(3, 4, 12\)"
     ):
         StackedNetwork([make_mlp(0), make_mlp(1)])(torch.rand(3, 4, 12, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        (nn.Linear(2, 2), r"networks is a Linear; give a list of networks, for one: \[network\]"),
+        (nn.Sequential(nn.Linear(2, 2)), "networks is a Sequential; give a list of networks"),
+        ((nn.Linear(2, 2) for _ in range(2)), "networks is a generator; give a list of networks"),
+        ([nn.Linear(2, 2), nn.Linear], r"network 1 is a type; allowed: torch.nn.Module"),
+    ],
+)
+def test_what_is_no_list_of_networks_is_refused(members, message):
+    with pytest.raises(TypeError, match=message):
+        StackedNetwork(members)
+
+
+def test_a_module_list_is_a_list_of_networks():
+    assert StackedNetwork(nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])).size == 2
+
+
+def tied_weights():
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
+    model[2].weight = model[0].weight
+    return model
+
+
+def shared_layer():
+    layer = nn.Linear(3, 3)
+    return nn.Sequential(layer, nn.ReLU(), layer)
+
+
+@pytest.mark.parametrize("make", [tied_weights, shared_layer])
+def test_tied_weights_are_refused_by_name(make):
+    with pytest.raises(
+        ValueError, match=r"0\.weight and 2\.weight are one and the same tensor \(tied weights, or"
+    ):
+        StackedNetwork([make(), make()])
+
+
+def shared_activation():
+    relu = nn.ReLU()
+    return nn.Sequential(nn.Linear(3, 4), relu, nn.Linear(4, 4), relu).double()
+
+
+class Doubled(nn.Sequential):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("make", [shared_activation, lambda: Doubled(nn.Linear(3, 4)).double()])
+def test_a_shared_activation_or_a_chain_with_a_forward_of_its_own_computes_the_same_stacked(make):
+    members = [make() for _ in range(2)]
+    x = torch.randn(2, 5, 3, dtype=torch.float64, generator=generator(0, "inputs"))
+    expected = torch.stack([member(x[m]) for m, member in enumerate(members)])
+    torch.testing.assert_close(StackedNetwork(members)(x), expected)

@@ -42,8 +42,17 @@ def by_views(benign_run):
 def test_each_picture_has_its_true_class_above_and_its_random_label_below():
     _, axes = panels(2)
     benign.draw_random_labels(axes, pictures())
-    assert [text.get_text() for text in axes[0].texts] == ["three", "six", "four", "one"]
-    assert [text.get_text() for text in axes[1].texts] == ["", "six"] * 3
+    assert [text.get_text() for text in axes[0].texts][:4] == ["three", "six", "four", "one"]
+    assert [text.get_text() for text in axes[1].texts][:6] == ["", "six"] * 3
+
+
+def test_which_word_is_true_and_which_is_random_is_said_in_the_letters_of_the_words():
+    _, axes = panels(2, titles=["one", "other"])
+    benign.draw_random_labels(axes, pictures())
+    looks = {text.get_text(): (text.get_color(), text.get_weight()) for ax in axes for text in ax.texts}
+    assert looks["above: true class"] == looks["three"]
+    assert looks["below: random label"] == looks["below: the same random label"] == looks["six"]
+    assert looks["three"] != looks["six"]
 
 
 def test_the_pixels_that_are_drawn_come_back_clamped():

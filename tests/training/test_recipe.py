@@ -73,3 +73,29 @@ def test_an_incomplete_batch_is_no_step():
 def test_values_that_cannot_train_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": 1.5}, r"epochs=1.5 \(float\); allowed: a whole number \(int\)"),
+        ({"batch": 2.5}, r"batch=2.5 \(float\); allowed: a whole number"),
+        ({"epochs": True}, r"epochs=True \(bool\); allowed: a whole number"),
+        ({"stop_after": "10"}, r"stop_after='10' \(str\); allowed: a whole number"),
+        ({"warmup": 0.5}, r"warmup=0.5 \(float\); allowed: a whole number"),
+        ({"learning_rate": "1e-3"}, r"learning_rate='1e-3' \(str\); allowed: a number"),
+        ({"learning_rate": None}, r"learning_rate=None \(NoneType\); allowed: a number"),
+        ({"stop_at": True}, r"stop_at=True \(bool\); allowed: a number"),
+        ({"compiled": 1}, r"compiled=1 \(int\); allowed: True or False"),
+    ],
+)
+def test_values_of_another_type_are_refused(wrong, message):
+    with pytest.raises(TypeError, match=message):
+        Recipe(**wrong)
+
+
+def test_a_weight_decay_that_is_not_a_number_is_refused():
+    with pytest.raises(
+        ValueError, match=r"weight_decay=nan, warmup=0, momentum=0.9; allowed: weight_decay >= 0"
+    ):
+        Recipe(weight_decay=math.nan)

@@ -46,7 +46,7 @@ def test_a_bank_has_so_many_views_and_fresh_ones_never_repeat():
 def test_labels_are_the_images_unless_each_view_has_its_own():
     shared = views(bank=torch.tensor([4]))
     assert torch.equal(shared.label(EVERY, shared.shown(EVERY, 7)), LABELS)
-    own = views(bank=torch.tensor([4]), view_labels="independent")
+    own = views(bank=torch.tensor([4]), view_labels="independent", strength=torch.ones(1))
     labels = torch.stack([own.label(EVERY, torch.full_like(EVERY, k)) for k in range(4)])
     assert len({tuple(row) for row in labels[:, 0].tolist()}) == 4
     assert torch.equal(labels[1], own.label(EVERY, torch.full_like(EVERY, 1)))
@@ -75,7 +75,7 @@ def test_an_epoch_shows_each_example_once_in_an_order_of_its_own():
             "30 images but 9 labels for each network; give one label per",
         ),
         ({"labels": LABELS + 1}, ValueError, r"labels must be in 0\.\.3"),
-        ({"bank": torch.tensor([-1])}, ValueError, "number of fixed views below 0; allowed: K >= 1"),
+        ({"bank": torch.tensor([-1])}, ValueError, r"bank holds \[-1\]; allowed: numbers >= 0"),
         ({"view_labels": "own"}, ValueError, "view_labels='own'; allowed: shared, independent"),
         ({"view_labels": "independent"}, ValueError, "independent labels need a fixed number of views"),
     ],

@@ -62,10 +62,13 @@ def class_groups(labels: Tensor, anchors: Tensor | None, size: int, generator: t
         Numbers of images, shape (A, size), int64, on the CPU; the anchors are column 0.
 
     Raises:
-        ValueError: if ``size`` is below 1, an anchor is named twice, or a class has too few images.
+        ValueError: if ``size`` is no whole number >= 1, an anchor is named twice, or a class has too few
+            images; without anchors, if no class fills a single group.
     """
-    if size < 1:
-        raise ValueError(f"groups of size {size}; a group has at least its anchor (size 1)")
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(
+            f"groups of size {size!r}; a group has at least its anchor (size 1): give a whole number >= 1"
+        )
     labels, order = labels.cpu(), torch.randperm(len(labels), generator=generator)
     if anchors is None:
         anchors = _all_anchors(labels[order], order, size)
@@ -95,6 +98,12 @@ def _all_anchors(labels: Tensor, order: Tensor, size: int) -> Tensor:
     """Return the first images of each class, as many as groups fit into it."""
     classes = labels.unique().tolist()
     chosen = [order[labels == c][: int((labels == c).sum()) // size] for c in classes]
+    if labels.numel() and not any(len(part) for part in chosen):
+        largest = int(labels.unique(return_counts=True)[1].max())
+        raise ValueError(
+            f"no class has images enough for one group of size {size}; the largest has {largest}: ask for "
+            f"groups of size 1..{largest}"
+        )
     return torch.cat(chosen) if chosen else order
 
 

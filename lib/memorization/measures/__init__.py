@@ -29,7 +29,8 @@ from memorization.measures.nearest import Neighbors, knn_probe, nearest, noise_p
 from memorization.measures.own_case import MemorizationReport, memorization_report
 from memorization.measures.picture_sets import distillation_error
 from memorization.measures.pixels import pixel_probe
-from memorization.measures.probe import Probe
+from memorization.measures.probe import AbsentClassWarning, Probe
+from memorization.measures.relations import check_relations
 from memorization.measures.spurious import image_curve, synthetic_curve, theory_curve
 from memorization.measures.spurious_checks import example_scores, identity_check, negative_control
 from memorization.measures.stability import (
@@ -53,6 +54,7 @@ from memorization.measures.verdict import Verdict, paired_interval, verdict
 
 __all__ = [
     "STANDARD_MODELS",
+    "AbsentClassWarning",
     "FeatureArm",
     "MemorizationReport",
     "Model",
@@ -72,6 +74,7 @@ __all__ = [
     "background_correlation",
     "bank_accuracy",
     "calibrated",
+    "check_relations",
     "checkpoint_folders",
     "clip_table",
     "contaminate",

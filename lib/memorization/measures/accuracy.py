@@ -19,9 +19,10 @@ def sign_accuracy(predictions: Tensor, labels: Tensor) -> Tensor:
         Scalar in [0, 1], float64.
 
     Raises:
-        ValueError: if a label is neither -1 nor +1.
+        ValueError: if a label is neither -1 nor +1, or a prediction is NaN.
     """
     _same_shape(predictions, labels)
+    _check_numbers(predictions)
     if not bool((labels.abs() == 1).all()):
         raise ValueError(
             f"accuracy needs labels -1 and +1 of both classes; got values {_some(labels)}; "
@@ -43,9 +44,10 @@ def auc(scores: Tensor, labels: Tensor) -> Tensor:
         Scalar in [0, 1], float64.
 
     Raises:
-        ValueError: if one class is absent.
+        ValueError: if one class is absent, or a score is NaN.
     """
     _same_shape(scores, labels)
+    _check_numbers(scores)
     positive, negative = scores[labels > 0], scores[labels < 0].sort().values
     if len(positive) == 0 or len(negative) == 0:
         raise ValueError(
@@ -83,6 +85,16 @@ def _same_shape(first: Tensor, second: Tensor) -> None:
         raise ValueError(
             "need two non-empty vectors of one length; "
             f"got shapes {tuple(first.shape)} and {tuple(second.shape)}"
+        )
+
+
+def _check_numbers(predictions: Tensor) -> None:
+    """Refuse NaN, which every comparison would count as a wrong answer."""
+    broken = int(predictions.isnan().sum())
+    if broken:
+        raise ValueError(
+            f"{broken} of {len(predictions)} predictions are NaN, neither right nor wrong; look for what "
+            "made them: a model that diverged, or inputs that are not finite"
         )
 
 

@@ -45,13 +45,20 @@ def class_scores(model: nn.Module, images: Tensor, batch: int = 1024) -> Tensor:
         Scores of the classes, shape (n, C), on the model's device.
 
     Raises:
-        ValueError: if there are no images, or the output is not one row of scores per image.
+        ValueError: if there are no images, or the output is not one row of finite scores per image: a class
+            would be read off NaN as well.
     """
     check_batch(images, batch)
     device = device_of(model, images)
     with evaluating(model):
-        scores = [_scores(model, part.to(device)) for part in images.split(batch)]
-    return torch.cat(scores)
+        scores = torch.cat([_scores(model, part.to(device)) for part in images.split(batch)])
+    broken = int((~scores.isfinite()).any(dim=1).sum())
+    if broken:
+        raise ValueError(
+            f"the network gives NaN or Inf for {broken} of {len(scores)} images; a network that diverged "
+            "cannot be evaluated: look for the step at which its loss grew, or for images that are not finite"
+        )
+    return scores
 
 
 def check_batch(images: Tensor, batch: int) -> None:

@@ -93,6 +93,40 @@ def find_sites(model: nn.Module, sites: Sites) -> dict[str, nn.Module]:
     return {site: modules[name] for site, name in wanted.items()}
 
 
+def default_sites(model: nn.Module, images: Tensor) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the direct children at which a network can be probed, and why the others cannot.
+
+    Args:
+        model: any network; evaluated on a few images.
+        images: shape (n, ...), n >= 1, whatever the network takes.
+
+    Returns:
+        {name of the site: name of the submodule}, and {name of a child left out: the reason}. A child is left
+        out if one forward pass uses it never or twice (a shared activation), or if it gives no feature.
+    """
+    some = images[:2].to(device_of(model, images))
+    given: dict[str, list[Any]] = {name: [] for name, _ in model.named_children()}
+    hooks = [
+        child.register_forward_hook(lambda module, inputs, output, name=name: given[name].append(output))
+        for name, child in model.named_children()
+    ]
+    try:
+        with evaluating(model):
+            model(some)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    left_out = {name: f"used {len(seen)} times" for name, seen in given.items() if len(seen) != 1}
+    for name in given.keys() - left_out.keys():
+        if not _is_feature(given[name][0], len(some)):
+            left_out[name] = "gives no feature"
+    return {name: name for name in given if name not in left_out}, left_out
+
+
+def _is_feature(output: Any, rows: int) -> bool:
+    return isinstance(output, Tensor) and output.ndim in (2, 3, 4) and len(output) == rows
+
+
 class _Recorder:
     """Pools what passes the sites and writes it into one preallocated matrix per site."""
 
@@ -127,7 +161,7 @@ class _Recorder:
 
     def _flat(self, site: str, output: Any) -> Tensor:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        if not isinstance(output, Tensor) or output.ndim not in (2, 3, 4) or len(output) != self._rows:
+        if not _is_feature(output, self._rows):
             raise ValueError(
                 f"site {site!r} gives {shape} for {self._rows} images; a feature has shape (B, d), (B, T, d) "
                 "or (B, c, h, w)"

@@ -11,6 +11,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from memorization.data.view_checks import check_views
 from memorization.measures.evaluation import check_images, device_of
 from memorization.measures.features import Sites, site_features
 from memorization.measures.memorized import Policy
@@ -52,7 +53,8 @@ def invariance(
 
     Raises:
         KeyError: for an unknown site.
-        ValueError: for images not float in [0, 1], fewer than two, or an odd number of views.
+        ValueError: for images not float in [0, 1], fewer than two, an odd number of views, or a policy that
+            returns no finite view of each image.
     """
     check_images(images)
     if len(images) < 2:
@@ -62,7 +64,9 @@ def invariance(
     images = images.to(device_of(model, images))
     sums: dict[str, Tensor] = {}
     for _ in range(views // 2):
-        pair = torch.cat([policy(images, generator, strength=strength) for _ in range(2)])
+        both = [policy(images, generator, strength=strength) for _ in range(2)]
+        check_views(policy, images, both[0], unit_range=False)
+        pair = torch.cat(both)
         for site, rows in site_features(model, pair, sites, pool=pool, batch=batch).items():
             first, second = unit_rows(rows, f"site {site!r}")[0].double().chunk(2)
             found = torch.stack([_distance(first, second), _distance(first, second.roll(1, dims=0))])

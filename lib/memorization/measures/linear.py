@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from memorization.measures.probe import Probe, check_features, check_labels, check_same_width, row_norms
+from memorization.measures.probe import (
+    Probe,
+    check_features,
+    check_labels,
+    check_same_width,
+    row_norms,
+    warn_of_absent_classes,
+)
 
 
 def linear_probe(
@@ -36,7 +43,7 @@ def linear_probe(
         classes: number C of classes; None for the largest reference label + 1.
 
     Returns:
-        Predictions and which are correct.
+        Predictions and which are correct. Warns of queries whose class no reference row has.
 
     Raises:
         TypeError: for features that are not floating point, or labels that are not integers.
@@ -50,6 +57,7 @@ def linear_probe(
     if not (ridge > 0 and math.isfinite(ridge)):
         raise ValueError(f"ridge must be a finite number > 0; got {ridge!r}")
     weights, intercept = _fit(reference, one_hot(labels, classes or -1).double(), ridge)
+    warn_of_absent_classes(labels, wanted)
     predictions = (queries.double() @ weights + intercept).argmax(dim=1)
     return Probe(predictions, predictions == wanted)
 

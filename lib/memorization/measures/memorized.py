@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from memorization.data.view_checks import check_views
 from memorization.measures.evaluation import check_batch, check_images, class_scores, device_of
 from memorization.measures.probe import check_labels
 
@@ -47,7 +48,8 @@ def memorization_accuracies(
 
     Raises:
         TypeError: for labels that are not integers.
-        ValueError: for images not float in [0, 1], labels that do not fit, or draws < 1.
+        ValueError: for images not float in [0, 1], labels that do not fit, draws < 1, a policy that returns
+            no finite view of each image, or a network whose outputs are not finite.
     """
     check_images(images)
     check_batch(images, batch)
@@ -63,7 +65,9 @@ def memorization_accuracies(
     device, total = device_of(model, images), 0.0
     for _ in range(draws):
         for part, goal in zip(images.split(batch), wanted.split(batch), strict=True):
-            views = policy(part.to(device), generator, strength=strength)
+            here = part.to(device)
+            views = policy(here, generator, strength=strength)
+            check_views(policy, here, views, unit_range=False)
             total += _agreement(class_scores(model, views, batch), goal) * len(part)
     return found | {"fresh_view": total / (draws * len(images))}
 

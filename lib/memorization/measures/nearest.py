@@ -19,6 +19,7 @@ from memorization.measures.probe import (
     check_labels,
     check_same_width,
     unit_rows,
+    warn_of_absent_classes,
 )
 
 _BLOCK = 2**25  # similarities held at once: 128 MiB in float32
@@ -68,9 +69,13 @@ class Neighbors:
     def probe(
         self, labels: Tensor, query_labels: Tensor, k: int | None = None, classes: int | None = None
     ) -> Probe:
-        """Compare the predictions with the queries' labels, shape (Q,), integers."""
+        """Compare the predictions with the queries' labels, shape (Q,), integers.
+
+        Warns of queries whose class no reference row has; they count as wrong.
+        """
         wanted = check_labels(query_labels, len(self.indices), "query", classes).to(self.indices.device)
         predictions = self.predict(labels, k, classes)
+        warn_of_absent_classes(labels, wanted)
         return Probe(predictions, predictions == wanted)
 
     def accuracy(

@@ -9,13 +9,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from torch import Tensor, nn
 
+from memorization.data.policies import augmentation
 from memorization.data.seeds import generator
+from memorization.measures.case_notes import notes
 from memorization.measures.evaluation import check_images, class_scores
-from memorization.measures.features import Sites, find_sites
+from memorization.measures.features import Sites, default_sites, find_sites
 from memorization.measures.initial import redrawn
 from memorization.measures.memorized import Policy, memorization_accuracies
 from memorization.measures.probe import check_labels
@@ -53,7 +56,7 @@ def memorization_report(
     true_labels: Tensor,
     test_images: Tensor,
     test_labels: Tensor,
-    policy: Policy | None = None,
+    policy: Policy | str | None = None,
     sites: Sites | None = None,
     embedding: str | None = None,
     *,
@@ -75,10 +78,12 @@ def memorization_report(
         true_labels: the true ones, shape (n,), integers >= 0.
         test_images: held-out images, shape (T, c, S, S), float in [0, 1].
         test_labels: their true labels, shape (T,), each a class that ``true_labels`` may have.
-        policy: the augmentation it was trained with, ``policy(images, generator, strength=strength)``; None
-            measures neither fresh views nor invariance.
+        policy: the augmentation it was trained with, ``policy(images, generator, strength=strength)``, or a
+            name that :func:`~memorization.data.policies.augmentation` knows; None measures neither fresh
+            views nor invariance.
         sites: where to probe, see :func:`~memorization.measures.features.site_features`; None takes
-            ``model.sites`` if there is such a mapping, else the network's direct children.
+            ``model.sites`` if there is such a mapping, else those direct children of the network that a
+            forward pass uses once; a warning names the others.
         embedding: the site that the verdict is about; None takes the one named ``embedding``, or the only
             one.
         k: number K of neighbors.
@@ -93,29 +98,31 @@ def memorization_report(
 
     Raises:
         KeyError: for an unknown site, listing the available ones.
-        TypeError: for labels that are not integers.
+        TypeError: for labels that are not integers, or a policy that is no function.
         ValueError: for images not float in [0, 1], lengths that do not fit, labels outside their range, no
-            embedding, a parameter that ``reset_parameters`` does not set, or the trained network as initial.
+            embedding, an unknown name of a policy, a network whose outputs are not finite, a parameter that
+            ``reset_parameters`` does not set, or the trained network as initial.
     """
     if initial is model:
         raise ValueError(
             "initial is the trained network itself; give a copy made before training (copy.deepcopy), or None"
         )
     data = _checked(images, labels, true_labels, test_images, test_labels)
-    places = _places(model, sites)
+    policy = _policy(policy)
+    places, left_out = _places(model, sites, images)
     at = _embedding(list(places), embedding)
     if measure not in ("clean-view", "fresh-view") or (measure == "fresh-view" and policy is None):
         raise ValueError(f"measure must be clean-view, or fresh-view with a policy; got {measure!r}")
     setting = Setting(places, k, pool, batch, strength, seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        accuracies = _accuracies(model, data, policy, setting)
         rows = site_rows(model, redrawn(model, seed) if initial is None else initial, data, policy, setting)
+        accuracies = _accuracies(model, data, policy, setting)
     judged = _judged(accuracies, measure, rows[at], len(data.test_images))
-    notes = [str(entry.message) for entry in caught if issubclass(entry.category, UserWarning)]
-    notes += _notes(data, k, initial is None, policy is None)
+    told = [str(entry.message) for entry in caught if issubclass(entry.category, UserWarning)]
+    told += notes(data, k, drawn=initial is None, without_policy=policy is None, left_out=left_out)
     table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS))
-    return MemorizationReport(table, accuracies, judged, tuple(dict.fromkeys(notes)))
+    return MemorizationReport(table, accuracies, judged, tuple(dict.fromkeys(told)))
 
 
 def _checked(
@@ -134,15 +141,30 @@ def _checked(
     return Data(images, memorized, true, test_images, test)
 
 
-def _places(model: nn.Module, sites: Sites | None) -> dict[str, str]:
-    """Name of each site and of its submodule."""
+def _policy(given: Policy | str | None) -> Policy | None:
+    if isinstance(given, str):
+        return augmentation(given)
+    if given is not None and not callable(given):
+        raise TypeError(
+            f"policy={given!r}; allowed: a function policy(images, generator, strength=...), the name of an "
+            "augmentation, or None"
+        )
+    return given
+
+
+def _places(model: nn.Module, sites: Sites | None, images: Tensor) -> tuple[dict[str, str], dict[str, str]]:
+    """Name of each site and of its submodule, and the direct children that cannot be sites by default."""
     own = getattr(model, "sites", None)
-    chosen: Sites = own if isinstance(own, Mapping) else [name for name, _ in model.named_children()]
-    chosen = chosen if sites is None else sites
+    if sites is None and not isinstance(own, Mapping):
+        places, left_out = default_sites(model, images)
+        if not places:
+            raise ValueError("no direct child of the network is used once in a forward pass; give sites=")
+        return places, left_out
+    chosen: Any = own if sites is None else sites
     find_sites(model, chosen)
     if isinstance(chosen, Mapping):
-        return dict(chosen)
-    return {name: name for name in ([chosen] if isinstance(chosen, str) else chosen)}
+        return dict(chosen), {}
+    return {name: name for name in ([chosen] if isinstance(chosen, str) else chosen)}, {}
 
 
 def _embedding(sites: list[str], wanted: str | None) -> str:
@@ -172,18 +194,3 @@ def _judged(accuracies: Mapping[str, float], measure: str, row: Row, n_test: int
     others = {name: value for name, value in accuracies.items() if name not in (key, "test")}
     probe, before = float(row["clean_probe"]), float(row["initial_probe"])
     return verdict(accuracies[key], probe, before, n_test, measure, others=others)
-
-
-def _notes(data: Data, k: int, drawn: bool, without_policy: bool) -> list[str]:
-    per_class = len(data.images) / int(data.true_labels.max() + 1)
-    agreement = float((data.labels == data.true_labels.to(data.labels.device)).double().mean())
-    notes = {
-        f"k={k} neighbors are more than the {per_class:.0f} training images per class: every k-NN probe "
-        "reads low; compare probes of one k only": k > per_class,
-        f"{agreement:.0%} of the memorized labels are the true ones: the noise probe and the verdict are "
-        "about random labels": agreement > 0.5,
-        "the initial network was drawn by reset_parameters; if the trained one began otherwise, give it as "
-        "initial": drawn,
-        "no policy was given: neither fresh views nor invariance were measured": without_policy,
-    }
-    return [sentence for sentence, holds in notes.items() if holds]

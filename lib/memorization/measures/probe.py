@@ -11,6 +11,10 @@ from torch import Tensor
 ZERO_ROWS = ("farthest", "raise")
 
 
+class AbsentClassWarning(UserWarning):
+    """Queries of a class that no reference row has, so that no probe can name it."""
+
+
 @dataclass(frozen=True)
 class Probe:
     """The answers of one probe on its queries.
@@ -82,6 +86,22 @@ def check_labels(labels: Tensor, n: int, name: str, classes: int | None = None) 
         allowed = f"0..{classes - 1}" if classes else "0..C-1"
         raise ValueError(f"{name} label {int(numbers[first])} of row {first} is outside {allowed}")
     return numbers
+
+
+def warn_of_absent_classes(reference_labels: Tensor, query_labels: Tensor) -> None:
+    """Say which queries no probe can get right; their classes are in no reference row.
+
+    They stay in the accuracy: left out, it would be that of other queries, and lie higher, without a sign.
+    """
+    lost = query_labels[~torch.isin(query_labels, reference_labels.to(query_labels.device))]
+    if len(lost):
+        classes = ", ".join(str(c) for c in lost.unique().tolist()[:10])
+        warnings.warn(
+            f"{len(lost)} of {len(query_labels)} queries have a class that no reference row has ({classes}) "
+            "and count as wrong; add reference rows of it, or take these queries out",
+            AbsentClassWarning,
+            stacklevel=4,
+        )
 
 
 def check_k(k: int, limit: int, bound: str = "n_reference") -> None:

@@ -17,6 +17,7 @@ from memorization.measures.invariance import invariance
 from memorization.measures.linear import linear_probe
 from memorization.measures.memorized import Policy
 from memorization.measures.nearest import nearest, noise_probe
+from memorization.measures.probe import AbsentClassWarning
 
 Row = dict[str, float | str]
 COLUMNS = (
@@ -109,8 +110,9 @@ def _named(site: str) -> Iterator[None]:
             yield
         except ValueError as error:
             raise ValueError(f"site {site!r}: {error}") from error
-    for warning in caught:
-        warnings.warn(f"site {site!r}: {warning.message}", warning.category, stacklevel=3)
+    for warning in caught:  # absent classes are those of the data, and the same at every site
+        where = "" if issubclass(warning.category, AbsentClassWarning) else f"site {site!r}: "
+        warnings.warn(f"{where}{warning.message}", warning.category, stacklevel=3)
 
 
 def _both(network: nn.Module, data: Data, setting: Setting) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:

@@ -19,6 +19,7 @@ from memorization.models.staged import StagedNetwork
 
 Values = dict[str, Tensor]
 Step = Callable[[Values, Tensor], Tensor]
+_CHAINS = (nn.Sequential.forward, StagedNetwork.forward)
 NARROW = 32  # input channels up to which columns beat the CPU's own convolutions; measured
 
 
@@ -67,10 +68,12 @@ def batched_forward(network: nn.Module) -> Callable[[Values, Tensor], Tensor]:
 
 def _leaves(prefix: str, module: nn.Module) -> list[tuple[str, nn.Module]] | None:
     """The layers in order of use; None if some module does more than chain its children."""
-    if not isinstance(module, nn.Sequential | StagedNetwork):
+    if type(module).forward not in _CHAINS:  # a subclass may do something else
         return None if list(module.children()) else [(prefix, module)]
     found: list[tuple[str, nn.Module]] = []
-    for name, child in module.named_children():
+    for name, child in module._modules.items():  # named_children() leaves out a layer that is used again
+        if child is None:
+            return None
         inner = _leaves(f"{prefix}.{name}" if prefix else name, child)
         if inner is None:
             return None

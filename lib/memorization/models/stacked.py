@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -34,13 +35,14 @@ class StackedNetwork(nn.Module):
             batched for several networks of plain layers, vmap for several others, loop for one.
 
     Raises:
-        ValueError: no members, members of different shape, an unknown way, or a layer without batched form.
+        TypeError: no list of networks.
+        ValueError: no members, members of different shape, tied weights, an unknown way, or a layer without
+            batched form.
     """
 
     def __init__(self, members: Sequence[nn.Module], way: str = "auto") -> None:
         super().__init__()
-        if not members:
-            raise ValueError("a stack needs at least one network; got none")
+        _check_members(members)
         shapes = [{name: value.shape for name, value in m.state_dict().items()} for m in members]
         different = [i for i, shape in enumerate(shapes) if shape != shapes[0]]
         if different:
@@ -81,11 +83,11 @@ class StackedNetwork(nn.Module):
 
     def members(self) -> list[nn.Module]:
         """Return the networks one by one: copies of today's weights, in the stack's mode."""
-        return [self._member(m) for m in range(self.size)]
+        return [self.member(m) for m in range(self.size)]
 
     def keep(self, which: Sequence[int]) -> StackedNetwork:
         """Return a stack of some of the networks: numbers 0..M-1, at least one, in the order given."""
-        chosen = [self._member(m) for m in which]
+        chosen = [self.member(m) for m in which]
         smaller = StackedNetwork(chosen, self.way)
         return smaller.train(self.training)
 
@@ -94,7 +96,8 @@ class StackedNetwork(nn.Module):
         own = dict(self.named_parameters()) | dict(self.named_buffers())
         return {_unflat(name): value for name, value in own.items()}
 
-    def _member(self, m: int) -> nn.Module:
+    def member(self, m: int) -> nn.Module:
+        """Return a copy of network m, 0..M-1, with today's weights, in the stack's mode."""
         member = copy.deepcopy(self._template[0])
         member.load_state_dict({name: value[m] for name, value in self._named().items()})
         return member.train(self.training)
@@ -116,6 +119,28 @@ class StackedNetwork(nn.Module):
         if self.way == "vmap":
             return vmap(one, randomness="different")
         return lambda values, x: torch.stack([one(v, x[m]) for m, v in enumerate(_unbound(values))])
+
+
+def _check_members(members: Any) -> None:
+    if not isinstance(members, Sequence | nn.ModuleList) or isinstance(members, str):
+        raise TypeError(
+            f"networks is a {type(members).__name__}; give a list of networks, for one: [network]"
+        )
+    if not members:
+        raise ValueError("a stack needs at least one network; got none")
+    for number, member in enumerate(members):
+        if not isinstance(member, nn.Module):
+            raise TypeError(f"network {number} is a {type(member).__name__}; allowed: torch.nn.Module")
+    parameters = members[0].named_parameters(remove_duplicate=False)
+    buffers = members[0].named_buffers(remove_duplicate=False)
+    first: dict[int, str] = {}
+    for name, value in chain(parameters, buffers):
+        other = first.setdefault(id(value), name)
+        if other != name:
+            raise ValueError(
+                f"{other} and {name} are one and the same tensor (tied weights, or a layer that is used "
+                "twice), which a stack cannot keep so; give each layer a tensor of its own"
+            )
 
 
 def _chosen(way: str, members: Sequence[nn.Module]) -> str:

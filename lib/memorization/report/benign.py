@@ -24,6 +24,8 @@ MEMORIZED_LABEL = "accuracy on labels [fraction]"
 
 _MUTED = COLORS["initialization"]
 _PROJECTOR_SHADE = "#eee9dc"
+_TRUE = "#006b4b"  # the color of true labels, darker: letters need more contrast than lines
+_KEY = 1.47  # height of the line that says what the words are, in sides of a picture
 _ROW = 4  # pictures in a row, so that they can still be seen on a phone
 
 
@@ -40,31 +42,40 @@ def draw_random_labels(axes: Sequence[Axes], pictures: LabelledPictures) -> pd.D
     """
     left, right = axes
     above = [f"{name}" for name in pictures.true]
-    images = _montage(left, pictures.images, above, pictures.random)
+    images = _montage(left, pictures.images, above, pictures.random, "below: random label")
     of_one = len(pictures.views)
-    views = _montage(right, pictures.views, [""] * of_one, [pictures.random[0]] * of_one)
-    name_panel(left, "above: true class\nbelow: random label")
-    name_panel(right, "views of the first image:\none random label for all")
+    same = [pictures.random[0]] * of_one
+    views = _montage(right, pictures.views, [""] * of_one, same, "below: the same random label")
+    left.text(0, _KEY, "above: true class", color=_TRUE, va="center")
+    name_panel(left, "true class and random label")
+    name_panel(right, "views of the first image")
     images = images.assign(panel="images", true=[above[p] for p in images["picture"]])
     views = views.assign(panel="views", true=above[0])
     return pd.concat([images, views], ignore_index=True)
 
 
-def _montage(ax: Axes, pictures: Tensor, above: Sequence[str], below: Sequence[str]) -> pd.DataFrame:
-    """Draw pictures (B, c, S, S) in rows, each with two words; return their pixels as a table."""
-    gap_x, gap_y = 1.16, 1.72  # of one picture's side
+def _montage(
+    ax: Axes, pictures: Tensor, above: Sequence[str], below: Sequence[str], key: str
+) -> pd.DataFrame:
+    """Draw pictures (B, c, S, S) in rows, each with two words; return their pixels as a table.
+
+    The key says what the lower word is, in the same letters, before the first picture is looked at.
+    """
+    gap_x, gap_y = 1.16, 1.66  # of one picture's side
     letters = 11 if max(map(len, [*above, *below])) < 8 else 9.5  # points
     rows: list[list[Any]] = []
     for place, picture in enumerate(pictures.detach().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy()):
         x, y = gap_x * (place % _ROW), -gap_y * (place // _ROW)
         shown = picture if picture.shape[2] == 3 else picture[..., 0]
         ax.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=(x, x + 1, y, y + 1), interpolation="nearest")
-        ax.text(x + 0.5, y + 1.05, above[place], ha="center", va="bottom", color=_MUTED, size=letters)
+        ax.text(x + 0.5, y + 1.05, above[place], ha="center", va="bottom", color=_TRUE, size=letters)
         ax.text(x + 0.5, y - 0.07, below[place], ha="center", va="top", weight="bold", size=letters)
         size = len(picture)
         flat = picture.reshape(size * size, -1).tolist()
         rows += [[place, below[place], i // size, i % size, *values] for i, values in enumerate(flat)]
-    ax.set(xlim=(-0.04, gap_x * _ROW - 0.12), ylim=(-gap_y * (-(-len(pictures) // _ROW) - 1) - 0.4, 1.4))
+    right = gap_x * _ROW - 0.12
+    ax.text(right - 0.04, _KEY, key, ha="right", va="center", weight="bold")
+    ax.set(xlim=(-0.04, right), ylim=(-gap_y * (-(-len(pictures) // _ROW) - 1) - 0.34, _KEY + 0.13))
     ax.axis("off")
     channels = ["gray"] if pictures.shape[1] == 1 else ["red", "green", "blue"]
     return pd.DataFrame(rows, columns=["picture", "label", "row", "column", *channels])

@@ -18,6 +18,8 @@ from memorization.runs.progress import VARIABLE as PROGRESS
 from memorization.runs.source import ROOT, declared_parameters, profile_values, source_path
 from memorization.runs.start import BESIDE, OUTPUT, SCHEDULER
 
+_EXIT = "exit-code"  # file in a run's scratch folder
+
 
 class NotebookError(RuntimeError):
     """A notebook that did not run to its end."""
@@ -122,7 +124,7 @@ def execute(job: Job) -> Path:
                 _replace(draft, job.failed)
             where = f" What it did is in {job.failed}." if draft.exists() else ""
             again = " Finished points are kept: the same command goes on from there."
-            raise NotebookError(f"{job.name}: {_reason(error)}{where}{again}") from error
+            raise NotebookError(f"{job.name}: {_reason(error, scratch)}{where}{again}") from error
         _tidy(notebook, job.name, parameters, stamp)
         _put_in_place(job, scratch, notebook)
     job.failed.unlink(missing_ok=True)
@@ -161,7 +163,13 @@ def _papermill(job: Job, parameters: Mapping[str, Any], scratch: Path, draft: Pa
         execution_timeout=job.timeout,
         start_timeout=180,
         # An own socket path: the default "kernel-ipc" collides between notebooks that run side by side.
-        config=Config({"KernelManager": {"transport": "ipc", "ip": str(scratch / "k")}}),
+        config=Config(
+            {
+                "NotebookClient": {"kernel_manager_class": "memorization.runs.kernel.RecordingKernelManager"},
+                "KernelManager": {"transport": "ipc", "ip": str(scratch / "k")},
+                "RecordingKernelManager": {"exit_file": str(scratch / _EXIT)},
+            }
+        ),
     )
 
 
@@ -228,11 +236,13 @@ def _replace(source: Path, target: Path) -> None:
     os.replace(half, target)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, scratch: Path) -> str:
     """The last thing that went wrong, in one line where papermill's error has one."""
     name, value = getattr(error, "ename", ""), getattr(error, "evalue", "")
     if name:
         return f"{name}: {value} (code cell {getattr(error, 'exec_count', '?')})."
     if type(error).__name__ == "DeadKernelError":
-        return "the kernel died, which most often means that memory ran out."
+        from memorization.runs.kernel import how_it_ended
+
+        return how_it_ended(scratch / _EXIT)
     return f"{error}" if isinstance(error, NotebookError) else f"{type(error).__name__}: {error}."

@@ -19,7 +19,7 @@ from memorization.models.stacked import StackedNetwork
 from memorization.training.recipe import Recipe
 from memorization.training.views import LabelledViews
 
-_VERSION = 1
+_VERSION = 2  # 2: a state knows at which epochs it was looked at
 _DIGEST = 32  # bytes of SHA-256 before the content: a flipped bit would go on from other weights, silently
 
 
@@ -38,10 +38,12 @@ def load_checkpoint(path: Path | None, name: dict[str, str]) -> dict[str, Any] |
 
     Raises:
         RuntimeError: if the file cannot be read.
-        ValueError: if it belongs to another training; names what differs.
+        ValueError: if it is a folder, or belongs to another training; names what differs.
     """
     if path is None or not path.exists():
         return None
+    if path.is_dir():
+        raise ValueError(f"checkpoint={str(path)!r} is a folder; give the name of a file in it")
     try:
         content = path.read_bytes()
         if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:

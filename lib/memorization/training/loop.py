@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from memorization.models.stacked import StackedNetwork
 from memorization.training.checkpoint import identity, load_checkpoint, save_checkpoint
+from memorization.training.first_batch import check_first_batch
 from memorization.training.objectives import Objective
 from memorization.training.objectives import objective as objective_named
 from memorization.training.recipe import Recipe
@@ -56,7 +56,7 @@ def fit(
     objective: str | Objective = "mse",
     watch: Watch | None = None,
     watch_at: Sequence[int] = (),
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     checkpoint_every: int = 100,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fit:
@@ -66,7 +66,7 @@ def fit(
     and objective. A network of the stack ends as it would alone, up to rounding.
 
     Args:
-        networks: a stack, or M >= 1 networks (copied).
+        networks: a stack, or a list of M >= 1 networks (copied).
         views: what each network sees.
         recipe: how they are trained.
         objective: ``mse``, ``cross_entropy``, or a function of outputs, targets and example numbers
@@ -74,7 +74,9 @@ def fit(
         watch: called as ``watch(epoch, member, network)`` with a copy in evaluation mode: before the first
             step (epoch 0), after the epochs of ``watch_at`` and after a network's last. Returns rows to keep.
         watch_at: epochs, counted from 1.
-        checkpoint: file to go on from, where it exists, and to write; a finished training leaves it.
+        checkpoint: file to go on from, where it exists, and to write; a finished training leaves it. It can
+            be prolonged by a recipe of more epochs: then it ends as if it had never stopped, and the look at
+            its old end is dropped, unless ``watch_at`` names that epoch.
         checkpoint_every: epochs between two writes.
         progress: called as ``progress(epochs done, epochs)``.
 
@@ -82,36 +84,31 @@ def fit(
         The trained networks, their history, and what ``watch`` returned.
 
     Raises:
-        ValueError: views for another number of networks, too few examples for one batch, or a checkpoint of
-            another training or of a longer one.
+        TypeError: no list of networks, or a policy or network that does not return a tensor.
+        ValueError: views for another number of networks, too few examples for one batch, views or outputs of
+            another shape, fewer outputs than classes (named objectives), or a checkpoint of another training
+            or of a longer one.
         TrainingError: a loss became infinite or not a number; says where.
     """
     stack = networks if isinstance(networks, StackedNetwork) else StackedNetwork(networks)
     if stack.size != len(views.seeds):
         raise ValueError(f"{stack.size} networks but views for {len(views.seeds)}; give one seed per network")
     recipe.steps(views.examples)
-    stack = stack.to(views.images.device)
-    name = identity(stack, views, recipe, objective)
-    state = TrainingState.fresh(stack, recipe)
-    found = load_checkpoint(checkpoint, name)
-    if found is None:
-        state.watch(watch, members=range(stack.size))
-    else:
-        state.restore(found, recipe)
-        if state.epoch > recipe.epochs:
-            raise ValueError(
-                f"{checkpoint} holds {state.epoch} epochs, {recipe.epochs} were asked for; give another "
-                "file, or delete this one to begin anew"
-            )
+    if type(checkpoint_every) is not int or checkpoint_every < 1:
+        raise ValueError(f"checkpoint_every={checkpoint_every!r}; allowed: a whole number of epochs >= 1")
     asked = objective_named(objective) if isinstance(objective, str) else objective
+    stack = stack.to(views.images.device)
+    check_first_batch(stack, views, recipe, one_output_per_class=isinstance(objective, str))
+    name, path = identity(stack, views, recipe, objective), None if checkpoint is None else Path(checkpoint)
+    state = _begun(stack, recipe, path, name, watch, watch_at)
     while state.epoch < recipe.epochs and state.active:
         state.record(*_epoch(state, views.take(state.active), recipe, asked))
         leaving = state.leaving(recipe)
         everyone = state.epoch in watch_at or state.epoch == recipe.epochs
         state.watch(watch, members=state.active if everyone else leaving)
         state.release(leaving, recipe)
-        if checkpoint is not None and state.is_due(checkpoint_every, recipe):
-            save_checkpoint(checkpoint, name, state.saved())
+        if path is not None and state.is_due(checkpoint_every, recipe):
+            save_checkpoint(path, name, state.saved())
         if progress is not None:
             progress(state.epoch, recipe.epochs)
     state.release(list(state.active), recipe)
@@ -119,6 +116,35 @@ def fit(
     return Fit(
         [n for n, _ in done], pd.DataFrame(state.history), pd.DataFrame(state.watched), [e for _, e in done]
     )
+
+
+def _begun(
+    stack: StackedNetwork,
+    recipe: Recipe,
+    path: Path | None,
+    name: dict[str, str],
+    watch: Watch | None,
+    watch_at: Sequence[int],
+) -> TrainingState:
+    """The state before the first step, or that of the checkpoint."""
+    state = TrainingState.fresh(stack, recipe)
+    found = load_checkpoint(path, name)
+    if found is None:
+        state.watch(watch, members=range(stack.size))
+        return state
+    state.restore(found, recipe)
+    if state.epoch > recipe.epochs:
+        raise ValueError(
+            f"{path} holds {state.epoch} epochs, {recipe.epochs} were asked for; give another "
+            "file, or delete this one to begin anew"
+        )
+    missed = [] if watch is None else state.as_undisturbed(watch_at, recipe)
+    if missed:
+        raise ValueError(
+            f"{path} passed epochs {missed} without the look that watch and watch_at ask for; give another "
+            "file, or delete this one to begin anew"
+        )
+    return state
 
 
 def _epoch(
@@ -158,11 +184,8 @@ def _step(
     objective: Objective,
 ) -> tuple[Tensor, Tensor]:
     """Take one optimizer step; return outputs (M, B, C) and losses (M,), detached."""
-    narrow = (
-        torch.autocast(images.device.type, torch.bfloat16) if recipe.precision == "bf16" else nullcontext()
-    )
     state.optimizer.zero_grad(set_to_none=True)
-    with narrow:
+    with recipe.arithmetic(images.device):
         outputs = state.forward(_in_memory(images, state.stack))
     loss = objective(outputs, targets, examples)
     loss.sum().backward()

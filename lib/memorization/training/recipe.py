@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 PRECISIONS = ("float32", "bf16")
+_WHOLE = ("epochs", "batch", "warmup", "stop_after")
+_NUMBERS = ("learning_rate", "momentum", "weight_decay", "stop_at")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train anything."""
+        self._check_types()
         for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}; allowed: {', '.join(allowed)}")
@@ -60,13 +64,28 @@ class Recipe:
                 )
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise ValueError(f"learning_rate={self.learning_rate}; allowed: a number above 0")
-        if self.weight_decay < 0 or self.warmup < 0 or not 0 <= self.momentum < 1:
+        if not 0 <= self.weight_decay < math.inf or self.warmup < 0 or not 0 <= self.momentum < 1:
             raise ValueError(
                 f"weight_decay={self.weight_decay}, warmup={self.warmup}, momentum={self.momentum}; allowed: "
                 "weight_decay >= 0, warmup >= 0, momentum in [0, 1)"
             )
         if self.stop_at is not None and not 0 < self.stop_at <= 1:
             raise ValueError(f"stop_at={self.stop_at}; allowed: an accuracy in (0, 1], or None")
+
+    def _check_types(self) -> None:
+        """Refuse 1.5 epochs, and numbers that are text: they would fail, or be cut off, somewhere inside."""
+        for name in _WHOLE:
+            value = getattr(self, name)
+            if type(value) is not int:
+                raise TypeError(f"{name}={value!r} ({type(value).__name__}); allowed: a whole number (int)")
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            left_out = value is None and name == "stop_at"
+            if isinstance(value, bool) or not (isinstance(value, int | float) or left_out):
+                raise TypeError(f"{name}={value!r} ({type(value).__name__}); allowed: a number")
+        if type(self.compiled) is not bool:
+            kind = type(self.compiled).__name__
+            raise TypeError(f"compiled={self.compiled!r} ({kind}); allowed: True or False")
 
     def steps(self, examples: int) -> int:
         """Return the optimizer steps of one epoch.
@@ -102,6 +121,10 @@ class Recipe:
             return torch.optim.SGD(values, momentum=self.momentum, **common)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
         return kind(values, **common)
+
+    def arithmetic(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Return the context in which the networks compute, by ``precision``."""
+        return torch.autocast(device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step (counted from 0) where an epoch has ``steps`` steps."""

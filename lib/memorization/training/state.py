@@ -27,6 +27,7 @@ class TrainingState:
         finished: networks that are done, each with its number of epochs.
         history: rows of training, see ``Fit``.
         watched: rows that ``watch`` returned.
+        looked_at: epochs after which ``watch`` was shown all networks still in training.
     """
 
     stack: StackedNetwork
@@ -38,6 +39,7 @@ class TrainingState:
     finished: dict[int, tuple[nn.Module, int]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     watched: list[dict[str, Any]] = field(default_factory=list)
+    looked_at: list[int] = field(default_factory=list)
 
     @classmethod
     def fresh(cls, stack: StackedNetwork, recipe: Recipe) -> TrainingState:
@@ -70,6 +72,8 @@ class TrainingState:
         """Show networks to ``watch``, in evaluation mode, and keep the rows that it returns."""
         if watch is None or not members:
             return
+        if len(members) == len(self.active):
+            self.looked_at.append(self.epoch)
         networks = self.stack.members()
         for member in members:
             rows = watch(self.epoch, member, networks[self.active.index(member)].eval())
@@ -100,6 +104,7 @@ class TrainingState:
             "finished": {member: (n.state_dict(), epochs) for member, (n, epochs) in self.finished.items()},
             "history": self.history,
             "watched": self.watched,
+            "looked_at": self.looked_at,
         }
 
     def restore(self, saved: Mapping[str, Any], recipe: Recipe) -> None:
@@ -109,11 +114,28 @@ class TrainingState:
             network.load_state_dict(values)
             self.finished[member] = (network, epochs)
         self.active, self.epoch = list(saved["active"]), saved["epoch"]
-        self.streak, self.history, self.watched = saved["streak"], saved["history"], saved["watched"]
+        self.streak, self.history = saved["streak"], saved["history"]
+        self.watched, self.looked_at = saved["watched"], saved["looked_at"]
         if self.active:
             self.stack = self.stack.keep(self.active)
             self.stack.load_state_dict(saved["stack"])
             self._rebuild(recipe, saved["optimizer"])
+
+    def as_undisturbed(self, watch_at: Sequence[int], recipe: Recipe) -> list[int]:
+        """Drop looks that an undisturbed training would not have taken, such as that at a former end.
+
+        Returns:
+            Epochs that an undisturbed training would have looked at and this one did not.
+        """
+
+        def stays(row: Mapping[str, Any]) -> bool:
+            epoch, ended = row["epoch"], self.finished.get(row["member"], (None, recipe.epochs))[1]
+            return epoch == 0 or epoch in watch_at or epoch == ended
+
+        self.watched = [row for row in self.watched if stays(row)]
+        wanted = {0, *watch_at, recipe.epochs}
+        self.looked_at = [epoch for epoch in self.looked_at if epoch in wanted]
+        return sorted(epoch for epoch in wanted - set(self.looked_at) if 0 <= epoch <= self.epoch)
 
     def _rebuild(self, recipe: Recipe, optimizer: Mapping[str, Any]) -> None:
         self.optimizer = recipe.build(self.stack.parameters())
