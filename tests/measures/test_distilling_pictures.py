@@ -120,3 +120,14 @@ def test_an_absent_mnist_is_said(tmp_path, monkeypatch):
 def test_unknown_digits_are_refused():
     with pytest.raises(ValueError, match="unknown digits 'nmist'; did you mean 'mnist'"):
         table(digits="nmist")
+
+
+@pytest.mark.parametrize("name", ["steps", "teacher_steps"])
+def test_a_training_without_steps_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name}=0; allowed: a whole number of optimizer steps, 1 or more"):
+        table(**{name: 0})
+
+
+def test_a_ridge_that_no_probe_takes_is_refused_before_the_training():
+    with pytest.raises(ValueError, match=r"ridge=0\.0; allowed: a finite number > 0"):
+        table(ridge=0.0, teacher_steps=10**9)

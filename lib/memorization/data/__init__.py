@@ -1,7 +1,9 @@
 """What is learned: images, labels, spurious features, synthetic data, augmentation."""
 
+from memorization.data.colored_frames import FRAME_COLORS, ColoredFrames, framed_test
 from memorization.data.draws import Draws, view_keys, view_labels, view_number
 from memorization.data.frames import Frames, add_frames, image_task
+from memorization.data.grounds import GROUNDS, GroundedDigits, ground_colors, on_ground
 from memorization.data.image_points import image_points
 from memorization.data.image_sets import IMAGE_SETS, ImageSet, as_image_set, image_set
 from memorization.data.images import DATASETS, Images, data_root, load_images, two_classes
@@ -13,6 +15,7 @@ from memorization.data.pictures import example_pictures
 from memorization.data.policies import Policy, augmentation
 from memorization.data.recipes import Recipe as PolicyRecipe
 from memorization.data.seeds import generator
+from memorization.data.strokes import STROKES, draw_digits, stroke_images
 from memorization.data.synthetic import linear_core_task
 from memorization.data.task import SpuriousTask
 from memorization.data.views import from_bank, keyed_views, make_bank
@@ -20,9 +23,14 @@ from memorization.data.vision import load_torchvision
 
 __all__ = [
     "DATASETS",
+    "FRAME_COLORS",
+    "GROUNDS",
     "IMAGE_SETS",
+    "STROKES",
+    "ColoredFrames",
     "Draws",
     "Frames",
+    "GroundedDigits",
     "ImageSet",
     "Images",
     "LabelledPictures",
@@ -36,9 +44,12 @@ __all__ = [
     "class_groups",
     "cutmix",
     "data_root",
+    "draw_digits",
     "example_pictures",
+    "framed_test",
     "from_bank",
     "generator",
+    "ground_colors",
     "image_points",
     "image_set",
     "image_task",
@@ -50,7 +61,9 @@ __all__ = [
     "make_bank",
     "memorized_split",
     "mixup",
+    "on_ground",
     "random_labels",
+    "stroke_images",
     "two_classes",
     "view_keys",
     "view_labels",

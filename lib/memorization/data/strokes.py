@@ -62,7 +62,7 @@ def stroke_images(
         raise ValueError(f"unknown split {split!r}; choose train or test")
     source = generator(seed, "strokes", digits, split)
     stored = load_images("mnist", split, root) if digits == "mnist" else None
-    _check_count(n, stored and len(stored))
+    _check_count(n, None if stored is None else len(stored))
     if stored is not None:
         return as_image_set(stored.take(torch.randperm(len(stored), generator=source)[:n]), side=SIDE)
     labels = torch.randint(10, (n,), generator=source)

@@ -4,7 +4,9 @@ from memorization.measures.accuracy import auc, covariance, mean_squared_error, 
 from memorization.measures.arms import checkpoint_folders, core_arms, longest_first, one_row_per_run, scale
 from memorization.measures.calibration import calibrated
 from memorization.measures.curve import Model, curve, measure, solve
+from memorization.measures.distilling_pictures import distil_pictures, distillation_error
 from memorization.measures.features import site_features
+from memorization.measures.framing import train_framed
 from memorization.measures.initial import redrawn
 from memorization.measures.invariance import invariance
 from memorization.measures.linear import linear_probe
@@ -54,6 +56,8 @@ __all__ = [
     "core_arms",
     "covariance",
     "curve",
+    "distil_pictures",
+    "distillation_error",
     "example_scores",
     "feature_alignment",
     "identity_check",
@@ -84,6 +88,7 @@ __all__ = [
     "stability",
     "synthetic_curve",
     "theory_curve",
+    "train_framed",
     "unexplained_fraction",
     "verdict",
 ]

@@ -65,7 +65,7 @@ def distil_pictures(
         weight_decay: of AdamW, >= 0.
         steps: of student and standard network, >= 1.
         teacher_steps: of the teacher, >= 1.
-        ridge: penalty of the probes, see ``measures.linear.linear_probe``.
+        ridge: penalty of the probes, > 0, see ``measures.linear.linear_probe``.
         device: where to compute.
         seeds: of pictures, weights, batches and grounds.
 
@@ -80,6 +80,7 @@ def distil_pictures(
         FileNotFoundError: if MNIST is asked for and absent.
         TrainingError: if a loss becomes infinite or not a number.
     """
+    _check(ridge, {"steps": steps, "teacher_steps": teacher_steps})
     shown = GroundedDigits.load(digits, train, seeds, "train", device)
     unseen = GroundedDigits.load(digits, test, seeds, "test", device)
 
@@ -99,6 +100,15 @@ def distil_pictures(
     _train(student, unlabelled, partial(distillation_error, unit=unit), recipe(steps))
     models = {"teacher": teacher, "student": student, "standard": _bodies(standard)}
     return _rows(models, shown, unseen, ridge)
+
+
+def _check(ridge: float, steps: dict[str, int]) -> None:
+    """Refuse before the training what would fail after it."""
+    for name, count in steps.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"{name}={count!r}; allowed: a whole number of optimizer steps, 1 or more")
+    if not (ridge > 0 and math.isfinite(ridge)):
+        raise ValueError(f"ridge={ridge!r}; allowed: a finite number > 0")
 
 
 def distillation_error(student: Tensor, teacher: Tensor, unit: Tensor | None = None) -> Tensor:
