@@ -16,10 +16,12 @@ from memorization.measures.contamination import (
 )
 from memorization.measures.curve import Model, curve, measure, solve
 from memorization.measures.distilling import distil
+from memorization.measures.distilling_pictures import distil_pictures, distillation_error
 from memorization.measures.effective_robustness import RobustnessLine, effective_robustness, robustness_line
 from memorization.measures.feature_arms import FeatureArm
 from memorization.measures.feature_tables import feature_ends, growth_table, margin_table, model_table
 from memorization.measures.features import site_features
+from memorization.measures.framing import train_framed
 from memorization.measures.initial import redrawn
 from memorization.measures.invariance import invariance
 from memorization.measures.linear import linear_probe
@@ -83,6 +85,7 @@ __all__ = [
     "curve",
     "distil",
     "distil_clip",
+    "distil_pictures",
     "distillation_error",
     "effective_robustness",
     "example_scores",
@@ -125,6 +128,7 @@ __all__ = [
     "standard_accuracies",
     "synthetic_curve",
     "theory_curve",
+    "train_framed",
     "unexplained_fraction",
     "verdict",
 ]
