@@ -68,6 +68,8 @@ workers: int = 0  # experiments side by side, in a process each; 0: one per core
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
 # %% tags=["hide-input"]
+import warnings
+
 import pandas as pd
 
 from memorization.measures import (
@@ -84,6 +86,7 @@ from memorization.runs import start
 
 run = start("feature_contamination", globals())
 apply_theme()
+warnings.filterwarnings("ignore", "outside the model's assumptions")  # that is what some sections are about
 parameter_table(run)
 
 # %% [markdown]
@@ -115,7 +118,8 @@ gained from the background, and the core alone decides every label.
 # %%
 base = {**sizes_of, "width": width, "batch": batch, "test": test}
 pair = [{"rate": rate}, {"rate": rate, "activation": "identity"}]
-main = {**base, "arms": pair, "steps": steps, "record_at": record_at}
+looks = [step for step in record_at if step < steps]
+main = {**base, "arms": pair, "steps": steps, "record_at": looks}
 runs = run.sweep(contaminate, [main], seeds=seeds, **how)
 ends = feature_ends(runs)
 

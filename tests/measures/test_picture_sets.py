@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from memorization.data.imagenet import PictureSet
-from memorization.measures.picture_sets import collected, distillation_error, top1
+from memorization.measures.picture_sets import collected, top1
 
 
 def test_only_the_columns_of_the_set_compete():
@@ -35,19 +35,3 @@ def test_what_a_network_gives_is_collected_in_order():
 def test_another_number_of_examples_is_refused(examples):
     with pytest.raises(ValueError, match=f"held 5 examples, {examples} were said"):
         collected(Doubles(), [(torch.zeros(5, 2),)], examples)
-
-
-def test_the_mean_of_the_teacher_has_error_one_and_the_teacher_zero():
-    wanted = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
-    assert distillation_error(wanted.mean(0).expand(50, 4), wanted) == pytest.approx(1)
-    assert distillation_error(wanted, wanted) == 0
-
-
-def test_a_teacher_of_one_answer_is_refused():
-    with pytest.raises(ValueError, match="cannot be normalized"):
-        distillation_error(torch.zeros(3, 2), torch.ones(3, 2))
-
-
-def test_features_of_other_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"shapes \(3, 2\) and \(4, 2\)"):
-        distillation_error(torch.zeros(3, 2), torch.ones(4, 2))

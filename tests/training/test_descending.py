@@ -296,6 +296,20 @@ def test_several_outputs_descend_alike_in_closed_form_and_by_autograd_with_the_f
         torch.testing.assert_close(value, ends[1].tensors()[name], rtol=1e-10, atol=1e-12)
 
 
+def test_batches_may_differ_in_size():
+    activation = StackedActivation(["relu"] * 2, [0.0] * 2)
+    sources = [generator(seed, "weights") for seed in range(2)]
+    start = theory_networks(6, 4, activation, [1.0, 1.0], sources, torch.float64)
+    x, y = torch.randn(2, 12, 4, dtype=torch.float64), torch.ones(2, 12, 1, dtype=torch.float64)
+
+    def batches(step):
+        size = (4, 12, 7)[step % 3]
+        return x[:, :size], y[:, :size]
+
+    ends = [descend(start, batches, Descent(9, gradient=way)).first for way in ("closed", "autograd")]
+    torch.testing.assert_close(*ends, **EXACT)
+
+
 def test_a_stack_larger_than_the_cache_descends_as_a_small_one(monkeypatch):
     activation = StackedActivation(["relu", "gelu", "leaky"], [0.0, 0.0, 0.2])
     sources = [generator(seed, "weights") for seed in range(3)]

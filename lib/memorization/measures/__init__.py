@@ -16,12 +16,13 @@ from memorization.measures.contamination import (
 )
 from memorization.measures.curve import Model, curve, measure, solve
 from memorization.measures.distilling import distil
-from memorization.measures.distilling_pictures import distil_pictures, distillation_error
+from memorization.measures.distilling_pictures import distil_pictures
 from memorization.measures.effective_robustness import RobustnessLine, effective_robustness, robustness_line
 from memorization.measures.feature_arms import FeatureArm
 from memorization.measures.feature_tables import feature_ends, growth_table, margin_table, model_table
 from memorization.measures.features import site_features
 from memorization.measures.framing import train_framed
+from memorization.measures.imitation import distillation_error, total_variance
 from memorization.measures.initial import redrawn
 from memorization.measures.invariance import invariance
 from memorization.measures.linear import linear_probe
@@ -29,7 +30,6 @@ from memorization.measures.memorized import bank_accuracy, memorization_accuraci
 from memorization.measures.memorizing import memorize
 from memorization.measures.nearest import Neighbors, knn_probe, nearest, noise_probe
 from memorization.measures.own_case import MemorizationReport, memorization_report
-from memorization.measures.picture_sets import distillation_error
 from memorization.measures.pixels import pixel_probe
 from memorization.measures.probe import AbsentClassWarning, Probe
 from memorization.measures.relations import check_relations
@@ -128,6 +128,7 @@ __all__ = [
     "standard_accuracies",
     "synthetic_curve",
     "theory_curve",
+    "total_variance",
     "train_framed",
     "unexplained_fraction",
     "verdict",

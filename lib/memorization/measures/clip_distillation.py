@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from memorization.data.imagenet import IMAGENET_SHIFTS, PictureSet, imagenet_set
 from memorization.data.large_pictures import Preparation, central_batches, training_batches
 from memorization.data.seeds import generator
-from memorization.measures.picture_sets import collected, distillation_error, top1
+from memorization.measures.imitation import distillation_error
+from memorization.measures.picture_sets import collected, top1
 from memorization.models.clip import CLIP_STUDENTS, clip_student, clip_teacher
 from memorization.training.distillation import Distilled, fit_to_teacher
 from memorization.training.linear_head import fit_linear_head
@@ -152,6 +153,6 @@ def _rows(
         for name, features in found.items():
             row = {"model": model, "set": name, "images": len(sets[name])}
             row |= {"accuracy": top1(head(features), sets[name])}
-            row |= {"distillation_error": distillation_error(features, wanted[name])}
+            row |= {"distillation_error": distillation_error(features, wanted[name]).item()}
             rows.append({**row, "loss": float(done.history["loss"].iloc[-1])})
     return rows

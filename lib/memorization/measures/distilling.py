@@ -18,6 +18,7 @@ from memorization.data.checks import check_finite, check_seeds
 from memorization.data.seeds import generator
 from memorization.data.structured import StructuredFeatures, StructuredSample
 from memorization.measures.feature_checks import check_ridge, check_sizes
+from memorization.measures.imitation import distillation_error, total_variance
 from memorization.measures.linear import linear_probe
 from memorization.models.pointwise import StackedActivation
 from memorization.models.two_layer import TwoLayerNetworks, normal_networks
@@ -118,21 +119,6 @@ def distil(
     return rows
 
 
-def total_variance(outputs: Tensor) -> Tensor:
-    """Return the variance of representations (M, N, K), summed over K: shape (M,).
-
-    Raises:
-        ValueError: if an output does not vary: there is nothing to imitate.
-    """
-    variance = outputs.var(1, correction=0).sum(-1)
-    if not bool((variance > 0).all()):
-        raise ValueError(
-            "the teacher's output has no variance: cannot normalize the distillation error; check the "
-            "teacher's weights and inputs"
-        )
-    return variance
-
-
 def _teacher(
     kind: str, features: StructuredFeatures, width: int, outputs: int, seeds: Sequence[int]
 ) -> TwoLayerNetworks:
@@ -168,18 +154,13 @@ def _judged(
     for where, shift in ("id", 1.0), ("ood", -1.0):
         x = tested.inputs(shift)
         seen = networks(x)
-        errors = _errors(seen, aim(x), aim(fit.inputs())) if aim else [math.nan] * len(rows)
+        unit = total_variance(aim(fit.inputs())) if aim else None
+        errors = distillation_error(seen, aim(x), unit).tolist() if aim else [math.nan] * len(rows)
         for s, row in enumerate(rows):
             known_classes, classes = (_classes(sample.labels[s]) for sample in (fit, tested))
             probe = linear_probe(known[s], known_classes, seen[s], classes, ridge, 2)
             row |= {f"{where}_accuracy": probe.accuracy, f"{where}_error": errors[s]}
     return rows
-
-
-def _errors(seen: Tensor, wanted: Tensor, fit: Tensor) -> list[float]:
-    """Squared errors over the total variance in distribution, one for each network."""
-    found: list[float] = ((seen - wanted).square().sum(-1).mean(1) / total_variance(fit)).tolist()
-    return found
 
 
 def _classes(labels: Tensor) -> Tensor:

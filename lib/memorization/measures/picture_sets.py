@@ -56,31 +56,3 @@ def top1(outputs: Tensor, pictures: PictureSet) -> float:
     """
     guesses = [set_outputs(part, pictures.groups).argmax(1).cpu() for part in outputs.split(4096)]
     return (torch.cat(guesses) == pictures.labels).double().mean().item()
-
-
-def distillation_error(given: Tensor, wanted: Tensor) -> float:
-    """Return the squared distance to a teacher's features in units of their variance.
-
-    1 is reached by giving their mean everywhere, 0 is perfect.
-
-    Args:
-        given: features of the student, shape (N, D).
-        wanted: features of the teacher, shape (N, D).
-
-    Returns:
-        At least 0.
-
-    Raises:
-        ValueError: for different shapes, or a teacher that gives the same features everywhere.
-    """
-    if given.shape != wanted.shape:
-        raise ValueError(
-            f"features of shapes {tuple(given.shape)} and {tuple(wanted.shape)}; allowed: the same"
-        )
-    scale = (wanted - wanted.mean(0)).square().mean().item()
-    if scale == 0:
-        raise ValueError(
-            "the teacher gives the same features for all examples: the distillation error cannot be "
-            "normalized; look at its weights and its inputs"
-        )
-    return (given - wanted).square().mean().item() / scale

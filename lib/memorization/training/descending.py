@@ -79,6 +79,7 @@ class _Closed:
     def __init__(self, networks: TwoLayerNetworks) -> None:
         self.scratch = networks.first
         self.parts: list[tuple[slice, TwoLayerNetworks]] = []
+        self.examples = 0
 
     def _prepare(self, networks: TwoLayerNetworks, examples: int) -> None:
         """Split the stack; the parts' weights are views, so they follow the training."""
@@ -88,6 +89,7 @@ class _Closed:
         rows = [slice(first, first + at_once) for first in range(0, networks.size, at_once)]
         self.parts = [(part, networks.take(part)) for part in rows]
         self.scratch = networks.first.new_empty(each * at_once)
+        self.examples = examples
 
     def __call__(
         self,
@@ -98,7 +100,7 @@ class _Closed:
         wanted: Sequence[str],
         penalty: Tensor | None,
     ) -> Found:
-        if not self.parts:
+        if x.shape[1] != self.examples:
             self._prepare(networks, x.shape[1])
         done = []
         for rows, part in self.parts:
