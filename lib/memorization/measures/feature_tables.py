@@ -29,9 +29,12 @@ def feature_ends(records: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows of the last steps, with ``gap`` (out-of-distribution risk minus risk in distribution),
         ``accuracy_gap`` (accuracy in distribution minus outside), ``b_over_c``, and ``norm_growth`` (the
-        background's norm over its value before training, NaN where step 0 was not recorded).
+        background's norm over its value before training, NaN where step 0 was not recorded). No records give
+        none, here and below.
     """
-    at = records[(records["shift"] == -1)]
+    if records.empty:
+        return records
+    at = records[records["shift"] == -1]
     ends = at[at["step"] == at["steps"]].copy()
     ends["gap"] = ends["ood_risk"] - ends["id_risk"]
     ends["accuracy_gap"] = ends["id_accuracy"] - ends["ood_accuracy"]
@@ -113,6 +116,8 @@ def model_table(
         For each model ``MODEL_id`` and ``MODEL_ood``, accuracies of its probe; ``id_error`` and ``ood_error``
         of the student and ``error_ratio``, the second over the first.
     """
+    if records.empty:
+        return records
     known = [c for c in records if c not in ("model", "id_accuracy", "ood_accuracy", "id_error", "ood_error")]
     keys = [c for c in known if not str(c).startswith("_")]
     student = records[records["model"] == "student"].reset_index(drop=True)
