@@ -421,7 +421,8 @@ else:
 # three.
 
 # %%
-distilling = [{"steps": distil_steps, "init_scale": scale, "test": test} for scale in (1.0, 0.1)]
+distilling = [{"steps": distil_steps, "test": test}]
+distilling += [{**distilling[0], "init_scale": 0.1, "standard": False}]
 distilled = run.sweep(distil, distilling, seeds=seeds, **how)
 simple = {"teacher": "linear", "background": 16, "representation": 8, "standard": False}
 simple |= {"steps": distil_steps, "test": test}
@@ -544,7 +545,7 @@ plain = {"rate": rate}
 cures = [plain, {**plain, "center": True}, {**plain, "symmetric": True}]
 cures += [{**plain, "environment": 0.5, "penalty": p} for p in (0.0, *penalties)]
 cures += [{**plain, "flip": 0.25}, {**plain, "activation": "leaky", "slope": 0.5}, fast[0]]
-cured = run.sweep(contaminate, [{**small, "steps": 2 * sweep_steps, "arms": cures}], seeds=seeds, **how)
+cured = run.sweep(contaminate, [{**small, "steps": steps, "arms": cures}], seeds=seeds, **how)
 cured_ends = feature_ends(cured)
 
 # %% tags=["hide-input"]

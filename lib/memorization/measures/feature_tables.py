@@ -118,12 +118,18 @@ def model_table(
     """
     if records.empty:
         return records
-    known = [c for c in records if c not in ("model", "id_accuracy", "ood_accuracy", "id_error", "ood_error")]
-    keys = [c for c in known if not str(c).startswith("_")]
-    student = records[records["model"] == "student"].reset_index(drop=True)
+    measured = ("model", "id_accuracy", "ood_accuracy", "id_error", "ood_error")
+    keys = [c for c in records if c not in measured and not str(c).startswith("_")]
+    named = records.assign(**{str(key): records[key].map(_hashable) for key in keys})
+    student = named[named["model"] == "student"]
     out = student[[*keys, "id_error", "ood_error"]].copy()
     out["error_ratio"] = out["ood_error"] / np.maximum(out["id_error"], 1e-12)
-    for model in (name for name in models if (records["model"] == name).any()):
-        one = records[records["model"] == model].reset_index(drop=True)
-        out[f"{model}_id"], out[f"{model}_ood"] = one["id_accuracy"], one["ood_accuracy"]
-    return out
+    for model in (name for name in models if (named["model"] == name).any()):
+        one = named[named["model"] == model][[*keys, "id_accuracy", "ood_accuracy"]]
+        columns = {"id_accuracy": f"{model}_id", "ood_accuracy": f"{model}_ood"}
+        out = out.merge(one.rename(columns=columns), how="left", on=keys)
+    return out.reset_index(drop=True)
+
+
+def _hashable(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
