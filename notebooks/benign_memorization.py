@@ -71,9 +71,8 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 import pandas as pd
 
 from memorization.data import labelled_pictures
-from memorization.measures import (
-    check_relations, checkpoint_folders, core_arms, longest_first, memorize, one_row_per_run, pixel_probe, scale,
-)
+from memorization.measures import check_relations, checkpoint_folders, core_arms, longest_first, memorize
+from memorization.measures import one_row_per_run, pixel_probe, scale
 from memorization.report import (
     SEED_BAND, SEED_BARS, apply_theme, arm_names, benign_table, draw_datasets, draw_depth, draw_groups, draw_invariance,
     draw_label_noise, draw_memorization_curves, draw_projector, draw_random_labels, draw_shared_independent,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,9 +121,9 @@ class Recipe:
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
         return kind(values, **common)
 
-    def arithmetic(self, device: torch.device) -> AbstractContextManager[Any]:
+    def arithmetic(self, device: torch.device) -> torch.autocast:
         """Return the context in which the networks compute, by ``precision``."""
-        return torch.autocast(device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step (counted from 0) where an epoch has ``steps`` steps."""
