@@ -74,15 +74,16 @@ import warnings
 
 import pandas as pd
 
-from memorization.measures import (
-    background_correlation, clip_table, contaminate, distil, distil_clip, distil_pictures, feature_ends, growth_table,
-    margin_table, model_table, standard_accuracies, train_framed,
-)
+from memorization.measures import background_correlation, contaminate, distil, distil_pictures, train_framed
+from memorization.measures import clip_table, feature_ends, growth_table, margin_table, model_table
+from memorization.measures import distil_clip, standard_accuracies
+
+# %% tags=["hide-input"]
 from memorization.report import (
-    SEED_BAND, SEED_BARS, apply_theme, contamination_table, draw_activations, draw_asymmetry,
-    draw_correlations, draw_dial, draw_distillation, draw_frames, draw_growth, draw_margins, draw_neurons, draw_remedies,
-    draw_risks, draw_shift_accuracy, draw_sweep, explorer_data, foot, interactive, judge, legend_above, number, panels, parameter_table,
-    price_table, risk_explorer, say, show, table, verdict_sentence, verdict_table, write_price,
+    SEED_BAND, SEED_BARS, apply_theme, contamination_table, draw_activations, draw_asymmetry, draw_correlations,
+    draw_dial, draw_distillation, draw_frames, draw_growth, draw_margins, draw_neurons, draw_remedies, draw_risks,
+    draw_shift_accuracy, draw_sweep, explorer_data, foot, interactive, judge, legend_above, number, panels,
+    parameter_table, price_table, risk_explorer, say, show, table, verdict_sentence, verdict_table, write_price,
 )
 from memorization.runs import start
 
@@ -569,6 +570,22 @@ Without a remedy the risk outside is {number(cured_ends.ood_risk.iloc[0], 2)}. C
 difference of their risks, {number(strongest, 2)}. All of these know something: that the mean is not the message, that labels are odd, or which
 examples belong to which environment.
 """)
+
+# %% [markdown]
+# ### Your own question
+#
+# Every experiment above is one call. Arms that differ in activation, rate, background or remedy are trained as one stack, and
+# each finished point is kept:
+#
+# ```python
+# from memorization.measures import contaminate, feature_ends
+# from memorization.runs import sweep
+#
+# arms = [{"activation": "gelu", "flip": p} for p in (0.0, 0.1)]
+# setting = {"arms": arms, "background": 64, "shifts": [-2.0]}
+# records = sweep(contaminate, [setting], seeds=5, stacked=True)
+# feature_ends(records).groupby("flip")[["ood_risk", "b_over_c"]].mean()
+# ```
 
 # %% [markdown]
 # (contamination-clip)=
