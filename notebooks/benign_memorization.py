@@ -529,17 +529,18 @@ from memorization.models import network
 from memorization.training import LabelledViews, Recipe, fit
 
 # %%
-split = memorized_split("digits", memorized=memorized, reference=reference, test=n_test)
+own = min(memorized, 400)  # digits, whatever the page itself is about
+split = memorized_split("digits", memorized=own, reference=own, test=min(n_test, 1397))
 images, true = split.memorized.floats(), split.memorized.labels
 labels = random_labels(len(true), 10, generator(0, "own case"))
 untrained = network("small_cnn", hidden=[64], generator=generator(0, "own weights"))
 seen = LabelledViews(images, labels[None], seeds=(0,), classes=10)
-model = fit([untrained], seen, Recipe(epochs=min(epochs, 100), batch=batch)).networks[0]
+model = fit([untrained], seen, Recipe(epochs=min(epochs, 100), batch=min(batch, own))).networks[0]
 
 # %% tags=["hide-input"]
 report = memorization_report(
     model, untrained, images, labels, true, split.test.floats(), split.test.labels,
-    policy=augmentation("small_digits"), strength=0.5, k=k,
+    policy=augmentation("small_digits"), strength=0.5, k=min(k, own),
 )  # fmt: skip
 words = {name: name.replace("_", " ") for name in report.table}
 table(

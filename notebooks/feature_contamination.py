@@ -555,7 +555,7 @@ shown = draw_remedies(axes, cured)
 legend_above(figure)
 show(
     run, figure, shown, name="remedies", band=SEED_BARS,
-    title="Centering and mirrored examples cure it at no cost; an invariance penalty needs to be very strong",
+    title="Centering and mirrored examples cure it at next to no cost; an invariance penalty needs to be very strong",
     alt="For each remedy the risk in distribution and outside, and the ratio of background to core: centering, symmetric "
     "augmentation and tanh are at zero, two environments pooled hardly help, a strong penalty helps.",
 )  # fmt: skip

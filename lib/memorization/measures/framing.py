@@ -67,7 +67,7 @@ def train_framed(
     Returns:
         For each seed a row: accuracy on test images framed ``red``, ``blue`` and ``green``, cut as in
         training and at the same places for all colors, frames and seeds, and ``unframed``; ``red_gain``: red
-        minus the mean of blue and green; ``feature_shift``: see :func:`relative_shift`, of the embedding
+        minus the mean of blue and green; ``feature_shift``: see ``relative_shift``, of the embedding
         from red to blue; ``batch_accuracy`` and ``loss`` of the last epoch of training.
 
     Raises:
