@@ -82,7 +82,7 @@ from memorization.measures import distil_clip, standard_accuracies
 from memorization.report import (
     SEED_BAND, SEED_BARS, apply_theme, contamination_table, draw_activations, draw_asymmetry, draw_correlations,
     draw_dial, draw_distillation, draw_frames, draw_growth, draw_margins, draw_neurons, draw_remedies, draw_risks,
-    draw_shift_accuracy, draw_sweep, explorer_data, foot, interactive, judge, legend_above, number, panels,
+    draw_robustness,    draw_shift_accuracy, draw_sweep, explorer_data, foot, interactive, judge, legend_above, number, panels,
     parameter_table, price_table, risk_explorer, say, show, table, verdict_sentence, verdict_table, write_price,
 )
 from memorization.runs import start
@@ -606,6 +606,15 @@ clip = clip_table(clip_runs, supervised)
 if clip.empty:
     display(say("*No records of the `paper` profile are published for this section.*"))
 else:
+    figure, axes = panels(clip["set"].nunique(), columns=3)
+    shown = draw_robustness(axes, clip)
+    legend_above(figure)
+    display(show(
+        run, figure, shown, name="clip",
+        title="Students of CLIP: above standard models, below their teacher?",
+        alt="Accuracy under shift against accuracy without, one panel per shifted set: the line of standard models, teachers and "
+        "students.",
+    ))  # fmt: skip
     display(table(clip.drop(columns="seed"), "Accuracy without and under shift, and effective robustness [fractions]"))
 
 # %% [markdown]

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from memorization.report.contamination_arms import slope_color
-from memorization.report.contamination_transfer import draw_distillation, draw_frames
+from memorization.report.contamination_transfer import draw_distillation, draw_frames, draw_robustness
 from memorization.report.display import interactive
 from memorization.report.figures import show
 from memorization.report.panels import SEED_BARS, legend_above, panels
@@ -193,3 +193,34 @@ def test_more_slopes_than_can_be_told_apart_are_refused(contaminated):
 def test_the_explorer_of_no_records_says_so(explored):
     with pytest.raises(ValueError, match="there are no records after the last step"):
         risk_explorer(explored.query("step < 100"))
+
+
+def scattered(robustness=0.1):
+    numbers = [("teacher", 0.7, 0.6), ("student", 0.7, 0.5), ("standard", 0.7, 0.4), ("standard", 0.8, 0.5)]
+    return pd.DataFrame(
+        {"set": name, "architecture": "RN50", "model": model, "id_accuracy": x, "ood_accuracy": y}
+        | {"effective_robustness": robustness}
+        for name in ("r", "sketch")
+        for model, x, y in numbers
+    )
+
+
+def test_models_stand_above_the_line_by_their_effective_robustness(run):
+    figure, axes = panels(2)
+    table = draw_robustness(axes, scattered())
+    assert (table["ood_accuracy"] - table["line"]).tolist() == pytest.approx([0.1] * 8)
+    assert [ax.get_title() or ax.get_title(loc="left") for ax in axes] == ["r", "sketch"]
+    legend_above(figure)
+    show(run, figure, table, name="clip", title="Students lie between", alt="Dots above a dotted line. " * 4)
+
+
+def test_without_standard_models_there_is_no_line():
+    _, axes = panels(2)
+    assert draw_robustness(axes, scattered(NAN))["line"].isna().all()
+    assert len(axes[0].lines[0].get_xdata()) == 0
+
+
+def test_each_shifted_set_needs_its_panel():
+    _, axes = panels(3)
+    with pytest.raises(ValueError, match="3 panels for 2 shifted sets: r, sketch; give one each"):
+        draw_robustness(axes, scattered())

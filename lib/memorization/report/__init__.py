@@ -30,7 +30,7 @@ from memorization.report.contamination_arms import (
 )
 from memorization.report.contamination_formulas import draw_growth, draw_margins, draw_shift_accuracy
 from memorization.report.contamination_sweeps import draw_activations, draw_dial, draw_remedies, draw_sweep
-from memorization.report.contamination_transfer import draw_distillation, draw_frames
+from memorization.report.contamination_transfer import draw_distillation, draw_frames, draw_robustness
 from memorization.report.display import interactive, say, table
 from memorization.report.figures import show
 from memorization.report.markup import number
@@ -115,6 +115,7 @@ __all__ = [
     "draw_random_labels",
     "draw_remedies",
     "draw_risks",
+    "draw_robustness",
     "draw_shared_independent",
     "draw_shift_accuracy",
     "draw_strength",

@@ -114,3 +114,43 @@ def _frame_dots(ax: Axes, named: pd.DataFrame) -> pd.DataFrame:
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
     return pd.concat(parts, ignore_index=True)
+
+
+def draw_robustness(axes: Sequence[Axes], models: pd.DataFrame) -> pd.DataFrame:
+    """Draw accuracy under each shift against accuracy without: teachers, students, standard models.
+
+    Zhang et al. (ICML 2024), motivating scatter. A model above the line of the standard ones is more robust
+    than its accuracy lets one expect.
+
+    Args:
+        axes: one panel for each shifted set.
+        models: of ``clip_table``.
+
+    Returns:
+        What is drawn: ``set``, ``architecture``, ``model``, ``id_accuracy``, ``ood_accuracy`` and ``line``,
+        the accuracy under shift of a standard model of this accuracy (NaN without such a line).
+
+    Raises:
+        ValueError: there are more sets than panels, or fewer.
+    """
+    sets = list(dict.fromkeys(models["set"]))
+    if len(sets) != len(axes):
+        raise ValueError(f"{len(axes)} panels for {len(sets)} shifted sets: {', '.join(sets)}; give one each")
+    drawn = models.assign(line=models["ood_accuracy"] - models["effective_robustness"])
+    for ax, name in zip(axes, sets, strict=True):
+        here = drawn[drawn["set"] == name]
+        line = here.dropna(subset="line").sort_values("id_accuracy")
+        ax.plot(line["id_accuracy"], line["line"], color=COLORS["reference"], linestyle=":", label="line")
+        for model, marker in (("standard", "D"), ("student", "o"), ("teacher", "s")):
+            one = here[here["model"] == model]
+            ax.plot(
+                one["id_accuracy"],
+                one["ood_accuracy"],
+                marker,
+                color=COLORS[model],
+                markersize=8,
+                label=model,
+            )
+        name_panel(ax, name)
+        ax.set(xlabel="accuracy without shift [fraction]", ylabel="accuracy under shift [fraction]")
+    return drawn[["set", "architecture", "model", "id_accuracy", "ood_accuracy", "line"]]
