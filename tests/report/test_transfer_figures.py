@@ -211,7 +211,14 @@ def test_models_stand_above_the_line_by_their_effective_robustness(run):
     assert (table["ood_accuracy"] - table["line"]).tolist() == pytest.approx([0.1] * 8)
     assert [ax.get_title() or ax.get_title(loc="left") for ax in axes] == ["r", "sketch"]
     legend_above(figure)
-    show(run, figure, table, name="clip", title="Students lie between teachers and standard models", alt="Dots above a dotted line. " * 4)
+    show(
+        run,
+        figure,
+        table,
+        name="clip",
+        title="Students lie between teachers and standard models",
+        alt="Dots above a dotted line. " * 4,
+    )
 
 
 def test_without_standard_models_there_is_no_line():
