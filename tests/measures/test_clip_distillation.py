@@ -95,3 +95,8 @@ def test_a_set_that_is_absent_stops_the_run_before_it_trains(made, tmp_path, mon
 def test_fewer_classes_leave_fewer_pictures(made):
     rows = table(made, classes=6, shifts=["r"])
     assert rows.set_index(["model", "set"]).loc["student", "images"].to_dict() == {"val": 12, "r": 4}
+
+
+def test_a_misspelled_architecture_is_told_before_any_data_is_looked_for(tmp_path):
+    with pytest.raises(ValueError, match="unknown architecture 'RN51'; did you mean 'RN50'"):
+        distil_clip(architecture="RN51", root=str(tmp_path))

@@ -105,6 +105,7 @@ def test_a_dead_teacher_is_refused_before_training(monkeypatch):
     ("given", "message"),
     [
         ({"teacher": "oracle"}, "teacher='oracle'; allowed: network, linear"),
+        ({"student": "leaky"}, "student=.leaky. would need a slope; choose relu"),
         ({"student": "rellu"}, "unknown activation 'rellu'; did you mean 'relu'"),
         ({"labels": "circle"}, "labels='circle'; allowed: linear, sphere"),
         ({"core": 0}, "core=0; allowed: a whole number, 1 or more"),

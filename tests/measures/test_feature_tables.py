@@ -86,3 +86,11 @@ def test_a_model_that_was_not_trained_is_nan():
 @pytest.mark.parametrize("table", [feature_ends, model_table])
 def test_no_records_give_no_rows(table):
     assert table(pd.DataFrame()).empty
+
+
+@pytest.mark.parametrize("change", [{"mean": 0.25}, {"flip": 0.1}, {"center": True}, {"symmetric": True}])
+def test_formulas_say_nothing_where_an_arm_changes_what_they_assume(records, change):
+    changed = records.assign(**change)
+    assert growth_table(changed)["predicted"].isna().all()
+    assert margin_table(changed)["predicted"].isna().all() == ("mean" not in change)
+    assert margin_table(records.assign(initialization="pytorch"))["predicted"].isna().all()

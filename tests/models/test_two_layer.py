@@ -160,3 +160,15 @@ def test_a_width_that_is_none_is_refused(width):
         pytorch_networks(width, 4, 1, relus(1), sources(0))
     with pytest.raises(ValueError, match=message):
         normal_networks(width, 4, 1, relus(1), (math.pi, 1.0, 1.0), sources(0))
+
+
+def test_activations_for_another_number_of_networks_are_refused():
+    with pytest.raises(
+        ValueError, match="activations for 2 networks, weights for 3; give one activation each"
+    ):
+        theory_networks(4, 5, relus(2), [1.0] * 3, sources(0, 1, 2))
+
+
+def test_every_network_of_the_theory_needs_a_scale_and_a_generator():
+    with pytest.raises(ValueError, match="2 scales and 1 generators; give one of each a network"):
+        theory_networks(4, 5, relus(2), [1.0, 1.0], sources(0))

@@ -185,8 +185,8 @@ def test_axes_of_the_explorer_have_units_and_do_not_catch_a_scrolling_finger(exp
 
 def test_more_slopes_than_can_be_told_apart_are_refused(contaminated):
     pytest.importorskip("plotly", reason="plotly belongs to the extra 'book'")
-    many = contaminated(*({"activation": "leaky", "slope": s / 10} for s in range(7)))
-    with pytest.raises(ValueError, match="7 slopes are more than can be told apart; draw 6 or fewer"):
+    many = contaminated(*({"activation": "leaky", "slope": s / 10} for s in range(9)))
+    with pytest.raises(ValueError, match="9 slopes are more than can be told apart; draw 8 or fewer"):
         risk_explorer(many)
 
 

@@ -46,7 +46,7 @@ def member(stack, m):
     """One network of a stack as a stack of its own."""
     names, slopes = [stack.activation.names[m]], [stack.activation.slopes[m]]
     alone = {name: value[m : m + 1] for name, value in stack.tensors().items()}
-    return replace(stack, activation=StackedActivation(names, slopes)).with_tensors(**alone)
+    return replace(stack, activation=StackedActivation(names, slopes), **alone)
 
 
 def assert_same(first, second, **tolerance):

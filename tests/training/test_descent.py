@@ -78,3 +78,8 @@ def test_a_cosine_goes_from_one_to_zero():
     factors = [Descent(4, schedule="cosine").factor(step) for step in range(5)]
     assert factors == pytest.approx([1, 0.5 + math.sqrt(0.125), 0.5, 0.5 - math.sqrt(0.125), 0])
     assert Descent(4).factor(3) == 1
+
+
+def test_momentum_belongs_to_sgd():
+    with pytest.raises(ValueError, match=r"momentum=0\.9 with optimizer='adamw'; only"):
+        Descent(10, optimizer="adamw", momentum=0.9)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from memorization.data.imagenet import IMAGENET_SHIFTS, PictureSet, imagenet_set
 from memorization.data.large_pictures import Preparation, central_batches, training_batches
 from memorization.data.seeds import generator
+from memorization.data.words import did_you_mean
 from memorization.measures.imitation import distillation_error
 from memorization.measures.picture_sets import collected, top1
 from memorization.models.clip import CLIP_STUDENTS, clip_student, clip_teacher
@@ -86,6 +87,10 @@ def distil_clip(
         ValueError: for values out of range.
         TrainingError: a loss became infinite or not a number; names the step.
     """
+    if architecture not in CLIP_STUDENTS:
+        meant = did_you_mean(architecture, CLIP_STUDENTS)
+        names = ", ".join(CLIP_STUDENTS)
+        raise ValueError(f"unknown architecture {architecture!r}{meant}; choose one of {names}")
     sets = {name: imagenet_set(name, root or None, classes=classes) for name in ("train", "val", *shifts)}
     settings = CLIP_STUDENTS.get(architecture)
     teacher = clip_teacher(architecture, weights, pixels=pixels)  # refuses an unknown architecture

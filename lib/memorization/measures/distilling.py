@@ -57,7 +57,7 @@ def distil(
 
     Args:
         teacher: ``network`` (two layers, ReLU, random) or ``linear`` (a random linear map) of the core.
-        student: activation of student and label-trained network, a name of ``POINTWISE``.
+        student: activation of student and label-trained network, a name of ``POINTWISE`` but ``leaky``.
         labels: ``linear`` or ``sphere``, see ``StructuredFeatures``.
         core: number of core features.
         background: number of background features.
@@ -87,6 +87,8 @@ def distil(
     )
     check_finite("init_scale", init_scale)
     check_ridge(ridge)
+    if student == "leaky":
+        raise ValueError("student='leaky' would need a slope; choose relu, identity, gelu, tanh or sigmoid")
     features, seeds = StructuredFeatures(core, background, labels), check_seeds(seeds)
     fit, tested = (features.draw(test, _sources(seeds, what)).to(device) for what in ("fit", "test"))
     aim = _teacher(teacher, features, teacher_width, representation, seeds).to(device)

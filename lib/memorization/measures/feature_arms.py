@@ -32,7 +32,7 @@ class FeatureArm:
         flip: probability that a training example's background is negated.
         environment: factor of the background in half of the training examples; 1: one environment.
         penalty: weight of the variance of the environments' risks (V-REx).
-        symmetric: also train on mirrored examples (-x, -y).
+        symmetric: show about half of the training examples as mirror images (-x, -y).
         center: subtract the mean of the training inputs (before any are mirrored).
 
     Raises:

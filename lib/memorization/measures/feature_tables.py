@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ def feature_ends(records: pd.DataFrame) -> pd.DataFrame:
     """Return one row per network: its last step at shift -1, and what it started from.
 
     Args:
-        records: of ``contaminate``.
+        records: of a sweep over ``contaminate``.
 
     Returns:
         The rows of the last steps, with ``gap`` (out-of-distribution risk minus risk in distribution),
@@ -50,14 +51,16 @@ def growth_table(records: pd.DataFrame, first: int = 10, last: int = 30) -> pd.D
     """Return how much faster background grew than core, beside what activation asymmetry predicts.
 
     Args:
-        records: of ``contaminate``, recorded at ``first`` and ``last`` and, if possible, between.
+        records: of a sweep over ``contaminate``, recorded at ``first``, at ``last`` and, if possible,
+            between.
         first: step from which growth counts.
         last: step to which it counts.
 
     Returns:
         One row per network of a piecewise linear activation: ``activation``, ``slope``, ``seed``,
         ``measured``, ``predicted`` (from firing probabilities averaged over the recorded steps between),
-        ``own``, ``other`` and ``error``, measured minus predicted.
+        ``own``, ``other`` and ``error``, measured minus predicted. The prediction is for linear labels
+        and backgrounds as they are; it is NaN where an arm changes them.
 
     Raises:
         ValueError: if a step was not recorded.
@@ -73,7 +76,9 @@ def growth_table(records: pd.DataFrame, first: int = 10, last: int = 30) -> pd.D
         start, end = ({name: float(by_step[at]) for name, by_step in grown.items()} for at in (first, last))
         measured, slope = growth_ratio(start, end), float(one["slope"].iloc[0])
         own, other = steps["own"].mean(), steps["other"].mean()
-        predicted = predicted_growth_ratio(own, other, slope)
+        row: dict[Any, Any] = one.iloc[0].to_dict()
+        plain = _is_plain(row) and row["mean"] == 0
+        predicted = predicted_growth_ratio(own, other, slope) if plain else np.nan
         names = {name: one[name].iloc[0] for name in ("activation", "slope", "seed")}
         numbers = {"measured": measured, "predicted": predicted, "own": own, "other": other}
         rows.append({**names, **numbers, "error": measured - predicted})
@@ -84,11 +89,12 @@ def margin_table(records: pd.DataFrame) -> pd.DataFrame:
     """Return the mean margin at each tested shift, beside what the correlations alone predict.
 
     Args:
-        records: of ``contaminate``, with several shifts after the last step.
+        records: of a sweep over ``contaminate``, with several shifts after the last step.
 
     Returns:
         The rows of the last step of piecewise linear activations, with ``predicted`` and ``error`` (measured
-        minus predicted margin).
+        minus predicted margin). The prediction is for networks of the theory, linear labels and no remedy,
+        else NaN; it holds while the neurons of an example's class fire.
     """
     last = records[records["step"] == records["steps"]].dropna(subset="slope").copy()
     last["predicted"] = [_predicted(row) for row in last.to_dict("records")]
@@ -96,7 +102,15 @@ def margin_table(records: pd.DataFrame) -> pd.DataFrame:
     return last.reset_index(drop=True)
 
 
-def _predicted(row: dict) -> float:
+def _is_plain(row: Mapping[Any, Any]) -> bool:
+    """Whether neither labels nor what is done to the training inputs change what the formulas assume."""
+    changed = row["flip"] != 0 or row["environment"] != 1 or row["symmetric"] or row["center"]
+    return not changed and row.get("labels", "linear") == "linear"
+
+
+def _predicted(row: Mapping[Any, Any]) -> float:
+    if not _is_plain(row) or row.get("initialization", "theory") != "theory":
+        return float("nan")
     c, b = (row["c_plus"] - row["c_minus"]) / 2, (row["b_plus"] + row["b_minus"]) / 2
     sizes = (row["core"], row["background"], row["shift"])
     mean = MEAN_WEIGHT - row["mean"]
@@ -109,7 +123,7 @@ def model_table(
     """Lay the models of a distillation side by side: one row for each seed (and setting).
 
     Args:
-        records: of ``distil`` or ``distil_pictures``, one row per seed and model.
+        records: of a sweep over ``distil`` or ``distil_pictures``, one row per seed and model.
         models: which, of those that there are.
 
     Returns:

@@ -23,7 +23,7 @@ class TwoLayerNetworks:
     Attributes:
         first: shape (M, m, D), the neurons' weights.
         second: shape (M, K, m), output weights.
-        activation: phi, one for each network.
+        activation: phi, one for each network (else a ValueError).
         bias: shape (M, 1, m), or None without biases.
         offset: shape (M, 1, K), output biases, or None.
     """
@@ -33,6 +33,13 @@ class TwoLayerNetworks:
     activation: StackedActivation
     bias: Tensor | None = None
     offset: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.activation.names) != len(self.first):
+            raise ValueError(
+                f"activations for {len(self.activation.names)} networks, weights for {len(self.first)}; "
+                "give one activation each"
+            )
 
     @property
     def size(self) -> int:
@@ -55,7 +62,7 @@ class TwoLayerNetworks:
     def take(self, rows: slice) -> TwoLayerNetworks:
         """Return some of the networks; their weights are views."""
         part = {name: value[rows] for name, value in self.tensors().items()}
-        return replace(self.with_tensors(**part), activation=self.activation.take(rows))
+        return replace(self, activation=self.activation.take(rows), **part)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return outputs (M, N, K) of inputs (M, N, D); differentiable."""
@@ -151,9 +158,11 @@ def theory_networks(
         dtype: floating-point type.
 
     Raises:
-        ValueError: for a width below 1.
+        ValueError: for a width below 1, or other numbers of scales and generators.
     """
     check_whole("width", width, 1)
+    if len(scale) != len(sources):
+        raise ValueError(f"{len(scale)} scales and {len(sources)} generators; give one of each a network")
     normal = torch.stack([torch.randn(width, inputs, generator=source) for source in sources]).to(dtype)
     first = normal * torch.tensor(scale, dtype=dtype).view(-1, 1, 1)
     signs = torch.where(torch.arange(width) < width - width // 2, 1.0, -1.0).to(dtype) / width

@@ -122,8 +122,8 @@ def contamination_table(records: pd.DataFrame, by: Sequence[str] = ()) -> pd.Dat
         by: further columns that tell runs apart, such as ``loss`` or ``core``.
 
     Returns:
-        Columns ``arm``, those of ``by``, ``ID risk``, ``OOD risk``, ``OOD accuracy``, ``core`` and
-        ``background`` (``c`` and ``b`` of :func:`signed_means`): mean ± standard error over seeds, without
+        Columns ``arm``, those of ``by``, ``ID risk``, ``OOD risk``, ``OOD accuracy``, ``core, c``
+        and ``background, b`` (those of :func:`signed_means`): mean ± standard error over seeds, without
         one that is below 0.00005.
 
     Raises:
@@ -158,6 +158,6 @@ _COLUMNS = {
     "ID risk": "id_risk",
     "OOD risk": "ood_risk",
     "OOD accuracy": "ood_accuracy",
-    "core": "c",
-    "background": "b",
+    "core, c": "c",
+    "background, b": "b",
 }

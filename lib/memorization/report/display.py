@@ -64,7 +64,7 @@ def interactive(run: RunLike, figure: Any, data: pd.DataFrame, *, name: str, tit
         include_plotlyjs=_PLOTLY_JS,
         include_mathjax=False,
         div_id=f"interactive-{name}",
-        config={"displaylogo": False, "responsive": True},
+        config={"displayModeBar": False, "responsive": True},  # the bar would cover the legend,
     )
     box = f'<div class="interactive" role="group" aria-label="{escape(alt, quote=True)}">{content}</div>'
     return HTML(card(run, box, name=name, title=title, band=None, wide=False))

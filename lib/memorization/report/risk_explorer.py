@@ -12,8 +12,8 @@ from memorization.report.contamination_arms import slope_color
 from memorization.report.contamination_formulas import SHIFT_LABEL
 from memorization.report.theme import BACKGROUND, FONT_SIZE, INK
 
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "2px,6px", "12px,3px")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "pentagon")
 _GRID = "#dcdfe3"
 
 

@@ -69,6 +69,10 @@ class Descent:
         check_finite("momentum", self.momentum)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum={self.momentum}; allowed: 0 up to, not including, 1")
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(
+                f"momentum={self.momentum} with optimizer={self.optimizer!r}; only 'sgd' has one"
+            )
         rates, decays, penalties = (_numbers_of(self, name) for name in ("rate", "decay", "penalty"))
         if not all(rate > 0 for rate in rates):
             raise ValueError(f"rate={self.rate}; allowed: a learning rate above 0")
