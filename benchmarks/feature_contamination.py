@@ -194,7 +194,8 @@ def _module(networks: TwoLayerNetworks, seed: int) -> nn.Sequential:
 def check(setting: Setting) -> None:
     """Raise an AssertionError unless both ways go the same way in float64.
 
-    In float32 Adam divides small gradients by their own size, so that rounding grows from step to step.
+    What is timed runs in float32, where rounding grows from step to step: a neuron that fires a step earlier
+    takes another way.
     """
     inputs = inputs_of(replace(setting, seeds=2, steps=4 * LOOKS, examples=100, dtype=torch.float64))
     check_equal(plain_loop(inputs), ours(inputs), tolerance=1e-9)
@@ -209,11 +210,11 @@ def cases(quick: bool) -> list[Case]:
         "{width} neurons)",
     }
     chosen = [
-        Setting("theory", 32, 256, 1000, 256, seeds, 20 if quick else 200)
+        Setting("theory", 32, 256, 1000, 256, seeds, 20 if quick else 100)
         for seeds in ((1, 2) if quick else (1, 10))
     ]
     chosen += [
-        Setting("default", 32, 256, 1000, 256, seeds, 20 if quick else 200)
+        Setting("default", 32, 256, 1000, 256, seeds, 20 if quick else 100)
         for seeds in ((1,) if quick else (1, 10))
     ]
     chosen += [Setting("online", 16, 5793, 256, 128, 2 if quick else 10, 10 if quick else 50)]
@@ -224,9 +225,10 @@ def cases(quick: bool) -> list[Case]:
             ambient=setting.ambient, examples=setting.examples, width=setting.width
         )
         networks = "one network" if setting.seeds == 1 else f"{setting.seeds} stacked networks"
-        how = {"tolerance": None} if setting.name == "default" else {}  # see check
         work = f"{networks}, {setting.steps} steps: {what}"
-        made.append(Case(work, partial(warm, setting), plain_loop, ours, repeats=1 if quick else 3, **how))
+        made.append(
+            Case(work, partial(warm, setting), plain_loop, ours, tolerance=None, repeats=1 if quick else 3)
+        )
     return made
 
 
