@@ -43,6 +43,7 @@ class Setting:
         seeds: number S of networks.
         steps: T.
         dtype: of all arithmetic.
+        threads: of PyTorch; None: all cores, 1: as points of a sweep run, side by side.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Setting:
     seeds: int
     steps: int
     dtype: torch.dtype = torch.float32
+    threads: int | None = None
 
     @property
     def descent(self) -> Descent:
@@ -209,15 +211,12 @@ def cases(quick: bool) -> list[Case]:
         "online": "online SGD in the theory's own dimension, D = d_0^2.5 = {ambient:,} ({examples} examples, "
         "{width} neurons)",
     }
-    chosen = [
-        Setting("theory", 32, 256, 1000, 256, seeds, 20 if quick else 100)
-        for seeds in ((1, 2) if quick else (1, 10))
-    ]
-    chosen += [
-        Setting("default", 32, 256, 1000, 256, seeds, 20 if quick else 100)
-        for seeds in ((1,) if quick else (1, 10))
-    ]
-    chosen += [Setting("online", 16, 5793, 256, 128, 2 if quick else 10, 10 if quick else 50)]
+    steps, many = (20, 2) if quick else (100, 10)
+    size = {"features": 32, "ambient": 256, "examples": 1000, "width": 256, "steps": steps}
+    theory = [Setting("theory", seeds=s, threads=k, **size) for k in (None, 1) for s in (1, many)]
+    default = [Setting("default", seeds=s, **size) for s in (1, many)]
+    online = Setting("online", 16, 5793, 256, 128, many, 10 if quick else 50)
+    chosen = [*theory, *default, online]
     made = []
     for setting in chosen:
         check(setting)
@@ -225,9 +224,18 @@ def cases(quick: bool) -> list[Case]:
             ambient=setting.ambient, examples=setting.examples, width=setting.width
         )
         networks = "one network" if setting.seeds == 1 else f"{setting.seeds} stacked networks"
-        work = f"{networks}, {setting.steps} steps: {what}"
+        thread = ", one thread" if setting.threads == 1 else ""
+        work = f"{networks}, {setting.steps} steps{thread}: {what}"
         made.append(
-            Case(work, partial(warm, setting), plain_loop, ours, tolerance=None, repeats=1 if quick else 3)
+            Case(
+                work,
+                partial(warm, setting),
+                plain_loop,
+                ours,
+                tolerance=None,
+                threads=setting.threads,
+                repeats=1 if quick else 3,
+            )
         )
     return made
 
