@@ -154,14 +154,14 @@ def _plain(inputs: Inputs, seed: int) -> tuple[list[float], Tensor]:
         optimizer = torch.optim.AdamW(free, lr=how.rate, weight_decay=how.decay)
     fixed = len(inputs.batches) == 1
     shown = [(x[seed] @ inputs.rows[seed], y[seed]) for x, y in inputs.batches] if fixed else []
-    losses = []
+    losses, looks = [], set(_looks(setting))
     for step in range(setting.steps):
         if fixed:
             x, y = shown[0]
         else:
             x, y = inputs.batches[step][0][seed] @ inputs.rows[seed], inputs.batches[step][1][seed]
         loss = _loss(setting, network(x), y)
-        if step in _looks(setting):
+        if step in looks:
             losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()

@@ -24,7 +24,7 @@ class Backgrounds:
             (diversity of the training backgrounds).
         environment: factor of the background in the second half of a training batch, a second environment;
             1: there is one environment only.
-        symmetric: 1 adds mirrored examples (-x, -y) with probability 1/2 (sign-symmetric augmentation).
+        symmetric: 1 shows each example as its mirror image (-x, -y) with probability 1/2.
         center: 1 subtracts the mean of the training inputs from all inputs.
 
     Raises:

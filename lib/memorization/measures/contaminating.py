@@ -32,7 +32,7 @@ from memorization.models.two_layer import (
     theory_networks,
 )
 from memorization.training.descending import descend
-from memorization.training.descent import Descent
+from memorization.training.descent import WEIGHTS, Descent
 from memorization.training.signed_losses import SignedLoss, signed_loss
 
 Row = dict[str, Any]
@@ -117,7 +117,7 @@ def contaminate(
         decay=stack.each("decay"),
         momentum=momentum,
         gradient=gradient,
-        trained=("first", "bias", "second", "offset") if initialization == "pytorch" else ("first", "bias"),
+        trained=WEIGHTS if initialization == "pytorch" else ("first", "bias"),
         penalty=stack.each("penalty"),
     )
     world = FeatureWorld.draw(features, stack, ambient, examples, test).to(device)

@@ -24,7 +24,7 @@ from memorization.measures.linear import linear_probe
 from memorization.models.initialization import build
 from memorization.models.small import mlp
 from memorization.models.stacked import StackedNetwork
-from memorization.training.loop import TrainingError
+from memorization.training.finite import LossWatch
 from memorization.training.objectives import cross_entropy
 from memorization.training.recipe import Recipe
 
@@ -32,7 +32,6 @@ Row = dict[str, Any]
 Batches = Callable[[], tuple[Tensor, Tensor]]
 Loss = Callable[[Tensor, Tensor], Tensor]
 _REPRESENTATION, _CLASSES = 64, 10
-_CHECK = 100  # steps between two looks at the losses
 
 
 def distil_pictures(
@@ -132,7 +131,7 @@ def _bodies(stack: StackedNetwork) -> StackedNetwork:
 def _train(stack: StackedNetwork, batches: Batches, loss: Loss, recipe: Recipe) -> None:
     """Train a stack on fresh batches, in place, one step for each epoch of the recipe."""
     optimizer = recipe.build(stack.parameters())
-    losses: list[Tensor] = []
+    losses = LossWatch(recipe.epochs, "learning rate")
     for step in range(recipe.epochs):
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step, 1)
@@ -141,21 +140,7 @@ def _train(stack: StackedNetwork, batches: Batches, loss: Loss, recipe: Recipe) 
         value = loss(stack(inputs), targets)  # (M,)
         value.sum().backward()
         optimizer.step()
-        losses.append(value.detach())
-        if len(losses) == _CHECK or step + 1 == recipe.epochs:
-            _check_finite(torch.stack(losses), step + 2 - len(losses))
-            losses.clear()
-
-
-def _check_finite(losses: Tensor, first: int) -> None:
-    """Refuse losses (steps, M) that are not finite; ``first`` is the number of the first step."""
-    bad = (~losses.isfinite()).nonzero()
-    if len(bad):
-        step, member = (int(i) for i in bad[0])
-        raise TrainingError(
-            f"the loss of network {member} became {losses[step, member].item()} at step {first + step}; "
-            "lower the learning rate"
-        )
+        losses.add(value.detach())
 
 
 def _represented(batches: Batches, teacher: StackedNetwork) -> Batches:

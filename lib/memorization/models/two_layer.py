@@ -72,7 +72,7 @@ class TwoLayerNetworks:
         """Return the neurons' pre-activations (M, m, N) of inputs (M, N, D); differentiable."""
         columns = x.transpose(1, 2).contiguous()  # a layout in which both large products are fast
         hidden = torch.bmm(self.first, columns)
-        return hidden if self.bias is None else hidden + (self.bias.transpose(1, 2))
+        return hidden if self.bias is None else hidden + self.bias.transpose(1, 2)
 
     def outputs_and_back(self, x: Tensor, scratch: Tensor) -> tuple[Tensor, Backward]:
         """Return outputs (M, N, K) and what the closed-form gradient needs of this pass, without a graph.
@@ -165,8 +165,7 @@ def theory_networks(
         raise ValueError(f"{len(scale)} scales and {len(sources)} generators; give one of each a network")
     normal = torch.stack([torch.randn(width, inputs, generator=source) for source in sources]).to(dtype)
     first = normal * torch.tensor(scale, dtype=dtype).view(-1, 1, 1)
-    signs = torch.where(torch.arange(width) < width - width // 2, 1.0, -1.0).to(dtype) / width
-    return TwoLayerNetworks(first, signs.expand(len(first), 1, width).clone(), activation)
+    return TwoLayerNetworks(first, _balanced(len(first), 1, width, dtype), activation)
 
 
 def pytorch_networks(
@@ -200,8 +199,7 @@ def pytorch_networks(
     first, bias = uniform(width, inputs, inputs), uniform(1, width, inputs)
     second, offset = uniform(outputs, width, width), uniform(1, outputs, width)
     if frozen_output:
-        signs = torch.where(torch.arange(width) < width - width // 2, 1.0, -1.0).to(dtype) / width
-        second = signs.expand(len(first), outputs, width).clone()
+        second = _balanced(len(first), outputs, width, dtype)
     return TwoLayerNetworks(first, second, activation, bias, offset)
 
 
@@ -243,3 +241,9 @@ def in_latent(networks: TwoLayerNetworks, rows: Tensor) -> TwoLayerNetworks:
         rows: dictionaries, shape (M, d_0, D) or (d_0, D).
     """
     return networks.with_tensors(first=networks.first @ rows.transpose(-1, -2))
+
+
+def _balanced(models: int, outputs: int, width: int, dtype: torch.dtype) -> Tensor:
+    """Output weights (M, K, m): +1/m, then -1/m; of an odd width the positive half has one more."""
+    signs = torch.where(torch.arange(width) < width - width // 2, 1.0, -1.0).to(dtype) / width
+    return signs.expand(models, outputs, width).clone()

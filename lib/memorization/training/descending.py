@@ -14,13 +14,12 @@ from torch import Tensor
 from memorization.data.structured import check_labels
 from memorization.models.two_layer import TwoLayerNetworks
 from memorization.training.descent import Descent, numbers, stacked
-from memorization.training.loop import TrainingError
+from memorization.training.finite import LossWatch
 from memorization.training.signed_losses import SignedLoss, signed_loss
 
 Found = tuple[Tensor, dict[str, Tensor]]
 Batches = Callable[[int], tuple[Tensor, Tensor]]
 _IN_CACHE = 2**18  # numbers of one layer that a processor works on at once: 1 MiB of float32
-_CHECK_EVERY = 50  # steps between two looks at the losses: a look costs a GPU a wait
 
 
 def descend(
@@ -57,16 +56,13 @@ def descend(
     wanted = [name for name in descent.trained if name in weights]
     if watch is not None and 0 in watch_at:
         watch(0, networks)
-    losses: list[Tensor] = []  # those that were not yet looked at
+    losses = LossWatch(descent.steps, "rate")
     for step in range(descent.steps):
         x, targets = batches(step)
         if step == 0:
             _check_batch(networks, x, targets, loss, penalty)
         values, found = gradients(networks, x, targets, loss, wanted, penalty)
-        losses.append(values)
-        if len(losses) == _CHECK_EVERY or step == descent.steps - 1:
-            _check_finite(torch.stack(losses), step + 1)
-            losses.clear()
+        losses.add(values)
         step_of(found, step)
         if watch is not None and step + 1 in watch_at:
             watch(step + 1, networks)
@@ -174,14 +170,3 @@ def _check_batch(
         raise ValueError(f"{x.shape[1]} examples; with a penalty their number must be even: two environments")
     if loss.labels:
         check_labels(targets)
-
-
-def _check_finite(losses: Tensor, done: int) -> None:
-    """Look at the losses (steps, M) of the last steps, of which ``done`` is the last, counted from 1."""
-    bad = (~losses.isfinite()).nonzero()
-    if len(bad):
-        row, member = bad[0].tolist()  # the first step, and its first network
-        raise TrainingError(
-            f"the loss of network {member} became {losses[row, member].item()} at step "
-            f"{done - len(losses) + row + 1}; lower the rate, or look for inputs that are not finite"
-        )

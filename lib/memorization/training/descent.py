@@ -133,7 +133,8 @@ class _Sgd:
         self.weights, self.descent = weights, descent
         self.rate, self.decay = (stacked(x, like) for x in (descent.rate, descent.decay))
         self.decays = bool((self.decay > 0).any())
-        self.buffers: dict[str, Tensor] = {}
+        kept = weights.items() if descent.momentum else ()
+        self.buffers = {name: torch.zeros_like(weight) for name, weight in kept}
 
     def step(self, gradients: Mapping[str, Tensor], number: int) -> None:
         factor = self.descent.factor(number)
@@ -142,8 +143,7 @@ class _Sgd:
             if self.decays:
                 gradient.addcmul_(weight, self.decay)
             if self.descent.momentum:
-                buffer = self.buffers.setdefault(name, torch.zeros_like(weight))
-                gradient = buffer.mul_(self.descent.momentum).add_(gradient)
+                gradient = self.buffers[name].mul_(self.descent.momentum).add_(gradient)
             weight.addcmul_(gradient, self.rate, value=-factor)
 
 
