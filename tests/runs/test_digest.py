@@ -22,6 +22,11 @@ def test_imports_are_followed_through_modules():
     assert "memorization.runs.lock" in modules_of("from memorization.runs.sweep import sweep\n")
 
 
+def test_the_name_of_an_experiment_makes_nothing_depend_on_this_room():
+    found = modules_of("from memorization.runs.sweep import experiment\n")
+    assert found == set()
+
+
 def test_comments_docstrings_and_layout_do_not_count():
     assert digest_of('def f():\n    """Old."""\n    return 1\n') == digest_of(
         "def f():\n    # why\n    'New.'\n    return (1)\n"

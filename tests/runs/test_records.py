@@ -10,7 +10,7 @@ import time
 import pytest
 
 from memorization.runs.lock import LockedError
-from memorization.runs.records import Record, RecordError, RecordStore, clean, newest
+from memorization.runs.records import Record, RecordError, RecordStore, clean, key_of, newest
 
 
 def record(alpha=0.5, seed=0, value=1.5, code="c0de"):
@@ -58,6 +58,14 @@ def test_the_newest_record_of_a_point_counts():
     assert [r.rows[0]["value"] for r in both.values()] == [2.0]
 
 
+def test_an_argument_that_a_record_lacks_counts_as_todays_default():
+    assert record(alpha=0.5).key_today({"width": 2}) == key_of("module.point", {"alpha": 0.5, "width": 2}, 0)
+
+
+def test_an_argument_that_a_record_has_goes_before_todays_default():
+    assert record(alpha=0.5).key_today({"alpha": 1.0}) == record(alpha=0.5).key
+
+
 def test_a_half_written_last_line_is_dropped_with_a_warning(path):
     filled(path)
     path.write_bytes(path.read_bytes()[:-7])
@@ -76,8 +84,8 @@ def test_writing_after_a_half_written_line_mends_the_file(path):
 @pytest.mark.parametrize("line", [1, 2, 3])
 def test_a_changed_digit_is_damage_and_the_line_is_named(path, line):
     lines = filled(path).read_text().splitlines(keepends=True)
-    number = '"version":1' if line == 1 else '"seed":'
-    lines[line - 1] = lines[line - 1].replace(number, number[:-1] + ("2" if line == 1 else ":4"), 1)
+    number = '"version":2' if line == 1 else '"seed":'
+    lines[line - 1] = lines[line - 1].replace(number, number[:-1] + ("3" if line == 1 else ":4"), 1)
     path.write_text("".join(lines))
     with pytest.raises(RecordError, match=rf"line {line}, is damaged"):
         RecordStore(path).read()
@@ -91,13 +99,14 @@ def test_a_line_that_is_no_json_is_damage(path):
         RecordStore(path).read()
 
 
-def test_a_file_of_another_version_is_refused(path):
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_file_of_another_version_is_refused(path, version):
     filled(path)
     from memorization.runs import records
 
-    head = records._line({"format": records.FORMAT, "version": 99}).decode()
+    head = records._line({"format": records.FORMAT, "version": version}).decode()
     path.write_text(head + "".join(path.read_text().splitlines(keepends=True)[1:]))
-    with pytest.raises(RecordError, match="version 99; this library reads"):
+    with pytest.raises(RecordError, match=f"version {version}; this library reads .*, version 2"):
         RecordStore(path).read()
 
 

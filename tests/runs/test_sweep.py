@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from memorization.runs import sweep as public_sweep
-from memorization.runs.sweep import SweepError, sweep
+from memorization.runs.sweep import SweepError, experiment, sweep
 
 CALLS = []
 
@@ -253,3 +253,78 @@ def test_what_is_missing_can_be_left_out(tmp_path):
 def test_another_word_for_what_is_missing_is_refused():
     with pytest.raises(ValueError, match="missing = 'no'; allowed: run, skip"):
         run(point, {"alpha": [0.5]}, missing="no")
+
+
+def versions_of_one_experiment():
+    """An experiment as it was, and as it may become; each is told by its arguments alone."""
+
+    def before(*, alpha, seed):
+        CALLS.append("before")
+        return {"value": alpha}
+
+    def after(*, width=2, alpha, seed):
+        CALLS.append("after")
+        return {"value": alpha}
+
+    def wider(*, alpha, width=3, seed):
+        CALLS.append("wider")
+        return {"value": alpha}
+
+    for function in (before, after, wider):
+        function.experiment = "versions"
+    return before, after, wider
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "a.jsonl"
+
+
+def kept(function, store):
+    return run(function, [{"alpha": 0.5}], store=store, keep_old_code=True)
+
+
+def test_a_moved_and_renamed_function_finds_its_records(store):
+    before, after, _ = versions_of_one_experiment()
+    after.__module__ = "elsewhere"
+    kept(before, store)
+    kept(after, store)
+    assert CALLS == ["before"]
+
+
+def test_a_new_argument_with_a_default_orphans_nothing_and_stands_in_the_table(store):
+    before, after, _ = versions_of_one_experiment()
+    kept(before, store)
+    assert kept(after, store)["width"].tolist() == [2]
+    assert CALLS == ["before"]
+
+
+def test_a_changed_default_runs_again(store):
+    _, after, wider = versions_of_one_experiment()
+    kept(after, store)
+    kept(wider, store)
+    assert CALLS == ["after", "wider"]
+
+
+def test_an_argument_that_is_gone_answers_nothing(store):
+    before, after, _ = versions_of_one_experiment()
+    kept(after, store)
+    kept(before, store)
+    assert CALLS == ["after", "before"]
+
+
+def test_an_experiments_name_is_its_own():
+    assert experiment("a name of the tests")(point).experiment == "a name of the tests"
+    with pytest.raises(ValueError, match=r"curve: 'a name of the tests' is the name of .*\.point; choose"):
+        experiment("a name of the tests")(curve)
+    del point.experiment
+
+
+def test_an_empty_name_is_refused():
+    with pytest.raises(ValueError, match="name is empty"):
+        experiment(" ")
+
+
+def test_a_function_without_a_name_of_its_own_has_its_full_name(store):
+    run(curve, [{"alpha": 0.5}], store=store)
+    assert f'"experiment":"{curve.__module__}.curve"' in store.read_text()

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from memorization.data.seeds import generator
 from memorization.data.structured import StructuredFeatures
+from memorization.runs.sweep import experiment
 
 
+@experiment("background_correlation")
 def background_correlation(
     *, core: int, background: int, labels: str = "linear", examples: int = 100_000, seed: int
 ) -> dict[str, float]:

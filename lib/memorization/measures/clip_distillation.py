@@ -21,6 +21,7 @@ from memorization.data.words import did_you_mean
 from memorization.measures.imitation import distillation_error
 from memorization.measures.picture_sets import collected, top1
 from memorization.models.clip import CLIP_STUDENTS, clip_student, clip_teacher
+from memorization.runs.sweep import experiment
 from memorization.training.distillation import Distilled, fit_to_teacher
 from memorization.training.linear_head import fit_linear_head
 from memorization.training.warm_descent import WarmRecipe
@@ -30,6 +31,7 @@ HEAD_DECAY = {"teacher": 0.1, "student": 1e-3}
 """Weight decay of the linear probe, from the scripts of Zhang et al. (ICML 2024)."""
 
 
+@experiment("distil_clip")
 def distil_clip(
     *,
     architecture: str = "RN50",

@@ -31,6 +31,7 @@ from memorization.models.two_layer import (
     pytorch_networks,
     theory_networks,
 )
+from memorization.runs.sweep import experiment
 from memorization.training.descending import descend
 from memorization.training.descent import WEIGHTS, Descent
 from memorization.training.signed_losses import SignedLoss, signed_loss
@@ -38,6 +39,7 @@ from memorization.training.signed_losses import SignedLoss, signed_loss
 Row = dict[str, Any]
 
 
+@experiment("contaminate")
 def contaminate(
     *,
     arms: Sequence[Mapping[str, Any]] = ({},),

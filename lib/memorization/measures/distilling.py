@@ -22,6 +22,7 @@ from memorization.measures.imitation import distillation_error, total_variance
 from memorization.measures.linear import linear_probe
 from memorization.models.pointwise import StackedActivation
 from memorization.models.two_layer import TwoLayerNetworks, normal_networks
+from memorization.runs.sweep import experiment
 from memorization.training.descending import descend
 from memorization.training.descent import WEIGHTS, Descent
 
@@ -30,6 +31,7 @@ TEACHERS = ("network", "linear")
 Target = Callable[[StructuredSample], Tensor]
 
 
+@experiment("distil")
 def distil(
     *,
     teacher: str = "network",

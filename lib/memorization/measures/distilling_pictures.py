@@ -24,6 +24,7 @@ from memorization.measures.linear import linear_probe
 from memorization.models.initialization import build
 from memorization.models.small import mlp
 from memorization.models.stacked import StackedNetwork
+from memorization.runs.sweep import experiment
 from memorization.training.finite import LossWatch
 from memorization.training.objectives import cross_entropy
 from memorization.training.recipe import Recipe
@@ -34,6 +35,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 _REPRESENTATION, _CLASSES = 64, 10
 
 
+@experiment("distil_pictures")
 def distil_pictures(
     *,
     digits: str = "procedural",

@@ -19,6 +19,7 @@ from memorization.measures.evaluation import class_scores
 from memorization.measures.features import site_features
 from memorization.models.small import small_cnn
 from memorization.models.staged import StagedNetwork
+from memorization.runs.sweep import experiment
 from memorization.training.loop import fit
 from memorization.training.recipe import Recipe
 from memorization.training.views import LabelledViews
@@ -26,6 +27,7 @@ from memorization.training.views import LabelledViews
 Row = dict[str, Any]
 
 
+@experiment("train_framed")
 def train_framed(
     *,
     dataset: str = "cifar10",

@@ -24,6 +24,7 @@ from memorization.data.seeds import generator
 from memorization.measures.watching import Watcher
 from memorization.models.networks import network
 from memorization.models.staged import StagedNetwork
+from memorization.runs.sweep import experiment
 from memorization.training.loop import Fit, fit
 from memorization.training.recipe import Recipe
 from memorization.training.views import LabelledViews, Mix
@@ -31,6 +32,7 @@ from memorization.training.views import LabelledViews, Mix
 Row = dict[str, Any]
 
 
+@experiment("memorize")
 def memorize(
     *,
     dataset: str = "digits",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from memorization.data.memorized_split import memorized_split
 from memorization.measures.nearest import knn_probe
+from memorization.runs.sweep import experiment
 
 
+@experiment("pixel_probe")
 def pixel_probe(
     *,
     dataset: str = "digits",

@@ -17,8 +17,10 @@ from memorization.data.task import SpuriousTask, spurious_size
 from memorization.measures.curve import Model, Row, curve, float_type
 from memorization.measures.theory import alignment_lower_bound, kernel_profile
 from memorization.measures.theory_accuracy import predict_synthetic
+from memorization.runs.sweep import experiment
 
 
+@experiment("synthetic_curve")
 def synthetic_curve(
     *,
     feature_map: str,
@@ -80,6 +82,7 @@ def synthetic_curve(
     return [{**row, **theory} for row, theory in zip(measured, predicted, strict=True)]
 
 
+@experiment("image_curve")
 def image_curve(
     *,
     dataset: str,

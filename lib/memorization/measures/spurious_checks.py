@@ -16,8 +16,10 @@ from memorization.measures.accuracy import auc, covariance, sign_accuracy
 from memorization.measures.curve import Model, Row, float_type, solve
 from memorization.measures.stability import Stability, feature_alignment, stability
 from memorization.models.features import directions, explicit_features
+from memorization.runs.sweep import experiment
 
 
+@experiment("identity_check")
 def identity_check(
     *,
     feature_map: str,
@@ -80,6 +82,7 @@ def identity_check(
     return [row | {name: float(gap.abs().max()) for name, gap in gaps.items()}]
 
 
+@experiment("negative_control")
 def negative_control(
     *,
     feature_map: str,

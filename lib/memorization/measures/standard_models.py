@@ -16,6 +16,7 @@ from memorization.data.large_pictures import central_batches, supervised
 from memorization.data.vision import load_torchvision
 from memorization.data.words import did_you_mean
 from memorization.measures.picture_sets import collected, top1
+from memorization.runs.sweep import experiment
 
 STANDARD_MODELS = (
     "alexnet",
@@ -35,6 +36,7 @@ STANDARD_MODELS = (
 A choice of ours: Zhang et al. (ICML 2024) publish no list of theirs."""
 
 
+@experiment("standard_accuracies")
 def standard_accuracies(
     *,
     root: str = "",

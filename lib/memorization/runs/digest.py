@@ -20,6 +20,7 @@ from types import CodeType
 from typing import Any
 
 _PACKAGE = __name__.partition(".")[0]
+_NAMING = "memorization.runs.sweep", "experiment"  # gives a name and computes nothing: not followed
 
 
 def code_digest(function: Callable[..., Any]) -> str:
@@ -99,7 +100,7 @@ def _imports(source: str, package: str) -> set[str]:
             if node.level:
                 base = importlib.util.resolve_name("." * node.level + base, package)
             if base.partition(".")[0] == _PACKAGE:
-                names |= {_definer(base, a.name) for a in node.names}
+                names |= {_definer(base, a.name) for a in node.names if (base, a.name) != _NAMING}
     return names
 
 

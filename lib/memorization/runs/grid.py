@@ -14,8 +14,8 @@ Point = Callable[..., Any]
 
 
 def name_of(function: Point) -> str:
-    """Return the function's full name, which is part of a record's identity."""
-    return f"{function.__module__}.{function.__qualname__}"
+    """Return the name of its experiment, or the full name of a function that has none."""
+    return getattr(function, "experiment", None) or f"{function.__module__}.{function.__qualname__}"
 
 
 def points_of(grid: Any, fixed: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -47,7 +47,7 @@ def bound_point(
         TypeError: the function does not take these arguments; names the nearest one.
     """
     signature = inspect.signature(function)
-    seed: dict[str, Any] = {"seeds": []} if stacked else {"seed": 0}
+    seed = _seed(stacked)
     try:
         bound = signature.bind(**point, **unkeyed, **seed)
     except TypeError as error:
@@ -59,3 +59,15 @@ def bound_point(
     bound.apply_defaults()
     hidden = {*seed, *unkeyed}
     return {k: clean(v, k) for k, v in bound.arguments.items() if k not in hidden}
+
+
+def defaults_of(function: Point, unkeyed: Mapping[str, Any], stacked: bool) -> dict[str, Any]:
+    """Return the function's defaults of today, of the arguments that identify a point."""
+    given = {
+        k: p.default for k, p in inspect.signature(function).parameters.items() if p.default is not p.empty
+    }
+    return {k: clean(v, k) for k, v in given.items() if k not in {*_seed(stacked), *unkeyed}}
+
+
+def _seed(stacked: bool) -> dict[str, Any]:
+    return {"seeds": []} if stacked else {"seed": 0}

@@ -19,7 +19,7 @@ from typing import Any
 
 from memorization.runs.lock import Lock
 
-FORMAT, VERSION = "memorization records", 1
+FORMAT, VERSION = "memorization records", 2
 
 
 class RecordError(RuntimeError):
@@ -28,9 +28,9 @@ class RecordError(RuntimeError):
 
 @dataclass(frozen=True)
 class Record:
-    """One finished point: which function, on what, what it returned, and how it was made."""
+    """One finished point: of which experiment, on what, what it returned, and how it was made."""
 
-    function: str
+    experiment: str
     point: Mapping[str, Any]
     seed: int
     rows: tuple[Mapping[str, Any], ...]
@@ -39,13 +39,24 @@ class Record:
 
     @property
     def key(self) -> str:
-        """Identifies the point, whatever code ran it."""
-        return key_of(self.function, self.point, self.seed)
+        """Identifies what was run, whatever code ran it."""
+        return key_of(self.experiment, self.point, self.seed)
+
+    def key_today(self, defaults: Mapping[str, Any]) -> str:
+        """Return the key of the point asked for today that this record answers.
+
+        An argument that the record lacks counts as today's default. One that the function has no longer stays
+        in the key, so that no point asked for matches: what it did then cannot be asked for now.
+
+        Args:
+            defaults: of the function's arguments, as :func:`clean` gives them.
+        """
+        return key_of(self.experiment, {**defaults, **self.point}, self.seed)
 
 
-def key_of(function: str, point: Mapping[str, Any], seed: int) -> str:
+def key_of(experiment: str, point: Mapping[str, Any], seed: int) -> str:
     """Return the identity of a point: sixteen hexadecimal digits."""
-    return _sha({"function": function, "point": dict(point), "seed": seed})[:16]
+    return _sha({"experiment": experiment, "point": dict(point), "seed": seed})[:16]
 
 
 class RecordStore:
@@ -124,9 +135,9 @@ class RecordStore:
         return data[:end]
 
 
-def newest(records: Iterable[Record]) -> dict[str, Record]:
-    """Return the last record of each point, by its key."""
-    return {record.key: record for record in records}
+def newest(records: Iterable[Record], defaults: Mapping[str, Any] | None = None) -> dict[str, Record]:
+    """Return the last record of each point, by its key under a function's defaults of today."""
+    return {record.key_today(defaults or {}): record for record in records}
 
 
 def clean(value: Any, where: str) -> Any:
@@ -156,7 +167,7 @@ def clean(value: Any, where: str) -> Any:
 def _encode(record: Record) -> bytes:
     return _line(
         {
-            "function": record.function,
+            "experiment": record.experiment,
             "point": dict(record.point),
             "seed": record.seed,
             "rows": [dict(row) for row in record.rows],

@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from memorization.runs.digest import code_digest
-from memorization.runs.grid import Point, bound_point, name_of, points_of
+from memorization.runs.grid import Point, bound_point, defaults_of, name_of, points_of
 from memorization.runs.progress import Progress
 from memorization.runs.provenance import Meter, measured
 from memorization.runs.records import Record, RecordStore, clean, key_of, newest
+
+_Function = TypeVar("_Function", bound=Point)
+_NAMED: dict[str, str] = {}  # which function bears a name, in this process
+
+
+def experiment(name: str) -> Callable[[_Function], _Function]:
+    """Give a function the short name under which its records are kept, wherever it moves: a decorator.
+
+    It changes nothing of the function, and its code is not part of the function's digest.
+
+    Args:
+        name: one word for what is measured; it stays the same for ever.
+
+    Raises:
+        ValueError: the name is empty, or another function bears it.
+    """
+    if not name.strip():
+        raise ValueError("an experiment's name is empty; allowed: a word, such as experiment('memorize').")
+
+    def named(function: _Function) -> _Function:
+        place = f"{function.__module__}.{function.__qualname__}"
+        if _NAMED.setdefault(name, place) != place:
+            raise ValueError(f"{place}: {name!r} is the name of {_NAMED[name]}; choose another one.")
+        function.experiment = name  # type: ignore[attr-defined]
+        return function
+
+    return named
 
 
 class SweepError(RuntimeError):
@@ -31,6 +58,11 @@ class Task:
     seeds: tuple[int, ...]
     stacked: bool
     unkeyed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> list[str]:
+        """The identity of each of its points."""
+        return [key_of(name_of(self.function), self.point, seed) for seed in self.seeds]
 
     def run(self) -> list[Record]:
         """Run it, in whatever process this is."""
@@ -107,17 +139,20 @@ def sweep(
     wanted = range(seeds) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
     code, name = code_digest(point), name_of(point)
     store = RecordStore(store) if isinstance(store, Path) else store
-    found = _found(store, published, code, keep_old_code)
+    defaults = defaults_of(point, unkeyed or {}, stacked)
+    found = _found(store, published, (name, code, defaults), keep_old_code)
     keys = {key_of(name, p, s): (p, s) for p in points for s in wanted}
     tasks = _tasks(point, [ps for k, ps in keys.items() if k not in found], stacked, unkeyed or {})
     failures: list[tuple[Task, BaseException]] = []
     if tasks and missing == "run":
         shown = Progress(_label(name), len(tasks), progress)
         for record in _run(tasks, store, (scheduler, workers), failures, shown):
-            found[record.key] = (record, "live")
+            found[record.key_today(defaults)] = (record, "live")
     if failures and on_error == "raise":
         raise _failed(failures, len(keys), store)
-    return table((found[k] for k in keys if k in found), code)
+    kept = {k: found[k] for k in keys if k in found}
+    # With the arguments as they were asked for: an older record may lack one that was added since.
+    return table(((replace(one, point=keys[k][0]), source) for k, (one, source) in kept.items()), code)
 
 
 def table(found: Iterable[tuple[Record, str]], code: str) -> pd.DataFrame:
@@ -142,16 +177,21 @@ def _check_options(workers: int, on_error: str, missing: str) -> None:
 
 
 def _found(
-    store: RecordStore | None, published: Path | None, code: str, keep_old_code: bool
+    store: RecordStore | None,
+    published: Path | None,
+    of: tuple[str, str, Mapping[str, Any]],
+    keep_old_code: bool,
 ) -> dict[str, tuple[Record, str]]:
+    """The newest record of each point and its source; ``of``: the experiment's name, code and defaults."""
+    name, code, defaults = of
     found: dict[str, tuple[Record, str]] = {}
     sources = [("published", RecordStore(published) if published else None), ("live", store)]
     for source, one in sources:
         if one is None:
             continue
-        records = one.read()
-        current = newest(r for r in records if r.code == code)
-        old = newest(records) if keep_old_code else {}
+        records = [r for r in one.read() if r.experiment == name]
+        current = newest((r for r in records if r.code == code), defaults)
+        old = newest(records, defaults) if keep_old_code else {}
         found |= {k: (r, source) for k, r in {**old, **current}.items() if k not in found or k in current}
     return found
 
@@ -217,8 +257,7 @@ def _still_missing(tasks: list[Task], store: RecordStore | None) -> tuple[list[T
     have = newest(store.read())
     left, done = [], []
     for task in tasks:
-        name, code = name_of(task.function), code_digest(task.function)
-        found = [have.get(key_of(name, task.point, seed)) for seed in task.seeds]
+        code, found = code_digest(task.function), [have.get(key) for key in task.keys]
         if all(record is not None and record.code == code for record in found):
             done += [record for record in found if record is not None]
         else:
