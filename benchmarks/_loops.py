@@ -19,16 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812, its usual name
 from torch.utils.data import DataLoader, Dataset
 
-from memorization.data.images import load_images
+from memorization.data.augmentation.policies import augmentation
+from memorization.data.files import load_torchvision
+from memorization.data.image_sets import load_images
 from memorization.data.labels import random_labels
-from memorization.data.policies import augmentation
-from memorization.data.seeds import generator
-from memorization.data.vision import load_torchvision
-from memorization.models.resnet import resnet18
-from memorization.models.small import small_cnn
-from memorization.training.loop import fit
+from memorization.draws import generator
+from memorization.models.networks import resnet18, small_cnn
+from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.views import LabelledViews
+from memorization.training.train import fit
 
 CLASSES, WORKERS = 10, 2
 SHAPES = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28)}

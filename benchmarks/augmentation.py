@@ -18,11 +18,9 @@ from harness import Case, main
 from PIL import Image
 from torch import Tensor
 
-from memorization.data.draws import Draws, view_keys
-from memorization.data.policies import augmentation
-from memorization.data.seeds import generator
-from memorization.data.views import to_bytes
-from memorization.data.vision import load_torchvision
+from memorization.data.augmentation.policies import augmentation, to_bytes
+from memorization.data.files import load_torchvision
+from memorization.draws import Draws, generator, view_keys
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "augmentation.json"
 SIZE, BATCH = 32, 256

@@ -18,12 +18,16 @@ from harness import Case, check_equal, main
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812, its usual name
 
-from memorization.data.seeds import generator
-from memorization.data.structured import StructuredFeatures, dictionary
-from memorization.models.pointwise import StackedActivation
-from memorization.models.two_layer import TwoLayerNetworks, in_latent, pytorch_networks, theory_networks
-from memorization.training.descending import descend
-from memorization.training.descent import Descent
+from memorization.draws import generator
+from memorization.studies.feature_contamination.data import StructuredFeatures, dictionary
+from memorization.studies.feature_contamination.descent import Descent, descend
+from memorization.studies.feature_contamination.networks import (
+    StackedActivation,
+    TwoLayerNetworks,
+    in_latent,
+    pytorch_networks,
+    theory_networks,
+)
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "feature_contamination.json"
 LOOKS = 5  # how often losses are compared on the way

@@ -17,8 +17,8 @@ from harness import Case, main
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from memorization.data.seeds import generator
-from memorization.measures.nearest import knn_probe
+from memorization.draws import generator
+from memorization.measures.probes import knn_probe
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "nearest_neighbours.json"
 CLASSES, K = 10, 20

@@ -15,13 +15,12 @@ import torch
 from harness import Case, main
 from torch import Tensor
 
-from memorization.data.seeds import generator
-from memorization.data.synthetic import linear_core_task
-from memorization.data.task import SpuriousTask
-from memorization.measures.curve import Model, solve
+from memorization.data.synthetic import SpuriousTask, linear_core_task
+from memorization.draws import generator
 from memorization.measures.stability import stability
-from memorization.models.features import directions, explicit_features
+from memorization.models.kernels import directions, explicit_features
 from memorization.models.prediction import predict_random_features
+from memorization.studies.spurious_memorization.experiments import Model, solve
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "spurious_memorization.json"
 

@@ -23,16 +23,16 @@ from _loops import CLASSES, WORKERS, check_loops, our_loop, plain_loop, warm, we
 from harness import Case, check_equal, main
 from torch import Tensor, nn
 
-from memorization.data.images import load_images
+from memorization.data.augmentation.policies import augmentation
+from memorization.data.image_sets import load_images
 from memorization.data.labels import random_labels
-from memorization.data.memorized_split import memorized_split
-from memorization.data.policies import augmentation
-from memorization.data.seeds import generator
-from memorization.models.small import mlp, small_cnn
+from memorization.data.splits import memorized_split
+from memorization.draws import generator
+from memorization.models.networks import mlp, small_cnn
 from memorization.models.stacked import StackedNetwork
-from memorization.training.loop import fit
+from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.views import LabelledViews
+from memorization.training.train import fit
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "training.json"
 Inputs = tuple[list[nn.Module], LabelledViews, Recipe]

@@ -22,9 +22,8 @@
 profile: str = "book"  # which parameter file | name | one of smoke, book, desktop, paper
 
 # %% tags=["hide-input"]
-from memorization.report import (
-    apply_theme, benchmark_figure, benchmark_table, foot, read_benchmarks,
-)
+from memorization.report.prices import benchmark_figure, benchmark_table, foot, read_benchmarks
+from memorization.report.styles import apply_theme
 from memorization.runs import start
 
 run = start("benchmarks", globals())

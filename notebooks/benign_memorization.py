@@ -70,14 +70,37 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 # %% tags=["hide-input"]
 import pandas as pd
 
-from memorization.data import labelled_pictures
-from memorization.measures import check_relations, checkpoint_folders, core_arms, longest_first, memorize
-from memorization.measures import one_row_per_run, pixel_probe, scale
-from memorization.report import (
-    SEED_BAND, SEED_BARS, apply_theme, arm_names, benign_table, draw_datasets, draw_depth, draw_groups, draw_invariance,
-    draw_label_noise, draw_memorization_curves, draw_projector, draw_random_labels, draw_shared_independent,
-    draw_strength, draw_views, foot, judge, legend_above, named_sets, number, panels, parameter_table, plain_arms,
-    price_table, readable, say, show, table, verdict_sentence, verdict_table, write_price,
+from memorization.studies.benign_memorization.figures import labelled_pictures
+from memorization.studies.benign_memorization.experiments import (
+    check_relations,
+    checkpoint_folders,
+    core_arms,
+    longest_first,
+    memorize,
+)
+from memorization.studies.benign_memorization.experiments import pixel_probe
+from memorization.studies.benign_memorization.experiments import one_row_per_run, scale
+from memorization.report.figures import SEED_BAND, SEED_BARS, legend_above, panels, show
+from memorization.report.files import number
+from memorization.report.judging import judge
+from memorization.report.prices import foot, price_table, write_price
+from memorization.report.scoreboard import verdict_sentence, verdict_table
+from memorization.report.styles import apply_theme, arm_names, named_sets, plain_arms
+from memorization.report.tables import parameter_table, say, table
+from memorization.studies.benign_memorization.figures import (
+    benign_table,
+    draw_datasets,
+    draw_depth,
+    draw_groups,
+    draw_invariance,
+    draw_label_noise,
+    draw_memorization_curves,
+    draw_projector,
+    draw_random_labels,
+    draw_shared_independent,
+    draw_strength,
+    draw_views,
+    readable,
 )
 from memorization.runs import start
 
@@ -469,7 +492,7 @@ if not robust.empty:
 # ### Other data
 #
 # And on other images? Each data set has its own mild augmentation and its own small network; their numbers are in
-# `memorization.measures.arms` (`-p scales "[cifar10_32]"` at profile `desktop` adds CIFAR-10 at its full size).
+# `memorization.studies.benign_memorization.experiments` (`-p scales "[cifar10_32]"` at profile `desktop` adds CIFAR-10 at its full size).
 
 # %%
 large = all(name.endswith("paper") for name in scales)
@@ -523,10 +546,15 @@ if not others_data.empty:
 # network that memorizes 400 digits in a few seconds:
 
 # %%
-from memorization.data import augmentation, generator, memorized_split, random_labels
-from memorization.measures import memorization_report
-from memorization.models import network
-from memorization.training import LabelledViews, Recipe, fit
+from memorization.data.augmentation.policies import augmentation
+from memorization.data.labels import random_labels
+from memorization.data.splits import memorized_split
+from memorization.draws import generator
+from memorization.studies.benign_memorization.own_network import memorization_report
+from memorization.models.networks import network
+from memorization.training.batches import LabelledViews
+from memorization.training.recipe import Recipe
+from memorization.training.train import fit
 
 # %%
 own = min(memorized, 400)  # digits, whatever the page itself is about

@@ -74,16 +74,44 @@ import warnings
 
 import pandas as pd
 
-from memorization.measures import background_correlation, contaminate, distil, distil_pictures, train_framed
-from memorization.measures import clip_table, feature_ends, growth_table, margin_table, model_table
-from memorization.measures import distil_clip, standard_accuracies
+from memorization.studies.feature_contamination.distillation import distil, distil_pictures
+from memorization.studies.feature_contamination.experiments import contaminate, train_framed
+from memorization.studies.feature_contamination.theory import background_correlation
+from memorization.studies.feature_contamination.tables import (
+    clip_table,
+    feature_ends,
+    growth_table,
+    margin_table,
+    model_table,
+)
+from memorization.studies.feature_contamination.pretrained import distil_clip, standard_accuracies
 
 # %% tags=["hide-input"]
-from memorization.report import (
-    SEED_BAND, SEED_BARS, apply_theme, contamination_table, draw_activations, draw_asymmetry, draw_correlations,
-    draw_dial, draw_distillation, draw_frames, draw_growth, draw_margins, draw_neurons, draw_remedies, draw_risks,
-    draw_robustness,    draw_shift_accuracy, draw_sweep, explorer_data, foot, interactive, judge, legend_above, number, panels,
-    parameter_table, price_table, risk_explorer, say, show, table, verdict_sentence, verdict_table, write_price,
+from memorization.report.figures import SEED_BAND, SEED_BARS, legend_above, panels, show
+from memorization.report.files import number
+from memorization.report.judging import judge
+from memorization.report.prices import foot, price_table, write_price
+from memorization.report.scoreboard import verdict_sentence, verdict_table
+from memorization.report.styles import apply_theme
+from memorization.report.tables import interactive, parameter_table, say, table
+from memorization.studies.feature_contamination.figures import (
+    contamination_table,
+    draw_activations,
+    draw_asymmetry,
+    draw_correlations,
+    draw_dial,
+    draw_distillation,
+    draw_frames,
+    draw_growth,
+    draw_margins,
+    draw_neurons,
+    draw_remedies,
+    draw_risks,
+    draw_robustness,
+    draw_shift_accuracy,
+    draw_sweep,
+    explorer_data,
+    risk_explorer,
 )
 from memorization.runs import start
 

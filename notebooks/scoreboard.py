@@ -23,7 +23,9 @@ profile: str = "book"  # which parameter file | name | one of smoke, book, deskt
 paper: str = "all"  # whose claims are shown | key of the paper, or all | any
 
 # %%
-from memorization.report import foot, say, scoreboard
+from memorization.report.prices import foot
+from memorization.report.scoreboard import scoreboard
+from memorization.report.tables import say
 from memorization.runs import start
 
 run = start("scoreboard", globals())

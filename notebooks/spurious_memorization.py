@@ -77,14 +77,42 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 # %% tags=["hide-input"]
 import pandas as pd
 
-from memorization.data import example_pictures, image_points
-from memorization.measures import identity_check, image_curve, negative_control, synthetic_curve
-from memorization.report import (
-    COLORS, SEED_BAND, SEED_BARS, apply_theme, at_largest, curve_with_band, draw_against_width,
-    draw_alignment, draw_alignment_decay, draw_curves, draw_image_panels, draw_pictures,
-    draw_products, foot, judge, legend_above, log_ticks, named_curves, named_pairs, number,
-    panels, parameter_table, price_table, say, show, summary, table, theory_curve,
-    verdict_sentence, verdict_table, write_price,
+from memorization.studies.spurious_memorization.experiments import image_points
+from memorization.studies.spurious_memorization.figures import example_pictures
+from memorization.studies.spurious_memorization.experiments import (
+    identity_check,
+    image_curve,
+    negative_control,
+    synthetic_curve,
+)
+from memorization.report.figures import (
+    SEED_BAND,
+    SEED_BARS,
+    curve_with_band,
+    legend_above,
+    log_ticks,
+    panels,
+    show,
+    theory_curve,
+)
+from memorization.report.files import number
+from memorization.report.judging import judge
+from memorization.report.prices import foot, price_table, write_price
+from memorization.report.scoreboard import verdict_sentence, verdict_table
+from memorization.report.styles import COLORS, apply_theme
+from memorization.report.tables import parameter_table, say, table
+from memorization.studies.spurious_memorization.figures import (
+    at_largest,
+    draw_against_width,
+    draw_alignment,
+    draw_alignment_decay,
+    draw_curves,
+    draw_image_panels,
+    draw_pictures,
+    draw_products,
+    named_curves,
+    named_pairs,
+    summary,
 )
 from memorization.runs import start
 

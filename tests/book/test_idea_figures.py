@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memorization.models.resnet import resnet18
+from memorization.models.networks import resnet18
 
 PAGE = (Path(__file__).resolve().parents[2] / "book" / "ideas" / "benign_memorization.md").read_text()
 SIDE, SCALE, RATIO = 32, (0.08, 1.0), (3 / 4, 4 / 3)

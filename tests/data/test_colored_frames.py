@@ -3,9 +3,8 @@ import torch
 from scipy import stats
 from torch.nn.functional import pad as padded_by
 
-from memorization.data.colored_frames import FRAME_COLORS, ColoredFrames, framed_test
-from memorization.data.draws import Draws, view_keys
-from memorization.data.seeds import generator
+from memorization.data.frames import FRAME_COLORS, ColoredFrames, framed_test
+from memorization.draws import Draws, generator, view_keys
 
 RED = torch.tensor(FRAME_COLORS["red"])
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from memorization.data.frames import add_frames, image_task
-from memorization.data.images import Images, load_images, two_classes
-from memorization.data.pictures import example_pictures
-from memorization.data.seeds import generator
+from memorization.data.image_sets import Images, load_images, two_classes
+from memorization.draws import generator
+from memorization.studies.spurious_memorization.figures import example_pictures
 
 
 @pytest.fixture

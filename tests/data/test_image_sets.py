@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from memorization.data import image_sets
-from memorization.data.image_sets import ImageSet, image_set
-from memorization.data.images import load_images
-from memorization.data.vision import load_torchvision
+from memorization.data.files import load_torchvision
+from memorization.data.image_sets import ImageSet, image_set, load_images
 
 
 def random_images(*shape: int) -> torch.Tensor:

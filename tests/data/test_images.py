@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from memorization.data.images import Images, data_root, load_images, two_classes
+from memorization.data.image_sets import Images, data_root, load_images, two_classes
 
 
 def test_digits_need_no_files_and_keep_their_range(tmp_path):
@@ -73,7 +73,8 @@ def test_one_class_twice_is_refused():
 
 def test_torchvision_imports_through_the_library_in_a_fresh_process():
     code = (
-        "from memorization.data import load_torchvision as f; print(f().datasets.MNIST.__name__, f() is f())"
+        "from memorization.data.files import load_torchvision as f\n"
+        "print(f().datasets.MNIST.__name__, f() is f())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["MNIST", "True"]

@@ -3,7 +3,7 @@ import torch
 from scipy import stats
 
 from memorization.data.labels import class_groups, random_labels
-from memorization.data.seeds import generator
+from memorization.draws import generator
 
 
 def source(name="labels"):

@@ -4,7 +4,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch.nn.functional import normalize
 
 from memorization.data.image_sets import image_set
-from memorization.data.memorized_split import MemorizedSplit, memorized_split
+from memorization.data.splits import MemorizedSplit, memorized_split
 
 
 def pixel_accuracy(split: MemorizedSplit) -> float:

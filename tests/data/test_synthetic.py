@@ -3,8 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from memorization.data.synthetic import linear_core_task
-from memorization.data.task import check_floating
+from memorization.data.synthetic import check_floating, linear_core_task
 
 
 def make(**changes):

@@ -3,9 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from memorization.data import tiny_imagenet
-from memorization.data.image_sets import image_set
-from memorization.data.tiny_imagenet import read_tiny_imagenet
+from memorization.data import image_sets as tiny_imagenet
+from memorization.data.image_sets import image_set, read_tiny_imagenet
 
 WNIDS = ["n03000000", "n01000000", "n02000000"]  # in the file they are not in order
 COLORS = {"n01000000": (250, 10, 10), "n02000000": (10, 250, 10), "n03000000": (10, 10, 250)}

@@ -3,9 +3,7 @@
 import pytest
 import torch
 
-from memorization.measures.linear import linear_probe
-from memorization.measures.nearest import knn_probe, nearest, noise_probe
-from memorization.measures.probe import AbsentClassWarning
+from memorization.measures.probes import AbsentClassWarning, knn_probe, linear_probe, nearest, noise_probe
 
 ROWS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 0, 1, 1, 4, 4])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.measures.calibration import calibrated
+from memorization.measures.accuracy import calibrated
 
 
 def network():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.measures.evaluation import check_images, class_scores, evaluating
+from memorization.measures.accuracy import check_images, class_scores, evaluating
 
 
 def test_scores_are_those_of_the_network_in_evaluation_mode():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.measures.invariance import invariance
+from memorization.measures.sites import invariance
 
 
 @pytest.fixture

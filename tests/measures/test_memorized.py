@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.measures.memorized import bank_accuracy, memorization_accuracies
+from memorization.measures.accuracy import bank_accuracy, memorization_accuracies
 
 
 class Brightness(nn.Module):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from memorization.data.images import load_images
-from memorization.measures.nearest import knn_probe, nearest, noise_probe
+from memorization.data.image_sets import load_images
+from memorization.measures.probes import knn_probe, nearest, noise_probe
 
 
 def plain_neighbors(reference, queries, k, own=False):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memorization.measures.probe import Probe, check_labels, row_norms, unit_rows
+from memorization.measures.probes import Probe, check_labels, row_norms, unit_rows
 
 
 def test_accuracy_is_the_fraction_of_correct_answers():

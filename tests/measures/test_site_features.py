@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.measures.features import find_sites, site_features
+from memorization.measures.sites import find_sites, site_features
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from memorization.data.seeds import generator
 from memorization.data.synthetic import linear_core_task
+from memorization.draws import generator
 from memorization.measures.stability import feature_alignment, stability
-from memorization.models.features import directions, explicit_features, gram_blocks
+from memorization.models.kernels import directions, explicit_features, gram_blocks
 from memorization.models.regression import fit
 
 RIDGES = [0.0, 0.2]

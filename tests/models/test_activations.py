@@ -3,8 +3,13 @@ import math
 import pytest
 import torch
 
-from memorization.models.activations import ACTIVATIONS, activation
-from memorization.models.hermite import hermite_coefficients, hermite_polynomials, second_moment
+from memorization.models.activations import (
+    ACTIVATIONS,
+    activation,
+    hermite_coefficients,
+    hermite_polynomials,
+    second_moment,
+)
 
 X = torch.linspace(-3, 3, 61, dtype=torch.float64)
 
@@ -63,7 +68,7 @@ def test_unknown_names_list_the_choices():
 
 
 def test_hermite_polynomials_are_orthonormal():
-    from memorization.models.hermite import gaussian_grid
+    from memorization.models.activations import gaussian_grid
 
     x, weights = gaussian_grid()
     values = hermite_polynomials(x, 12)

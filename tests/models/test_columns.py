@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812, its usual name
 
-from memorization.models.columns import Window, columns_of
+from memorization.models.stacked import Window, columns_of
 
 WINDOWS = [
     Window(*sizes)

@@ -1,12 +1,11 @@
 import pytest
 import torch
 
-from memorization.data.seeds import generator
 from memorization.data.synthetic import linear_core_task
-from memorization.models import gram
+from memorization.draws import generator
+from memorization.models import kernels as gram
 from memorization.models.activations import ACTIVATIONS, activation
-from memorization.models.features import directions, explicit_features, gram_blocks
-from memorization.models.kernels import infinite_width_kernel
+from memorization.models.kernels import directions, explicit_features, gram_blocks, infinite_width_kernel
 
 MAPS = ("rf", "ntk")
 

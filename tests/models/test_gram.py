@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from memorization.data.seeds import generator, normal_rows
-from memorization.models.gram import LinearInputs, add_gram, hidden_gram, mirror
+from memorization.draws import generator, normal_rows
+from memorization.models.kernels import LinearInputs, add_gram, hidden_gram, mirror
 
 N, D, T, B = 7, 6, 5, 32
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.models.initialization import build, initialize
+from memorization.models.layers import build, initialize
 
 
 def source(seed: int = 0) -> torch.Generator:

@@ -3,7 +3,7 @@ import torch
 
 from memorization.data.synthetic import linear_core_task
 from memorization.models import prediction
-from memorization.models.features import gram_blocks
+from memorization.models.kernels import gram_blocks
 from memorization.models.prediction import predict_random_features
 from memorization.models.regression import fit
 

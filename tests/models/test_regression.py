@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from memorization.data.seeds import generator
 from memorization.data.synthetic import linear_core_task
-from memorization.models.features import directions, explicit_features, gram_blocks
+from memorization.draws import generator
+from memorization.models.kernels import directions, explicit_features, gram_blocks
 from memorization.models.regression import condition_number, fit
 
 

@@ -2,9 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.data.vision import load_torchvision
-from memorization.models.networks import NETWORKS, network
-from memorization.models.resnet import resnet18, resnet50
+from memorization.data.files import load_torchvision
+from memorization.models.networks import NETWORKS, network, resnet18, resnet50
 
 
 def source() -> torch.Generator:

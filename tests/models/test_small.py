@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.models.small import mlp, small_cnn
+from memorization.models.networks import mlp, small_cnn
 
 PLAIN = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Linear, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Sequential)
 

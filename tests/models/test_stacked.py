@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.data.seeds import generator
-from memorization.models.batched import has_batched_form
-from memorization.models.small import mlp, small_cnn
-from memorization.models.stacked import StackedNetwork
+from memorization.draws import generator
+from memorization.models.networks import mlp, small_cnn
+from memorization.models.stacked import StackedNetwork, has_batched_form
 
 WAYS = ("batched", "vmap", "loop")
 

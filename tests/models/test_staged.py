@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.models.staged import StagedNetwork
+from memorization.models.networks import StagedNetwork
 
 
 def chain(*names: str) -> nn.Sequential:

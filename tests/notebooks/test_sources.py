@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from memorization.report import read_claims
+from memorization.report.claims import read_claims
 from memorization.runs.parameters import check_parameters
 from memorization.runs.source import PROFILES, declared_parameters, names, profile_values
 

@@ -3,11 +3,11 @@
 import pandas as pd
 import pytest
 
-from memorization.measures.memorizing import memorize
-from memorization.report import arms
-from memorization.report.benign_table import benign_table, readable
-from memorization.report.theme import COLORS, PALETTE
+from memorization.report import styles as arms
+from memorization.report.styles import COLORS, PALETTE
 from memorization.runs.sweep import sweep
+from memorization.studies.benign_memorization.experiments import memorize
+from memorization.studies.benign_memorization.figures import benign_table, readable
 
 
 def names(records):

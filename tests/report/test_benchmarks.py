@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-from memorization.report.benchmarks import benchmark_figure, benchmark_table, read_benchmarks
+from memorization.report.prices import benchmark_figure, benchmark_table, read_benchmarks
 
 ROW = {"work": "RF regression at N = 1000", "plain_seconds": 36.0, "our_seconds": 3.0, "ratio": 12.0}
 ROW |= {

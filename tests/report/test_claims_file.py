@@ -1,7 +1,6 @@
 import pytest
 
-from memorization.report.claims import ClaimError
-from memorization.report.claims_file import read_claims
+from memorization.report.claims import ClaimError, read_claims
 
 CHECK = {"test": "at_most", "bound": 1}
 

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from memorization.report.display import interactive, say, table
-from memorization.report.markup import number
+from memorization.report.files import number
+from memorization.report.tables import interactive, say, table
 
 
 def test_sentences_lose_their_common_indentation():

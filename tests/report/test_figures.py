@@ -6,9 +6,8 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from memorization.report.figures import show
-from memorization.report.narrow import restack
-from memorization.report.panels import SEED_BAND, curve_with_band, panels
+from memorization.report.figures import SEED_BAND, curve_with_band, panels, show
+from memorization.report.styles import restack
 
 WORDS = {
     "name": "falling",

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memorization.report.panels import (
+from memorization.report.figures import (
     curve_with_band,
     log_ticks_from_zero,
     panels,

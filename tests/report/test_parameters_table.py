@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from bs4 import BeautifulSoup
 
-from memorization.report.parameters import parameter_table
+from memorization.report.tables import parameter_table
 from memorization.runs.parameters import declared
 
 

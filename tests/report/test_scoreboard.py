@@ -3,9 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from memorization.report.papers import PAPERS
-from memorization.report.scoreboard import scoreboard
-from memorization.report.verdicts import NOT, PARTLY, REPRODUCED, UNTESTED, judge
+from memorization.report.judging import NOT, PARTLY, REPRODUCED, UNTESTED, judge
+from memorization.report.scoreboard import PAPERS, scoreboard
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memorization.report import spurious
-from memorization.report.markup import plus_minus
-from memorization.report.panels import legend_above, log_ticks, panels
+from memorization.report.figures import legend_above, log_ticks, panels
+from memorization.report.files import plus_minus
+from memorization.studies.spurious_memorization import figures as spurious
 
 
 @pytest.fixture

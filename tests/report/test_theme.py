@@ -4,7 +4,7 @@ import sys
 import matplotlib
 import pytest
 
-from memorization.report.theme import BACKGROUND, COLORS, FONT_SIZE, INK, PALETTE, apply_theme, color_of
+from memorization.report.styles import BACKGROUND, COLORS, FONT_SIZE, INK, PALETTE, apply_theme, color_of
 
 
 def _luminance(color: str) -> float:

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from memorization.report.claims import ClaimError
-from memorization.report.verdict_view import verdict_table
-from memorization.report.verdicts import NOT, PARTLY, REPRODUCED, UNTESTED, judge
+from memorization.report.judging import NOT, PARTLY, REPRODUCED, UNTESTED, judge
+from memorization.report.scoreboard import verdict_table
 
 HOLDS = {"test": "at_least", "bound": 0.5}
 FAILS = {"test": "at_most", "bound": 0.5}

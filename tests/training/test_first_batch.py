@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.data.mixing import mixup
-from memorization.data.policies import augmentation
-from memorization.data.seeds import generator
-from memorization.training.loop import fit
+from memorization.data.augmentation.mixing import mixup
+from memorization.data.augmentation.policies import augmentation
+from memorization.draws import generator
+from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.views import LabelledViews
+from memorization.training.train import fit
 
 N, C = 12, 3
 IMAGES = torch.rand(N, 1, 8, 8, generator=generator(0, "images"))

@@ -11,9 +11,14 @@ LIBRARY = Path(__file__).parents[2] / "lib"
 TRAIN = """
 import sys, time, torch
 from pathlib import Path
-from memorization.data import augmentation, generator, memorized_split, random_labels
-from memorization.models import network
-from memorization.training import LabelledViews, Recipe, fit
+from memorization.data.augmentation.policies import augmentation
+from memorization.data.labels import random_labels
+from memorization.data.splits import memorized_split
+from memorization.draws import generator
+from memorization.models.networks import network
+from memorization.training.batches import LabelledViews
+from memorization.training.recipe import Recipe
+from memorization.training.train import fit
 
 folder = Path(sys.argv[1])
 split = memorized_split("digits", memorized=60)

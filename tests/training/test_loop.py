@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.data.seeds import generator
-from memorization.models.small import small_cnn
+from memorization.draws import generator
+from memorization.models.networks import small_cnn
 from memorization.models.stacked import StackedNetwork
-from memorization.training.loop import TrainingError, fit
+from memorization.training.batches import LabelledViews
 from memorization.training.objectives import mean_squared_error
 from memorization.training.recipe import Recipe
-from memorization.training.views import LabelledViews
+from memorization.training.train import TrainingError, fit
 
 EXAMPLES, CLASSES = 24, 3
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from memorization.data.seeds import generator
+from memorization.draws import generator
 from memorization.models.networks import network
-from memorization.training.loop import fit
+from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.views import LabelledViews
+from memorization.training.train import fit
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="this machine has no GPU that torch can use"

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.data.seeds import generator
-from memorization.training.loop import fit
+from memorization.draws import generator
+from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.views import LabelledViews
+from memorization.training.train import fit
 
 IMAGES = torch.rand(12, 1, 4, 4, generator=generator(0, "images"))
 LABELS = torch.randint(3, (2, 12), generator=generator(0, "labels"))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memorization.training.signed_losses import SIGNED_LOSSES, signed_loss
+from memorization.training.objectives import SIGNED_LOSSES, signed_loss
 
 
 def outputs_and_labels():

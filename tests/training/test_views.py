@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from memorization.data.policies import augmentation
-from memorization.data.seeds import generator
-from memorization.training.views import LabelledViews
+from memorization.data.augmentation.policies import augmentation
+from memorization.draws import generator
+from memorization.training.batches import LabelledViews
 
 N, C = 30, 4
 IMAGES = torch.rand(N, 1, 8, 8, generator=generator(0, "images"))

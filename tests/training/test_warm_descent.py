@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.training.loop import TrainingError
-from memorization.training.warm_descent import WarmDescent, WarmRecipe
+from memorization.training.train import TrainingError, WarmDescent, WarmRecipe
 
 
 def parameter(*values: float) -> nn.Parameter:

@@ -1,4 +1,6 @@
-"""The linear-core task: a label that is the sign of a linear form of the core, and a spurious part of noise.
+"""The task that every measure of the first paper takes: train, spurious queries, test.
+
+The linear-core task: a label that is the sign of a linear form of the core, and a spurious part of noise.
 
 Bombari & Mondelli (ICML 2024): the synthetic experiments (Gaussian data), and the theory's data (two
 spheres).
@@ -6,11 +8,129 @@ spheres).
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 
-from memorization.data.seeds import generator, normal_rows
-from memorization.data.task import SpuriousTask, spurious_size
+from memorization.draws import generator, normal_rows
+
+
+@dataclass(frozen=True)
+class SpuriousTask:
+    """Samples whose inputs have a core part, which decides the label, and a spurious part, which does not.
+
+    Attributes:
+        train: training inputs, shape (N, D), floating point.
+        spurious: row i shares the spurious part of training row i; its core is uninformative. Shape (N, D).
+        test: inputs of which no part was seen, shape (T, D).
+        labels: training labels, shape (N,), -1 or +1 (real-valued targets are allowed; see the accuracies).
+        test_labels: test labels, shape (T,).
+        alpha: fraction of the inputs' coordinates that are spurious, in (0, 1).
+        spurious_columns: which coordinates are spurious, shape (D,), bool.
+
+    Raises:
+        TypeError: if inputs are not floating point.
+        ValueError: if shapes disagree, an entry is not finite, the spurious parts differ, or there is one
+            class.
+    """
+
+    train: Tensor
+    spurious: Tensor
+    test: Tensor
+    labels: Tensor
+    test_labels: Tensor
+    alpha: float
+    spurious_columns: Tensor
+
+    def __post_init__(self) -> None:
+        for name in ("train", "spurious", "test"):
+            check_floating(name, getattr(self, name))
+        _check_rows(self)
+        _check_shared_part(self)
+        values = torch.cat([self.labels, self.test_labels]).unique()
+        if len(values) < 2:
+            raise ValueError(
+                f"need both classes: every label is {values.tolist()}; "
+                "for real-valued targets ask for the covariance only"
+            )
+
+    def to(self, device: torch.device | str) -> SpuriousTask:
+        """Return the task with its tensors on another device."""
+        return replace(
+            self,
+            train=self.train.to(device),
+            spurious=self.spurious.to(device),
+            test=self.test.to(device),
+            labels=self.labels.to(device),
+            test_labels=self.test_labels.to(device),
+            spurious_columns=self.spurious_columns.to(device),
+        )
+
+
+def check_floating(name: str, rows: Tensor) -> None:
+    """Refuse inputs that are not a finite floating-point matrix.
+
+    Args:
+        name: what to call the inputs in the message.
+        rows: tensor to check, expected shape (N, D).
+
+    Raises:
+        TypeError: if the type is an integer or boolean one.
+        ValueError: if the shape is not two-dimensional or an entry is NaN or infinite.
+    """
+    if not rows.is_floating_point():
+        raise TypeError(f"{name} has type {rows.dtype}; convert it to floating point first, e.g. .float()")
+    if rows.ndim != 2:
+        raise ValueError(f"{name} must have shape (examples, coordinates); got {tuple(rows.shape)}")
+    finite = torch.isfinite(rows)
+    if not bool(finite.all()):
+        row, column = torch.nonzero(~finite)[0].tolist()
+        bad = rows[row, column].item()
+        raise ValueError(f"{name} holds {bad} at row {row}, column {column}; remove or replace such entries")
+
+
+def spurious_size(d: int, alpha: float) -> int:
+    """Return how many of ``d`` coordinates are spurious: ``round(alpha d)``, at least one of each kind.
+
+    Args:
+        d: number of coordinates, >= 2.
+        alpha: spurious fraction, in (0, 1).
+
+    Raises:
+        ValueError: if no core or no spurious coordinate would be left.
+    """
+    size = round(alpha * d)
+    if not 0 < alpha < 1 or not 0 < size < d:
+        raise ValueError(
+            f"need at least one core and one spurious coordinate; got d_y={size} of d={d} (alpha={alpha}); "
+            "choose alpha strictly between 0 and 1"
+        )
+    return size
+
+
+def _check_rows(task: SpuriousTask) -> None:
+    if task.spurious.shape != task.train.shape:
+        raise ValueError(
+            "spurious queries must be row-aligned with the training set: "
+            f"got {tuple(task.spurious.shape)} against {tuple(task.train.shape)}"
+        )
+    if task.test.shape[1] != task.train.shape[1]:
+        raise ValueError(f"test has {task.test.shape[1]} columns, the training set {task.train.shape[1]}")
+    for name, rows, labels in (("train", task.train, task.labels), ("test", task.test, task.test_labels)):
+        if labels.shape != rows.shape[:1]:
+            raise ValueError(f"{name}: {len(rows)} rows but labels of shape {tuple(labels.shape)}")
+
+
+def _check_shared_part(task: SpuriousTask) -> None:
+    columns = task.spurious_columns
+    difference = (task.spurious[:, columns] - task.train[:, columns]).abs().max().item()
+    if difference > 0:
+        raise ValueError(
+            "spurious queries must be row-aligned with the training set and share its spurious part "
+            f"(max difference {difference:.3g})"
+        )
+
 
 LAWS = ("gaussian", "spheres")
 

@@ -1,9 +1,30 @@
-"""Accuracy by sign, area under the ROC curve, covariance and mean squared error, on any device."""
+"""Accuracy by sign, area under the ROC curve, covariance and mean squared error, on any device.
+
+Networks as they are when they are measured: evaluation mode, no gradients, every mode restored after.
+
+Batch-norm statistics of a network set by one pass over images, with no change of a weight.
+
+How much of a labelling a network has memorized: on clean images, on fresh views, on a bank of views.
+
+Anagnostidis et al. (ICLR 2023). "Training accuracy" has several meanings that differ a lot, so they keep
+their names: the *batch accuracy* comes from the training loop (training mode, augmented batches); here are
+the *clean-view accuracy* (un-augmented images, which overstates memorization), the *fresh-view accuracy*
+(new random views) and the accuracy on a fixed *bank* of views, all in evaluation mode.
+"""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from memorization.data.augmentation.policies import check_views
+from memorization.measures.probes import check_labels
 
 
 def sign_accuracy(predictions: Tensor, labels: Tensor) -> Tensor:
@@ -101,3 +122,233 @@ def _check_numbers(predictions: Tensor) -> None:
 def _some(labels: Tensor) -> str:
     values = labels.unique().tolist()
     return f"{values[:3]}..." if len(values) > 3 else str(values)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode without gradients; each submodule gets its own mode back.
+
+    Args:
+        model: any network; a part of it may be frozen in evaluation mode while the rest trains.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def device_of(model: nn.Module, images: Tensor) -> torch.device:
+    """Return the device of a network's first parameter or buffer, or the images' if it has none."""
+    first = next(chain(model.parameters(), model.buffers()), images)
+    return first.device
+
+
+def class_scores(model: nn.Module, images: Tensor, batch: int = 1024) -> Tensor:
+    """Return the network's outputs in evaluation mode.
+
+    Args:
+        model: maps (B, ...) to (B, C).
+        images: shape (n, ...); batches are moved to the model's device.
+        batch: images per forward pass.
+
+    Returns:
+        Scores of the classes, shape (n, C), on the model's device.
+
+    Raises:
+        ValueError: if there are no images, or the output is not one row of finite scores per image: a class
+            would be read off NaN as well.
+    """
+    check_batch(images, batch)
+    device = device_of(model, images)
+    with evaluating(model):
+        scores = torch.cat([_scores(model, part.to(device)) for part in images.split(batch)])
+    broken = int((~scores.isfinite()).any(dim=1).sum())
+    if broken:
+        raise ValueError(
+            f"the network gives NaN or Inf for {broken} of {len(scores)} images; a network that diverged "
+            "cannot be evaluated: look for the step at which its loss grew, or for images that are not finite"
+        )
+    return scores
+
+
+def check_batch(images: Tensor, batch: int) -> None:
+    """Refuse an empty set of images, and a batch that is not a whole number >= 1."""
+    if images.ndim == 0 or len(images) == 0:
+        raise ValueError(f"at least one image is needed; got shape {tuple(images.shape)}")
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise ValueError(f"batch must be a whole number >= 1; got {batch!r}")
+
+
+def check_images(images: Tensor, name: str = "images") -> None:
+    """Refuse images that are not floating-point numbers in [0, 1], the range that policies expect.
+
+    Raises:
+        ValueError: saying what was given; NaN is outside the range too.
+    """
+    if images.ndim != 4 or len(images) == 0:
+        raise ValueError(
+            f"{name}: expected images of shape (n, channels, height, width); got {tuple(images.shape)}"
+        )
+    if not images.is_floating_point():
+        raise ValueError(
+            f"{name}: expected float images in [0,1]; got {images.dtype}: divide by the largest level"
+        )
+    low, high = (float(value) for value in images.aminmax())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"{name}: expected float images in [0,1]; got values from {low:g} to {high:g}")
+
+
+def _scores(model: nn.Module, images: Tensor) -> Tensor:
+    scores = model(images)
+    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
+        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(
+            f"the network must map {len(images)} images to scores of shape ({len(images)}, C); got {shape}"
+        )
+    return scores
+
+
+def calibrated(model: nn.Module, images: Tensor, batch: int = 1024) -> nn.Module:
+    """Copy a network and set its batch-norm statistics to their averages over one pass.
+
+    An untrained network has running mean 0 and variance 1, that is no normalization at all, which moves the
+    k-NN probe at initialization by several percentage points, up or down. Benign or malign is judged against
+    that probe, so it is measured on a calibrated copy.
+
+    Each layer sees batches normalized by their own statistics, as in training, and stores the average of the
+    batches' means and (unbiased) variances, weighted by the batches' sizes. Everything else, such as
+    dropout, is in evaluation mode.
+
+    Args:
+        model: any network; it is not changed. Without batch norm the copy is equal to it.
+        images: shape (n, ...), un-augmented training images; at least two for batch norm on vectors.
+        batch: largest number of images per forward pass; the images are split into nearly equal batches.
+
+    Returns:
+        A deep copy with the same weights and modes on the same device.
+    """
+    check_batch(images, batch)
+    twin = copy.deepcopy(model)
+    norms = [
+        module
+        for module in twin.modules()
+        if isinstance(module, _BatchNorm) and module.running_mean is not None  # else there is nothing to set
+    ]
+    if norms:
+        _one_pass(twin, norms, images, batch)
+    return twin
+
+
+def _one_pass(model: nn.Module, norms: list[_BatchNorm], images: Tensor, batch: int) -> None:
+    modes = [(module, module.training) for module in model.modules()]
+    momenta = [norm.momentum for norm in norms]
+    device, seen = device_of(model, images), 0
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.train()
+    with torch.no_grad():
+        for part in images.tensor_split(-(-len(images) // batch)):
+            seen += len(part)
+            for norm in norms:
+                norm.momentum = len(part) / seen  # makes the running value the weighted average so far
+            model(part.to(device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    for module, training in modes:
+        module.training = training
+
+
+Policy = Callable[..., Tensor]
+
+
+def memorization_accuracies(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    policy: Policy | None = None,
+    generator: torch.Generator | None = None,
+    *,
+    draws: int = 4,
+    strength: float = 1.0,
+    batch: int = 1024,
+) -> dict[str, float]:
+    """Measure which fraction of the memorized labels the network gives back.
+
+    Args:
+        model: maps images to scores (B, C).
+        images: the training images, shape (n, c, S, S), float in [0, 1].
+        labels: the labels that it was trained on, shape (n,), integers in 0..C-1.
+        policy: augmentation, ``policy(images, generator, strength=strength)``; None measures no fresh views.
+        generator: source of the views; needed with a policy.
+        draws: fresh views per image, >= 1.
+        strength: passed to the policy.
+        batch: images per forward pass; the views drawn depend on it.
+
+    Returns:
+        ``clean_view`` and, with a policy, ``fresh_view``: accuracies in [0, 1].
+
+    Raises:
+        TypeError: for labels that are not integers.
+        ValueError: for images not float in [0, 1], labels that do not fit, draws < 1, a policy that returns
+            no finite view of each image, or a network whose outputs are not finite.
+    """
+    check_images(images)
+    check_batch(images, batch)
+    scores = class_scores(model, images, batch)
+    wanted = check_labels(labels, len(images), "training", scores.shape[1]).to(scores.device)
+    found = {"clean_view": _agreement(scores, wanted)}
+    if policy is None:
+        return found
+    if generator is None:
+        raise ValueError("fresh views are drawn at random: pass a generator with the policy")
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+        raise ValueError(f"draws must be a whole number >= 1; got {draws!r}")
+    device, total = device_of(model, images), 0.0
+    for _ in range(draws):
+        for part, goal in zip(images.split(batch), wanted.split(batch), strict=True):
+            here = part.to(device)
+            views = policy(here, generator, strength=strength)
+            check_views(policy, here, views, unit_range=False)
+            total += _agreement(class_scores(model, views, batch), goal) * len(part)
+    return found | {"fresh_view": total / (draws * len(images))}
+
+
+def bank_accuracy(model: nn.Module, bank: Tensor, labels: Tensor, *, batch: int = 1024) -> float:
+    """Measure memorization on the fixed views that a network was trained on.
+
+    Args:
+        model: maps images to scores (B, C).
+        bank: K fixed views of each image, shape (n, K, c, S, S), floating point.
+        labels: shape (n,), shared by an image's views, or (n, K), one label per view; integers in 0..C-1.
+        batch: images whose K views are taken together; a forward pass has at most ``batch`` views.
+
+    Returns:
+        Accuracy over all n K views, in [0, 1].
+
+    Raises:
+        TypeError: for labels that are not integers.
+        ValueError: for a bank that is not float or has no view, or labels that do not fit.
+    """
+    if bank.ndim != 5 or 0 in bank.shape or not bank.is_floating_point():
+        raise ValueError(
+            "the bank must hold float views of shape (n, K, channels, height, width) with K >= 1; "
+            f"got {bank.dtype} of shape {tuple(bank.shape)}"
+        )
+    n, views = bank.shape[:2]
+    if tuple(labels.shape) not in ((n,), (n, views)):
+        raise ValueError(
+            f"labels must have shape ({n},), shared by the views, or ({n}, {views}), one per view; "
+            f"got {tuple(labels.shape)}"
+        )
+    goals = (labels if labels.ndim == 2 else labels[:, None].expand(n, views)).flatten()
+    scores = class_scores(model, bank.flatten(0, 1), batch)
+    return _agreement(scores, check_labels(goals, n * views, "bank", scores.shape[1]).to(scores.device))
+
+
+def _agreement(scores: Tensor, labels: Tensor) -> float:
+    return float((scores.argmax(dim=1) == labels).double().mean())

@@ -1,20 +1,145 @@
-"""Infinite-width kernels: what the Gram blocks per unit of width converge to as the width grows.
+"""Sums of products of hidden activations over many random directions, without holding the activations.
+
+The arithmetic of random and tangent features (Bombari & Mondelli, ICML 2024) is three products: inputs with
+directions, and the activations of all rows with those of the training rows. Two of them repeat work: a
+spurious query shares its spurious part with its training row, and the training block is symmetric. Neither
+is computed twice here.
+
+Infinite-width kernels: what the Gram blocks per unit of width converge to as the width grows.
 
 Arc-cosine and arc-sine forms hold for inputs of any norm (images). The other activations have the form of a
 Hermite series, which needs inputs on the sphere ``|z|^2 = d``.
+
+Random features and tangent features: explicit (plain), and as Gram blocks (fast).
+
+Bombari & Mondelli (ICML 2024). Random features ``phi(V z)`` have P = k of them; tangent features
+``z (x) phi'(W z)`` have P = dk. Rows of V and W are N(0, 1/d). The Gram blocks never hold an N x P matrix.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from memorization.models.activations import activation
-from memorization.models.hermite import hermite_coefficients
+from memorization.data.synthetic import check_floating
+from memorization.draws import generator, normal_rows
+from memorization.models.activations import activation, hermite_coefficients
+
+# Directions per block: large enough for fast products, small enough to stay far below the inputs in memory.
+# A multiple of 16, so that the directions do not depend on it (see data.seeds.normal_rows).
+_BLOCK = 2048
+# Training rows per column block of the kernel: small enough to skip most of the upper triangle.
+_COLUMNS = 256
+
+
+class LinearInputs:
+    """Training rows, spurious queries and test rows, ready to be multiplied with directions.
+
+    Args:
+        train: shape (N, D), floating point.
+        spurious: shape (N, D).
+        test: shape (T, D).
+    """
+
+    def __init__(self, train: Tensor, spurious: Tensor, test: Tensor) -> None:
+        self.n, self.d = train.shape
+        shared = (train == spurious).all(dim=0)
+        order = torch.argsort(shared.int(), stable=True)  # own columns first, shared ones last
+        self._order = None if bool((order == torch.arange(self.d, device=order.device)).all()) else order
+        scaled = [rows[:, order] / self.d**0.5 for rows in (train, spurious, test)]
+        self._own = int((~shared).sum())
+        self._train, self._query = scaled[0], scaled[1][:, : self._own]
+        self._test = scaled[2]
+        if self.n > 1 and bool((self._query == self._query[:1]).all()):
+            self._query = self._query[:1]  # black or mean images: one row serves all queries
+
+    def __len__(self) -> int:
+        return 2 * self.n + len(self._test)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the inputs and of the products."""
+        return self._train.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the inputs."""
+        return self._train.device
+
+    def times(self, directions: Tensor, out: Tensor) -> Tensor:
+        """Write ``rows @ directions.T / sqrt(D)`` for train, spurious and test rows into ``out``.
+
+        Args:
+            directions: standard normal, shape (B, D).
+            out: shape (2N + T, B).
+        """
+        weights = directions.T if self._order is None else directions[:, self._order].T  # (D, B)
+        train, query, test = out[: self.n], out[self.n : 2 * self.n], out[2 * self.n :]
+        torch.mm(self._train[:, self._own :], weights[self._own :], out=query)  # the shared part
+        torch.addmm(query, self._train[:, : self._own], weights[: self._own], out=train)
+        if len(self._query) == self.n:
+            query.addmm_(self._query, weights[: self._own])
+        else:
+            query.add_(self._query @ weights[: self._own])
+        torch.mm(self._test, weights, out=test)
+        return out
+
+
+def hidden_gram(
+    inputs: LinearInputs, width: int, source: torch.Generator, apply_: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Compute the mean over directions of ``act(row . v) act(train row . v)``.
+
+    Args:
+        inputs: all rows.
+        width: number of directions, >= 1.
+        source: CPU generator of the directions.
+        apply_: activation; it may overwrite its argument.
+
+    Returns:
+        Kernel, shape (2N + T, N), float64; products in the inputs' type, sums over blocks in float64.
+    """
+    n, rows = inputs.n, len(inputs)
+    # Buffers are reused: fresh ones of this size cost more in page faults than the sums do.
+    hidden_space = torch.empty(rows * min(width, _BLOCK), dtype=inputs.dtype, device=inputs.device)
+    product_space = torch.empty(rows * min(n, _COLUMNS), dtype=inputs.dtype, device=inputs.device)
+    total = torch.zeros(rows, n, dtype=torch.float64, device=inputs.device)
+    for start in range(0, width, _BLOCK):
+        size = min(_BLOCK, width - start)
+        block = normal_rows(size, inputs.d, source, inputs.dtype).to(inputs.device)
+        hidden = apply_(inputs.times(block, hidden_space[: rows * size].view(rows, size)))
+        add_gram(total, hidden, product_space)
+    mirror(total)
+    return total.div_(width)
+
+
+def add_gram(total: Tensor, hidden: Tensor, space: Tensor) -> None:
+    """Add ``hidden @ hidden[:N].T`` to ``total``, leaving out most of the upper triangle of the first N rows.
+
+    Args:
+        total: shape (R, N), float64; complete after :func:`mirror`.
+        hidden: activations, shape (R, B).
+        space: buffer of at least ``R min(N, 256)`` entries in the activations' type.
+    """
+    rows, n = total.shape
+    for left in range(0, n, _COLUMNS):
+        right = min(left + _COLUMNS, n)
+        shape = (rows - left, right - left)
+        product = space[: shape[0] * shape[1]].view(shape)
+        total[left:, left:right] += torch.mm(hidden[left:], hidden[left:right].T, out=product)
+
+
+def mirror(total: Tensor) -> None:
+    """Fill the upper triangle of the first N rows of ``total`` (shape (R, N)) from the lower one."""
+    n = total.shape[1]
+    lower = total[:n].tril()
+    total[:n] = lower + lower.tril(-1).T
+
 
 _SERIES_DEGREE = 60
 _SPHERE_TOLERANCE = 1e-5
@@ -133,3 +258,98 @@ def _sphere_series(name: str, feature_map: str, c: Tensor, q1: Tensor, q2: Tenso
     for coefficient in reversed(_squared_coefficients(name, feature_map)):  # Horner
         kernel.mul_(c).add_(coefficient)
     return kernel
+
+
+@dataclass(frozen=True)
+class GramBlocks:
+    """Kernel between training rows and everything that is predicted, per unit of width.
+
+    Random features: ``Phi Phi^T / k``; tangent features: ``Phi Phi^T / (k d)``. Predictions, stability and
+    feature alignment do not depend on this scale; a ridge does.
+
+    Attributes:
+        train: shape (N, N), float64.
+        spurious: shape (N, N), float64; row i is the spurious query of training row i.
+        test: shape (T, N), float64.
+        parameters: P, the number of features; None for infinite width.
+    """
+
+    train: Tensor
+    spurious: Tensor
+    test: Tensor
+    parameters: int | None
+
+
+def directions(width: int, d: int, source: torch.Generator, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Draw rows of V or W, i.i.d. N(0, 1/d), shape (width, d)."""
+    return normal_rows(width, d, source, dtype) / d**0.5
+
+
+def explicit_features(rows: Tensor, weights: Tensor, *, feature_map: str, activation_name: str) -> Tensor:
+    """Compute the feature matrix itself: the plain way, for small sizes and for checks.
+
+    Args:
+        rows: inputs, shape (B, D).
+        weights: directions, shape (k, D), see :func:`directions`.
+        feature_map: ``rf`` or ``ntk``.
+        activation_name: name of the activation.
+
+    Returns:
+        Features, shape (B, k) for ``rf`` and (B, D k) for ``ntk``, without a factor for the width.
+    """
+    hidden = activation(activation_name, feature_map).apply_(rows @ weights.T)
+    if feature_map == "rf":
+        return hidden
+    return torch.einsum("bd,bk->bdk", rows, hidden).flatten(1)
+
+
+def gram_blocks(
+    train: Tensor,
+    spurious: Tensor,
+    test: Tensor,
+    *,
+    feature_map: str,
+    activation_name: str,
+    width: int | None,
+    seed: int,
+    purpose: str | int = "weights",
+) -> GramBlocks:
+    """Compute the three kernel blocks of a task without any feature matrix.
+
+    Features are computed block by block in the inputs' floating-point type and accumulated in float64.
+
+    Args:
+        train: shape (N, D). float32 or float64; raw pixels are exact in both.
+        spurious: shape (N, D).
+        test: shape (T, D).
+        feature_map: ``rf`` or ``ntk``.
+        activation_name: name of the activation.
+        width: k >= 1 directions; 0 or None for the infinite-width kernel.
+        seed: seed of the directions.
+        purpose: names the stream of directions.
+
+    Returns:
+        The blocks, on the inputs' device.
+
+    Raises:
+        TypeError, ValueError: for inputs that are not finite floating-point matrices, or unknown names.
+    """
+    for name, part in (("train", train), ("spurious", spurious), ("test", test)):
+        check_floating(name, part)
+    n, d = train.shape
+    act = activation(activation_name, feature_map)
+    if not width:
+        rows = torch.cat([train, spurious, test]).double()
+        kernel = infinite_width_kernel(
+            rows, train.double(), feature_map=feature_map, activation_name=activation_name
+        )
+    elif width < 0:
+        raise ValueError(f"width must be at least 1, or 0 for the infinite-width kernel; got {width}")
+    else:
+        inputs = LinearInputs(train, spurious, test)
+        kernel = hidden_gram(inputs, width, generator(seed, purpose), act.apply_)
+        if feature_map == "ntk":
+            kernel.mul_(torch.cat([train, spurious, test]) @ (train / d).T)
+    parameters = None if not width else width if feature_map == "rf" else width * d
+    top = kernel[:n]
+    return GramBlocks((top + top.T).mul_(0.5), kernel[n : 2 * n], kernel[2 * n :], parameters)

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from memorization.data.seeds import generator, normal_rows
-from memorization.data.task import check_floating
+from memorization.data.synthetic import check_floating
+from memorization.draws import generator, normal_rows
 from memorization.models.activations import activation
-from memorization.models.features import GramBlocks
-from memorization.models.gram import add_gram, mirror
+from memorization.models.kernels import GramBlocks, add_gram, mirror
 from memorization.models.regression import fit
 
 _BLOCK = 2048  # directions; the same multiple of 16 as in the Gram blocks

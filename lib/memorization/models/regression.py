@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from memorization.models.features import GramBlocks
+from memorization.models.kernels import GramBlocks
 
 CONDITION_LIMIT = 1e12
 _POWER_STEPS = 6

@@ -1,4 +1,16 @@
-"""Many networks of one shape on a model axis ``M``, trained as one.
+"""Convolution as one matrix product for each network: from images to columns, and back.
+
+The columns of an image are what a kernel sees, one column for each position and example. Images lie with the
+examples last, (M, c, height, width, B), so that every copy moves long runs of memory and a convolution is one
+batched product of the weights with the columns, without a transposition.
+
+Stacked forms of plain layers: M networks as batched matrix products.
+
+Inside, the examples lie last: images as (M, c, height, width, B), vectors as (M, D, B). Then weights multiply
+from the left as they are stored, gradients come out in the layout of the weights, and a convolution is one
+product too, see :mod:`memorization.models.stacked`.
+
+Many networks of one shape on a model axis ``M``, trained as one.
 
 Small networks spend most of a step waiting for the next operation, not computing. Stacked, M of them share
 each operation: a linear layer or a convolution is one batched matrix product, a batch norm one over M times
@@ -9,15 +21,234 @@ trains M independent networks.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.func import functional_call, vmap
+from torch.nn import functional as F  # noqa: N812
 
-from memorization.models.batched import batched_forward, has_batched_form, is_narrow
+from memorization.models.networks import StagedNetwork
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel moves over images; each pair is (vertical, horizontal).
+
+    Attributes:
+        kernel: pixels that the kernel covers.
+        stride: pixels between two of its positions.
+        padding: zeros on both sides of the image.
+        dilation: pixels between two neighboring taps of the kernel.
+    """
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+
+    def positions(self, axis: int, side: int) -> int:
+        """Return how many positions the kernel has along an axis (0: vertical) of ``side`` pixels."""
+        reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1
+        return (side + 2 * self.padding[axis] - reach) // self.stride[axis] + 1
+
+    def taps(self, axis: int, side: int) -> Iterator[tuple[int, slice, slice]]:
+        """Yield each tap of the kernel, the positions at which it lies on the image, and its pixels there."""
+        stride, count = self.stride[axis], self.positions(axis, side)
+        for tap in range(self.kernel[axis]):
+            offset = tap * self.dilation[axis] - self.padding[axis]  # its pixel at position 0
+            first = max(0, -(offset // stride))
+            last = min(count - 1, (side - 1 - offset) // stride)
+            if first <= last:
+                pixels = slice(offset + first * stride, offset + last * stride + 1, stride)
+                yield tap, slice(first, last + 1), pixels
+
+
+def columns_of(images: Tensor, window: Window) -> Tensor:
+    """Return what a kernel sees at each position: copied pixels, and zeros outside the image.
+
+    Args:
+        images: shape (M, c, height, width, B), floating point.
+        window: how the kernel moves.
+
+    Returns:
+        Shape (M, c, kernel height, kernel width, positions down, positions across, B). Its gradient can be
+        taken once.
+    """
+    return _Columns.apply(images, window)
+
+
+class _Columns(torch.autograd.Function):
+    """Copies pixels into columns; backwards, every pixel gets the sum over its copies."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, window: Window) -> Tensor:
+        ctx.window, ctx.shape = window, images.shape
+        models, channels, height, width, batch = images.shape
+        positions = (window.positions(0, height), window.positions(1, width))
+        columns = images.new_zeros(models, channels, *window.kernel, *positions, batch)
+        for part, pixels in _pairs(columns, images, window):
+            part.copy_(pixels)
+        return columns
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        images = gradient.new_zeros(ctx.shape)
+        for part, pixels in _pairs(gradient, images, ctx.window):
+            pixels.add_(part)
+        return images, None
+
+
+def _pairs(columns: Tensor, images: Tensor, window: Window) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield, for each tap of the kernel, the entries of the columns and the pixels that they stand for."""
+    height, width = images.shape[2:4]
+    across = list(window.taps(1, width))
+    for y, down, rows in window.taps(0, height):
+        for x, along, pixels in across:
+            yield columns[:, :, y, x, down, along], images[:, :, rows, pixels]
+
+
+Values = dict[str, Tensor]
+Step = Callable[[Values, Tensor], Tensor]
+_CHAINS = (nn.Sequential.forward, StagedNetwork.forward)
+NARROW = 32  # input channels up to which columns beat the CPU's own convolutions; measured
+
+
+def has_batched_form(network: nn.Module) -> bool:
+    """Whether every layer has a stacked form and the layers are chained one after the other.
+
+    The plain layers are Linear, Conv2d (zero padding given in numbers), BatchNorm2d, ReLU, Flatten, Identity
+    and AdaptiveAvgPool2d to one place, in ``nn.Sequential``s of any nesting or a :class:`StagedNetwork`.
+    """
+    leaves = _leaves("", network)
+    return leaves is not None and all(_step(name, layer) is not None for name, layer in leaves)
+
+
+def is_narrow(network: nn.Module) -> bool:
+    """Whether no convolution has more than ``NARROW`` input channels."""
+    layers = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    return all(layer.in_channels <= NARROW for layer in layers)
+
+
+def batched_forward(network: nn.Module) -> Callable[[Values, Tensor], Tensor]:
+    """Return ``forward(values, x)`` for stacked parameters and buffers.
+
+    Args:
+        network: the architecture; its own weights are not used. Its mode decides whether batch norm uses the
+            batch (and updates the stacked running statistics in place) or the running statistics.
+
+    Returns:
+        A function of the values by name, each with leading axis M, and x of shape (M, B, c, height, width) or
+        (M, B, D), that returns (M, B, C).
+
+    Raises:
+        ValueError: if a layer has no stacked form.
+    """
+    if not has_batched_form(network):
+        raise ValueError("this network has a layer without a batched form; use way='vmap' or way='loop'")
+    steps = [_step(name, layer) for name, layer in _leaves("", network) or []]
+
+    def forward(values: Values, x: Tensor) -> Tensor:
+        x = x.movedim(1, -1).contiguous()
+        for step in steps:
+            x = step(values, x)  # type: ignore[misc]
+        return x.movedim(-1, 1).contiguous()
+
+    return forward
+
+
+def _leaves(prefix: str, module: nn.Module) -> list[tuple[str, nn.Module]] | None:
+    """The layers in order of use; None if some module does more than chain its children."""
+    if type(module).forward not in _CHAINS:  # a subclass may do something else
+        return None if list(module.children()) else [(prefix, module)]
+    found: list[tuple[str, nn.Module]] = []
+    for name, child in module._modules.items():  # named_children() leaves out a layer that is used again
+        if child is None:
+            return None
+        inner = _leaves(f"{prefix}.{name}" if prefix else name, child)
+        if inner is None:
+            return None
+        found += inner
+    return found
+
+
+def _step(name: str, layer: nn.Module) -> Step | None:
+    """The stacked form of one layer; None if it has none."""
+    if isinstance(layer, nn.ReLU):
+        return lambda values, x: F.relu(x)
+    if isinstance(layer, nn.Identity):
+        return lambda values, x: x
+    if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):
+        return lambda values, x: x.flatten(1, -2)  # (M, c height width, B)
+    if isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)):
+        return lambda values, x: x.mean((2, 3), keepdim=True)
+    for kind, make in _WITH_WEIGHTS.items():
+        if type(layer) is kind:
+            return make(name, layer)
+    return None
+
+
+def _linear(name: str, layer: Any) -> Step:
+    def step(values: Values, x: Tensor) -> Tensor:
+        return _product(values[f"{name}.weight"], x, values.get(f"{name}.bias"))
+
+    return step
+
+
+def _convolution(name: str, layer: Any) -> Step | None:
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        return None
+    window = Window(layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+
+    def step(values: Values, x: Tensor) -> Tensor:
+        columns = columns_of(x, window)  # (M, c, 3, 3, height, width, B)
+        weight = values[f"{name}.weight"].flatten(2)  # (M, out, c/groups 3 3)
+        seen = columns.flatten(4).flatten(1, 3)  # (M, c 3 3, height width B)
+        if layer.groups > 1:  # the groups of a network are side by side, as small networks of their own
+            seen = seen.unflatten(1, (layer.groups, -1)).flatten(0, 1)
+            weight = weight.unflatten(1, (layer.groups, -1)).flatten(0, 1)
+        out = _product(weight, seen, values.get(f"{name}.bias"))
+        return out.view(len(x), -1, *columns.shape[4:])
+
+    return step
+
+
+def _product(weight: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
+    if bias is None:
+        return torch.bmm(weight, x)
+    return torch.baddbmm(bias.reshape(len(weight), -1, 1), weight, x)
+
+
+def _batch_norm(name: str, layer: Any) -> Step | None:
+    if not (layer.track_running_stats and layer.affine and layer.momentum is not None):
+        return None
+
+    def step(values: Values, x: Tensor) -> Tensor:
+        mean, variance = values[f"{name}.running_mean"], values[f"{name}.running_var"]
+        if layer.training:
+            values[f"{name}.num_batches_tracked"] += 1
+        scale, shift = values[f"{name}.weight"].flatten(), values[f"{name}.bias"].flatten()
+        together = x.flatten(0, 1).flatten(1).unsqueeze(0)  # (1, M c, height width B)
+        statistics = (mean.view(-1), variance.view(-1))
+        out = F.batch_norm(together, *statistics, scale, shift, layer.training, layer.momentum, layer.eps)
+        return out.view_as(x)
+
+    return step
+
+
+_WITH_WEIGHTS: dict[type, Callable[[str, Any], Step | None]] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _convolution,
+    nn.BatchNorm2d: _batch_norm,
+}
+
 
 WAYS = ("auto", "batched", "vmap", "loop")
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import yaml
 
-from memorization.data.words import closest
+from memorization.checks import closest
 
 _SCALARS: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
 _RANGE = re.compile(r"^([\[(]?)\s*([-+.\deE]*?)\s*\.\.\s*([-+.\deE]*?)\s*([\])]?)$")

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from memorization.models.stacked import StackedNetwork
+from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.views import LabelledViews
 
 _VERSION = 2  # 2: a state knows at which epochs it was looked at
 _DIGEST = 32  # bytes of SHA-256 before the content: a flipped bit would go on from other weights, silently

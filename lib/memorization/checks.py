@@ -1,0 +1,134 @@
+"""What bad input gets: one function a kind of check, one wording: what was given, and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the nearest known name, or None if none is near."""
+    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
+    return close[0] if close else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the nearest known name, or nothing if none is near."""
+    near = closest(word, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def check_choice(what: str, given: object, allowed: Iterable[str]) -> None:
+    """Raise a ValueError unless a name is one of those allowed; ``what`` says what it is the name of."""
+    names = list(allowed)
+    if given not in names:
+        raise ValueError(
+            f"unknown {what} {given!r}{did_you_mean(str(given), names)}; choose one of {', '.join(names)}"
+        )
+
+
+def check_whole(name: str, value: object, least: int = 0) -> None:
+    """Raise a ValueError unless a value is a whole number of at least ``least``; 10.0 and "10" are none."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name}={value!r}; allowed: a whole number, {least} or more")
+
+
+def check_finite(name: str, value: object) -> None:
+    """Raise a ValueError unless a value is a finite real number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"{name}={value!r}; allowed: a finite number")
+
+
+def check_seeds(seeds: object) -> tuple[int, ...]:
+    """Return seeds as a tuple.
+
+    Raises:
+        ValueError: unless they are whole numbers >= 0, at least one, each once.
+    """
+    given = list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else []
+    whole = all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in given)
+    if not given or not whole or len(set(given)) < len(given):
+        raise ValueError(
+            f"seeds={seeds!r}; allowed: a list of one or more whole numbers >= 0, each once, such as [0, 1]"
+        )
+    return tuple(given)
+
+
+def checked_seeds(seeds: Any) -> tuple[int, ...]:
+    """Return the seeds as a tuple; refuse none, and what is no whole number >= 0."""
+    if not isinstance(seeds, list | tuple | range) or len(seeds) == 0:
+        raise ValueError(f"seeds={seeds!r}; allowed: a tuple of at least one whole number, one per network")
+    wrong = [seed for seed in seeds if type(seed) is not int or not 0 <= seed < 2**63]
+    if wrong:
+        raise ValueError(
+            f"seeds hold {wrong[0]!r} ({type(wrong[0]).__name__}); allowed: whole numbers (int) from 0 to "
+            "2**63 - 1"
+        )
+    return tuple(seeds)
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse images that are not (N, c, height, width), floating point in [0, 1] or uint8."""
+    if not isinstance(images, Tensor) or images.ndim != 4 or 0 in images.shape:
+        shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(
+            f"images: got {shape}; allowed: a tensor of shape (N, c, height, width) with at least one image"
+        )
+    if images.dtype == torch.uint8:
+        return
+    if not images.is_floating_point():
+        raise TypeError(f"images are {images.dtype}; allowed: floating point in [0, 1], or uint8 in 0..255")
+    low, high = (float(end) for end in torch.aminmax(images))
+    if not (low >= 0 and high <= 1):  # true for NaN, too
+        raise ValueError(
+            f"images have values from {low:.4g} to {high:.4g}; allowed: [0, 1]: divide by the largest level, "
+            "and leave standardization to the network's first layer"
+        )
+
+
+def check_labels(labels: Tensor, images: Tensor, models: int, classes: int) -> None:
+    """Refuse labels that are not int64 class numbers (M, N) beside the images."""
+    if type(classes) is not int or classes < 1:
+        raise ValueError(f"classes={classes!r}; allowed: a whole number >= 1")
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
+        kind = labels.dtype if isinstance(labels, Tensor) else f"a {type(labels).__name__}"
+        raise TypeError(f"labels are {kind}; allowed: int64 class numbers")
+    if labels.device != images.device:
+        raise ValueError(
+            f"labels are on {labels.device}, images on {images.device}; give labels.to(images.device)"
+        )
+    if labels.ndim != 2 or len(labels) != models:
+        raise ValueError(
+            f"labels have shape {tuple(labels.shape)} for {models} networks; allowed: ({models}, N)"
+        )
+    if labels.shape[1] != len(images):
+        raise ValueError(
+            f"{len(images)} images but {labels.shape[1]} labels for each network; give one label per image"
+        )
+    low, high = (int(end) for end in torch.aminmax(labels))
+    if low < 0 or high >= classes:
+        raise ValueError(f"labels must be in 0..{classes - 1}; got {low}..{high}")
+
+
+def per_network(value: Any, name: str, models: int, device: torch.device) -> Tensor:
+    """Return one number >= 0 for each network, shape (M,), of a tensor or of one number for all."""
+    if not isinstance(value, Tensor):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name}={value!r} ({type(value).__name__}); allowed: a tensor or a number")
+        value = torch.tensor([value])
+    if value.dtype == torch.bool or value.is_complex():
+        raise TypeError(f"{name} is {value.dtype}; allowed: numbers >= 0")
+    if tuple(value.shape) not in ((), (1,), (models,)):
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)} for {models} networks; give one number, or shape "
+            f"({models},)"
+        )
+    if not bool(((value >= 0) & value.isfinite()).all()):
+        raise ValueError(f"{name} holds {value.flatten().tolist()}; allowed: numbers >= 0")
+    return value.to(device).expand(models)

@@ -1,0 +1,1 @@
+"""Views of images: policies, and the operations they are made of."""

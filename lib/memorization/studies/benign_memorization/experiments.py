@@ -1,0 +1,497 @@
+"""How large the data sets are, known without reading them: what does not fit is told before anything runs.
+
+One experiment on benign memorization: train networks on random labels and watch what they know, where.
+
+Anagnostidis et al. (ICLR 2023). All arms of one seed start from the same weights, with the same random labels
+and the same order of examples, so differences between arms are paired.
+
+The arms of the experiments on benign memorization, their scales, and one row for each run.
+
+Anagnostidis et al. (ICLR 2023): the recipe of the published code, and smaller ones for a processor.
+
+How the settings of the benign-memorization page must fit together, asked before anything is trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from memorization.checks import did_you_mean
+from memorization.data.augmentation.mixing import cutmix, mixup
+from memorization.data.augmentation.policies import augmentation
+from memorization.data.labels import class_groups, random_labels
+from memorization.data.splits import MemorizedSplit, memorized_split
+from memorization.draws import generator
+from memorization.measures.probes import knn_probe
+from memorization.measures.sites import Watcher
+from memorization.models.networks import StagedNetwork, network
+from memorization.runs.sweep import experiment
+from memorization.training.batches import LabelledViews, Mix
+from memorization.training.recipe import Recipe
+from memorization.training.train import Fit, fit
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Sizes of one data set.
+
+    Attributes:
+        train: images of the training half; of ``digits``, which come as one set, all of them.
+        test: images of the test half; 0 where there is one set.
+        side: height and width in pixels.
+        channels: 1 or 3.
+    """
+
+    train: int
+    test: int
+    side: int
+    channels: int
+
+
+EXTENTS = {
+    "digits": Extent(1797, 0, 8, 1),
+    "mnist": Extent(60_000, 10_000, 28, 1),
+    "fashion_mnist": Extent(60_000, 10_000, 28, 1),
+    "cifar10": Extent(50_000, 10_000, 32, 3),
+    "cifar100": Extent(50_000, 10_000, 32, 3),
+    "tiny_imagenet": Extent(100_000, 10_000, 64, 3),
+}
+
+
+Row = dict[str, Any]
+
+
+@experiment("memorize")
+def memorize(
+    *,
+    dataset: str = "digits",
+    memorized: int | None = None,
+    reference: int | None = None,
+    test: int | None = None,
+    side: int | None = None,
+    architecture: str = "small_cnn",
+    widths: Sequence[int] = (16, 32, 64),
+    strides: Sequence[int] = (1, 2, 2),
+    hidden: Sequence[int] = (1024,),
+    policy: str = "small_digits",
+    strength: float = 0.5,
+    views: int = 0,
+    view_labels: str = "shared",
+    noise: float = 1.0,
+    group: int = 1,
+    mix: str = "none",
+    objective: str = "mse",
+    recipe: Mapping[str, Any] | None = None,
+    probe_at: Sequence[int] = (),
+    probe_strength: float = 0.5,
+    k: int = 20,
+    device: str = "cpu",
+    checkpoints: str = "",
+    seeds: Sequence[int],
+) -> list[list[Row]]:
+    """Train one network per seed, stacked, and probe every site before, during and after.
+
+    Args:
+        dataset: name of a data set of ``IMAGE_SETS``; its split is that of ``memorized_split``.
+        memorized: N, images to memorize; None: that split's own number, as for the next three.
+        reference: images that vote in the clean probe, with true labels; the memorized ones are among them.
+        test: test images.
+        side: side of the images in pixels.
+        architecture: a network of ``NETWORKS``.
+        widths: channels (or neurons) of the encoder's blocks, for ``small_cnn`` and ``mlp``.
+        strides: of the blocks of ``small_cnn``.
+        hidden: widths of the projector's hidden layers; a ResNet takes one.
+        policy: augmentation, a name that ``augmentation`` knows.
+        strength: of the augmentation in training, >= 0; 0 shows the images as they are.
+        views: number K of fixed views of an image; 0: a fresh view at each visit.
+        view_labels: ``shared`` or ``independent`` (each of the K views has a label of its own).
+        noise: fraction p of images with a random label, 0..1; 0 trains on the true labels.
+        group: images of one class that share one random label, as if they were views of one image.
+        mix: ``none``; ``mixup`` or ``cutmix`` with the label of the first image, as the authors ran them, or
+            with mixed labels: ``mixup_mixed``, ``cutmix_mixed``.
+        objective: ``mse`` or ``cross_entropy``.
+        recipe: what differs from the defaults of ``Recipe``.
+        probe_at: epochs after which to probe, beside the first and the last.
+        probe_strength: strength of the policy at which the invariance is measured, the same for all arms.
+        k: neighbors of the probes.
+        device: where to compute.
+        checkpoints: folder for checkpoints, to go on from after a loss; empty: none.
+        seeds: of weights, labels, order and views; the networks are trained stacked.
+
+    Returns:
+        For each seed one row per probed epoch and site: ``at`` (``start``, ``during`` or ``end``), ``epoch``,
+        ``site``, ``depth``, the probes and accuracies of ``Watcher``, and ``batch_accuracy`` and ``loss`` of
+        that epoch of training (NaN at the start).
+
+    Raises:
+        ValueError, TypeError: for values that do not fit, see the functions named above.
+        FileNotFoundError: if the data set is absent.
+    """
+    sizes: dict[str, Any] = {"memorized": memorized, "reference": reference, "test": test, "side": side}
+    split = _on(memorized_split(dataset, **sizes), device)
+    images, labels = _training_set(split, noise, group, seeds)
+    chosen = augmentation(policy)
+    shown = LabelledViews(
+        images,
+        labels,
+        tuple(seeds),
+        split.reference.classes,
+        policy=partial(chosen, check=False) if strength > 0 else None,
+        strength=torch.tensor([float(strength)]),
+        bank=torch.tensor([views]),
+        view_labels=view_labels,
+        mix=mixer(mix),
+    )
+    shape = {"widths": widths, "strides": strides, "hidden": hidden}
+    networks = [_network(architecture, split, shape, seed).to(device) for seed in seeds]
+    file = _checkpoint(checkpoints, architecture, [*shape.values(), dataset, *sizes.values(), noise, group])
+    watcher = Watcher(split, shown, chosen, probe_strength, k)
+    given = Recipe(**(recipe or {}))
+    options: dict[str, Any] = {"objective": objective, "watch_at": probe_at, "checkpoint": file}
+    return _rows(fit(networks, shown, given, watch=watcher, **options), len(seeds))
+
+
+def mixer(name: str) -> Mix | None:
+    """Return how batches are mixed, by name; see :func:`memorize`.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    kinds: dict[str, Any] = {"mixup": mixup, "cutmix": cutmix}
+    kind, _, targets = name.partition("_")
+    if name == "none":
+        return None
+    if kind not in kinds or targets not in ("", "mixed"):
+        raise ValueError(f"mix={name!r}; allowed: none, mixup, cutmix, mixup_mixed, cutmix_mixed")
+    return partial(kinds[kind], targets=targets or "first")
+
+
+def _on(split: MemorizedSplit, device: str) -> MemorizedSplit:
+    return MemorizedSplit(split.reference.to(device), split.test.to(device), split.n)
+
+
+def _training_set(
+    split: MemorizedSplit, noise: float, group: int, seeds: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """The images (N, c, height, width) and the labels of each network (M, N); the random ones are its own.
+
+    With groups, each image of a class belongs to one of them and all of a group share its random label. In
+    the paper an anchor shows one of its group at each visit: the same law of images and labels, in shorter
+    epochs.
+    """
+    memorized, device = split.memorized, split.memorized.images.device
+    true = memorized.labels.cpu()
+    sources = [generator(seed, "labels") for seed in seeds]
+    if group == 1:
+        labels = [random_labels(len(true), memorized.classes, source, noise, true) for source in sources]
+        return memorized.floats(), torch.stack(labels).to(device)
+    groups = class_groups(true, None, group, generator(0, "groups"))
+    labels = [random_labels(len(groups), memorized.classes, source) for source in sources]
+    whole = torch.stack(labels).repeat_interleave(group, dim=1)
+    return memorized.floats(groups.flatten().to(device)), whole.to(device)
+
+
+def _network(
+    architecture: str, split: MemorizedSplit, shape: Mapping[str, Sequence[int]], seed: int
+) -> StagedNetwork:
+    """The untrained network of one seed."""
+    images = split.reference
+    options: dict[str, Any] = {"classes": images.classes, "hidden": tuple(shape["hidden"])}
+    if architecture == "mlp":
+        options |= {"inputs": images.channels * images.side**2, "widths": tuple(shape["widths"])}
+    else:
+        options |= {"channels": images.channels}
+    if architecture == "small_cnn":
+        options |= {"widths": tuple(shape["widths"]), "strides": tuple(shape["strides"])}
+    return network(architecture, generator=generator(seed, "weights"), **options)
+
+
+def _checkpoint(folder: str, architecture: str, what: Sequence[Any]) -> Path | None:
+    """A file for this training; the checkpoint itself knows what else must agree."""
+    if not folder:
+        return None
+    digest = hashlib.sha256(json.dumps([architecture, *what]).encode()).hexdigest()[:12]
+    return Path(folder) / f"{architecture}-{digest}.pt"
+
+
+def _rows(done: Fit, networks: int) -> list[list[Row]]:
+    """Put the numbers of training beside those of the probes, by network."""
+    trained: Any = done.history.set_index(["member", "epoch"])[["loss", "batch_accuracy"]].to_dict("index")
+    nothing = {"loss": float("nan"), "batch_accuracy": float("nan")}
+    rows: list[list[Row]] = [[] for _ in range(networks)]
+    for record in done.watched.to_dict("records"):
+        row: Row = {str(name): value for name, value in record.items()}
+        member, epoch = int(row.pop("member")), int(row["epoch"])
+        at = "start" if epoch == 0 else "end" if epoch == done.epochs[member] else "during"
+        rows[member].append({"at": at, **row, **trained.get((member, epoch), nothing)})
+    return rows
+
+
+Point = dict[str, Any]
+FRESH = 10**6  # stands for "no fixed number of views" where views are put in order
+_PROBES = {"clean": "clean_probe", "noise": "noise_probe", "invariance": "invariance"}
+_PER_SITE = {"at", "epoch", "site", "depth", "uncalibrated_probe", *_PROBES.values()}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large an experiment on one data set is.
+
+    Attributes:
+        common: arguments of ``memorize`` that all arms share, without the epochs.
+        strength: of the augmentation in the standard arm.
+        epochs: of the arms without augmentation, with it, and with true labels.
+    """
+
+    common: Mapping[str, Any]
+    strength: float
+    epochs: tuple[int, int, int]
+
+    @property
+    def arms(self) -> list[Point]:
+        """The three core arms, each a mapping of arguments of ``memorize``."""
+        recipe = self.common.get("recipe", {})
+        arms = core_arms(self.strength, self.epochs, recipe)
+        return [{**self.common, **arm} for arm in arms]
+
+
+def core_arms(strength: float, epochs: Sequence[int], recipe: Mapping[str, Any]) -> list[Point]:
+    """Return the three arms that everything is compared with.
+
+    Args:
+        strength: of the augmentation, > 0.
+        epochs: of the arms without augmentation, with it, and with true labels (and augmentation).
+        recipe: what else differs from the defaults of ``Recipe``.
+
+    Returns:
+        Three mappings: random labels without augmentation, random labels with it, true labels with it.
+    """
+    plain, augmented, true = ({**recipe, "epochs": count} for count in epochs)
+    return [
+        {"strength": 0.0, "recipe": plain},
+        {"strength": strength, "recipe": augmented},
+        {"strength": strength, "noise": 0.0, "recipe": true},
+    ]
+
+
+def longest_first(points: Sequence[Point]) -> list[Point]:
+    """Sort points by their epochs, so that workers side by side finish at about the same time."""
+    return sorted(points, key=lambda point: -point["recipe"]["epochs"])
+
+
+def checkpoint_folders(root: Path) -> Callable[[Mapping[str, Any]], str]:
+    """Return a function that gives each point a folder of its own under ``root``, for its checkpoints.
+
+    The number of epochs does not count, so that a training can be prolonged from where it stands.
+    """
+
+    def folder(point: Mapping[str, Any]) -> str:
+        recipe = {name: value for name, value in (point["recipe"] or {}).items() if name != "epochs"}
+        text = json.dumps({**point, "recipe": recipe}, sort_keys=True)
+        return str(root / hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    return folder
+
+
+_SMALL = {"policy": "small_mnist", "widths": [16, 32, 64], "strides": [1, 2, 2], "hidden": [1024]}
+_COLOR = {"policy": "small_color", "widths": [32, 64, 128], "hidden": [2048], "probe_strength": 1.0}
+_PAPER = {
+    "policy": "full",
+    "hidden": [65_536],
+    "probe_strength": 1.0,
+    "recipe": {"batch": 256, "learning_rate": 3e-4, "precision": "bf16"},
+}
+SCALES: dict[str, Scale] = {
+    "digits": Scale({"dataset": "digits"}, 0.5, (300, 800, 200)),
+    "mnist": Scale({"dataset": "mnist", **_SMALL}, 0.5, (200, 600, 150)),
+    "fashion_mnist": Scale(
+        {"dataset": "fashion_mnist", **_SMALL, "policy": "small_fashion"}, 0.5, (200, 600, 150)
+    ),
+    "cifar10": Scale({"dataset": "cifar10", **_COLOR, "strides": [2, 1, 2]}, 1.0, (100, 300, 150)),
+    "cifar10_32": Scale(
+        {"dataset": "cifar10", "side": 32, **_COLOR, "strides": [2, 2, 2]}, 1.0, (100, 300, 150)
+    ),
+    "cifar10_paper": Scale(
+        {"dataset": "cifar10", "side": 32, "memorized": 50_000, "reference": 50_000, "test": 10_000}
+        | {"architecture": "resnet18_small", **_PAPER},
+        1.0,
+        (10_000, 10_000, 10_000),
+    ),
+    "cifar100_paper": Scale(
+        {"dataset": "cifar100", "architecture": "resnet18_small", **_PAPER}, 1.0, (10_000, 10_000, 10_000)
+    ),
+    "tiny_imagenet_paper": Scale(
+        {"dataset": "tiny_imagenet", "architecture": "resnet18_medium", **_PAPER},
+        1.0,
+        (10_000, 10_000, 10_000),
+    ),
+}
+
+
+def scale(name: str) -> Scale:
+    """Return a scale by name.
+
+    Raises:
+        ValueError: for an unknown name, with those there are.
+    """
+    if name not in SCALES:
+        raise ValueError(
+            f"unknown scale {name!r}{did_you_mean(name, SCALES)}; choose one of {', '.join(SCALES)}"
+        )
+    return SCALES[name]
+
+
+def one_row_per_run(table: pd.DataFrame) -> pd.DataFrame:
+    """Lay the records of ``memorize`` side by side: one row for each network.
+
+    Args:
+        table: rows of a sweep over ``memorize``, one per network, probed epoch and site.
+
+    Returns:
+        One row per network: every column that the table has for a run (the arguments of ``memorize``,
+        ``seed``, provenance), ``epochs`` (trained), the accuracies at the end (``clean_view``,
+        ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), and for each site
+        ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before the first
+        step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and
+        ``early_gain`` the part of it that is there at the first probed epoch from a quarter of the epochs on
+        (NaN if none was probed before the end). ``augmented`` says whether there was augmentation;
+        ``view_order`` is the number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and
+        ``room`` are the hidden layers of the projector and the width of the first, 0 for none.
+    """
+    if table.empty:
+        return table
+    arguments = [name for name in inspect.signature(memorize).parameters if name in table]
+    keys = table[[*arguments, "seed"]].map(repr).agg("|".join, axis=1)  # lists and None among them
+    rows = [_row(run) for _, run in table.groupby(keys, sort=False)]
+    return pd.DataFrame(rows)
+
+
+def _row(run: pd.DataFrame) -> dict[str, Any]:
+    end, start = run[run["at"] == "end"], run[run["at"] == "start"]
+    first = end.iloc[0]
+    row: dict[str, Any] = {str(n): v for n, v in first.to_dict().items() if n not in _PER_SITE}
+    row["epochs"] = int(first["epoch"])
+    for prefix, part in (("", end), ("start_", start)):
+        for short, column in _PROBES.items():
+            row |= {f"{prefix}{short}_{s}": v for s, v in zip(part["site"], part[column], strict=True)}
+    row["probe"], row["start"] = row["clean_embedding"], row["start_clean_embedding"]
+    row["gain"] = row["probe"] - row["start"]
+    row["augmented"] = bool(first["strength"] > 0)
+    row["view_order"] = int(first["views"]) or FRESH
+    row["projector_layers"], row["room"] = len(first["hidden"]), next(iter(first["hidden"]), 0)
+    early = run[(run["site"] == "embedding") & (run["at"] == "during") & (run["epoch"] >= first["epoch"] / 4)]
+    if not early.empty:
+        row["early_gain"] = (early.iloc[0]["clean_probe"] - row["start"]) / row["gain"]
+    return row
+
+
+Settings = Mapping[str, Any]
+
+
+def check_relations(settings: Settings) -> None:
+    """Refuse settings of which each is allowed, and that do not fit together.
+
+    Args:
+        settings: the page's parameters by name: ``dataset``, ``memorized``, ``reference``, ``n_test``,
+            ``side``, ``architecture``, ``widths``, ``strides``, ``policy``, ``batch``, ``k`` and ``scales``.
+
+    Raises:
+        ValueError: lists everything that does not fit, all at once, with what is allowed.
+    """
+    problems = [*_of_the_data(settings), *_of_the_training(settings)]
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _of_the_data(settings: Settings) -> Iterator[str]:
+    """Sizes against those of the data set."""
+    name, extent = settings["dataset"], EXTENTS[settings["dataset"]]
+    memorized, reference = settings["memorized"], settings["reference"]
+    one_set = extent.test == 0  # the test images are then what the reference set leaves
+    most = extent.train - one_set
+    if reference > most:
+        last = ", one of them for the test" if one_set else " to train on"
+        yield f"reference = {reference}; allowed: 1..{most} ({name} has {extent.train} images{last})."
+    if memorized > min(reference, most):
+        yield (
+            f"memorized = {memorized}; allowed: 1..{min(reference, most)} (the memorized images are among "
+            f"the reference ones, reference = {reference}: give a larger one, too)."
+        )
+    tests = extent.train - reference if one_set else extent.test
+    if settings["n_test"] > tests > 0:
+        rest = f"that is left of {extent.train} images" if one_set else "of its test half"
+        yield f"n_test = {settings['n_test']}; allowed: 1..{tests} ({name}, all {rest})."
+    if extent.side % settings["side"]:
+        sides = [side for side in range(1, extent.side + 1) if extent.side % side == 0]
+        yield f"side = {settings['side']}; allowed: {sides}, which divide the {extent.side} pixels of {name}."
+    if augmentation(settings["policy"]).plan.colors and extent.channels == 1:
+        yield (
+            f"policy = {settings['policy']!r} changes colors, and {name} is gray; allowed: small_digits, "
+            "small_mnist, small_fashion, isometry."
+        )
+
+
+def _of_the_training(settings: Settings) -> Iterator[str]:
+    """Sizes against each other, and names of scales."""
+    memorized, reference = settings["memorized"], settings["reference"]
+    most = min(memorized - 1, reference)
+    if settings["k"] > most:
+        yield (
+            f"k = {settings['k']}; allowed: 1..{most} (k neighbors are sought among reference = {reference} "
+            f"images, and by the noise probe among the memorized = {memorized} without the image itself)."
+        )
+    if settings["batch"] > memorized:
+        yield (
+            f"batch = {settings['batch']}; allowed: 2..{memorized} (a step takes one whole batch of "
+            f"the memorized = {memorized} images)."
+        )
+    widths, strides = settings["widths"], settings["strides"]
+    if settings["architecture"] == "small_cnn" and len(widths) != len(strides):
+        yield f"strides = {strides}; allowed: {len(widths)} numbers, one for each of widths = {widths}."
+    for name in settings["scales"]:
+        if name not in SCALES:
+            yield f"scales holds {name!r}{did_you_mean(name, SCALES)}; allowed: {', '.join(SCALES)}."
+
+
+@experiment("pixel_probe")
+def pixel_probe(
+    *,
+    dataset: str = "digits",
+    memorized: int | None = None,
+    reference: int | None = None,
+    test: int | None = None,
+    side: int | None = None,
+    k: int = 20,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Classify test images by their nearest neighbors in pixel space, divided by their norms.
+
+    The protocol is that of the k-NN probe of Anagnostidis et al. (ICLR 2023), on the images themselves.
+
+    Args:
+        dataset: name of a data set of ``IMAGE_SETS``, split by ``memorized_split`` like the next four.
+        memorized: images that are memorized.
+        reference: images that vote.
+        test: test images.
+        side: side of the images in pixels.
+        k: neighbors that vote.
+        seed: not used: nothing is drawn.
+
+    Returns:
+        ``pixel_probe``: accuracy on the test images, in [0, 1].
+    """
+    split = memorized_split(dataset, memorized=memorized, reference=reference, test=test, side=side)
+    rows, queries = (part.floats().flatten(1) for part in (split.reference, split.test))
+    found = knn_probe(rows, split.reference.labels, queries, split.test.labels, k)
+    return {"pixel_probe": found.accuracy}

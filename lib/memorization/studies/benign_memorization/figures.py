@@ -1,0 +1,666 @@
+"""Pictures for a page: images with the random labels that they are memorized with, and views of one.
+
+Figures of the benign-memorization page: random labels, curves over training, and where the noise sits.
+
+Anagnostidis et al. (ICLR 2023). Color says which arm, the panel says which quantity; the gray dashed line is
+the network before training.
+
+Figures of the benign-memorization page in which one dial is turned, and the comparison of data sets.
+
+Anagnostidis et al. (ICLR 2023). All take the records of ``memorize`` and compare the embedding after training
+with that before it.
+
+The table of the benign-memorization page: one row per arm, with its verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from memorization.data.augmentation.policies import augmentation, keyed_views
+from memorization.data.labels import random_labels
+from memorization.data.splits import memorized_split
+from memorization.draws import generator
+from memorization.report.figures import curve_with_band, log_ticks, log_ticks_from_zero, seed_curve
+from memorization.report.judging import mean_interval
+from memorization.report.styles import (
+    BACKGROUND,
+    COLORS,
+    INK,
+    arm_names,
+    arm_styles,
+    at_end,
+    at_start,
+    paired_gain,
+    plain_arms,
+)
+from memorization.studies.benign_memorization.own_network import verdict
+
+
+@dataclass(frozen=True)
+class LabelledPictures:
+    """Some memorized images, and views of the first one.
+
+    Attributes:
+        images: shape (B, c, S, S), float32 in [0, 1].
+        true: names of their true classes, B of them.
+        random: names of the random labels that they are memorized with, B of them.
+        views: views of the first image as training shows them, shape (V, c, S, S), float32.
+    """
+
+    images: Tensor
+    true: tuple[str, ...]
+    random: tuple[str, ...]
+    views: Tensor
+
+
+def labelled_pictures(
+    *,
+    dataset: str = "digits",
+    policy: str = "small_digits",
+    strength: float = 0.5,
+    images: int = 8,
+    views: int = 8,
+    memorized: int | None = None,
+    reference: int | None = None,
+    side: int | None = None,
+    seed: int = 0,
+) -> LabelledPictures:
+    """Return the first memorized images with their labels, and views of the first one, of one seed.
+
+    They are those that :func:`memorize` trains on with the same arguments.
+
+    Args:
+        dataset: as for ``memorize``, like the next two.
+        policy: augmentation of the views.
+        strength: of the augmentation.
+        images: how many images B, 1..N.
+        views: how many views V, >= 1.
+        memorized: N, as for ``memorize``, like the next two.
+        reference: images that vote in the clean probe.
+        side: side of the images in pixels.
+        seed: of labels and views.
+
+    Raises:
+        ValueError: if there are not as many images, or for values that do not fit the data set.
+    """
+    split = memorized_split(dataset, memorized=memorized, reference=reference, side=side)
+    whole = split.memorized
+    if not 1 <= images <= len(whole) or views < 1:
+        raise ValueError(
+            f"images={images}, views={views}; {dataset} has {len(whole)} memorized images: choose images in "
+            f"1..{len(whole)} and views >= 1"
+        )
+    labels = random_labels(len(whole), whole.classes, generator(seed, "labels"))
+    names = whole.class_names
+    shown = whole.floats(slice(images))
+    first, numbers = torch.zeros(views, dtype=torch.int64), torch.arange(views)
+    return LabelledPictures(
+        shown.clone(),
+        tuple(names[label] for label in whole.labels[:images].tolist()),
+        tuple(names[label] for label in labels[:images].tolist()),
+        keyed_views(augmentation(policy), shown, first, numbers, seed, strength),
+    )
+
+
+PROBE_LABEL = "k-NN probe [fraction]"
+NOISE_LABEL = "noise probe [fraction]"
+MEMORIZED_LABEL = "accuracy on labels [fraction]"
+
+_MUTED = COLORS["initialization"]
+_PROJECTOR_SHADE = "#eee9dc"
+_TRUE = "#006b4b"  # the color of true labels, darker: letters need more contrast than lines
+_KEY = 1.47  # height of the line that says what the words are, in sides of a picture
+_ROW = 4  # pictures in a row, so that they can still be seen on a phone
+
+
+def draw_random_labels(axes: Sequence[Axes], pictures: LabelledPictures) -> pd.DataFrame:
+    """Draw images with true class and random label, and views of the first one, which share its label.
+
+    Args:
+        axes: two panels, 3.6 inches high for eight pictures each.
+        pictures: of :func:`memorization.studies.benign_memorization.figures.labelled_pictures`.
+
+    Returns:
+        What is drawn: one row per pixel, with ``panel``, ``picture``, ``true``, ``label``, ``row``,
+        ``column`` and ``gray`` or ``red``, ``green``, ``blue`` in [0, 1].
+    """
+    left, right = axes
+    above = [f"{name}" for name in pictures.true]
+    images = _montage(left, pictures.images, above, pictures.random, "below: random label")
+    of_one = len(pictures.views)
+    same = [pictures.random[0]] * of_one
+    views = _montage(right, pictures.views, [""] * of_one, same, "below: the same random label")
+    left.text(0, _KEY, "above: true class", color=_TRUE, va="center")
+    name_panel(left, "true class and random label")
+    name_panel(right, "views of the first image")
+    images = images.assign(panel="images", true=[above[p] for p in images["picture"]])
+    views = views.assign(panel="views", true=above[0])
+    return pd.concat([images, views], ignore_index=True)
+
+
+def _montage(
+    ax: Axes, pictures: Tensor, above: Sequence[str], below: Sequence[str], key: str
+) -> pd.DataFrame:
+    """Draw pictures (B, c, S, S) in rows, each with two words; return their pixels as a table.
+
+    The key says what the lower word is, in the same letters, before the first picture is looked at.
+    """
+    gap_x, gap_y = 1.16, 1.66  # of one picture's side
+    letters = 11 if max(map(len, [*above, *below])) < 8 else 9.5  # points
+    rows: list[list[Any]] = []
+    for place, picture in enumerate(pictures.detach().cpu().clamp(0, 1).permute(0, 2, 3, 1).numpy()):
+        x, y = gap_x * (place % _ROW), -gap_y * (place // _ROW)
+        shown = picture if picture.shape[2] == 3 else picture[..., 0]
+        ax.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=(x, x + 1, y, y + 1), interpolation="nearest")
+        ax.text(x + 0.5, y + 1.05, above[place], ha="center", va="bottom", color=_TRUE, size=letters)
+        ax.text(x + 0.5, y - 0.07, below[place], ha="center", va="top", weight="bold", size=letters)
+        size = len(picture)
+        flat = picture.reshape(size * size, -1).tolist()
+        rows += [[place, below[place], i // size, i % size, *values] for i, values in enumerate(flat)]
+    right = gap_x * _ROW - 0.12
+    ax.text(right - 0.04, _KEY, key, ha="right", va="center", weight="bold")
+    ax.set(xlim=(-0.04, right), ylim=(-gap_y * (-(-len(pictures) // _ROW) - 1) - 0.34, _KEY + 0.13))
+    ax.axis("off")
+    channels = ["gray"] if pictures.shape[1] == 1 else ["red", "green", "blue"]
+    return pd.DataFrame(rows, columns=["picture", "label", "row", "column", *channels])
+
+
+def draw_memorization_curves(
+    axes: Sequence[Axes], records: pd.DataFrame, site: str = "embedding"
+) -> pd.DataFrame:
+    """Draw accuracy on the training labels (clean views, fresh views) and clean probe against the epoch.
+
+    The first points are measured before the first step.
+
+    Args:
+        axes: three panels.
+        records: of ``memorize``, a few arms of one data set, probed during training.
+        site: where the probe is.
+
+    Returns:
+        What is drawn: ``arm``, ``quantity``, ``epoch``, ``mean``, ``sd`` and ``seeds``.
+    """
+    here = _named(records[records["site"] == site])
+    drawn = []
+    columns = {"clean_view": "clean views", "fresh_view": "fresh views", "clean_probe": "k-NN probe"}
+    for ax, (column, title) in zip(axes, columns.items(), strict=True):
+        drawn.append(draw_arms(ax, here, "epoch", column))
+        log_ticks_from_zero(ax, here["epoch"])
+        name_panel(ax, title)
+        if column == "clean_probe":
+            ax.set(xlabel="epoch [epochs]", ylabel=PROBE_LABEL)
+        else:
+            ax.set(xlabel="epoch [epochs]", ylabel=MEMORIZED_LABEL, ylim=(0, 1.04))
+    start = here.loc[here["epoch"] == 0, "clean_probe"].mean()
+    axes[2].axhline(start, color=_MUTED, linestyle="--", linewidth=1.6, label="initialization", zorder=1)
+    return pd.concat(drawn, ignore_index=True)
+
+
+def draw_depth(axes: Sequence[Axes], records: pd.DataFrame, *, classes: int = 10) -> pd.DataFrame:
+    """Draw what can be read at each site after training: the true labels left, the random ones right.
+
+    Arms that were not trained on random labels alone are drawn on the left only.
+
+    Args:
+        axes: two panels.
+        records: of ``memorize``, a few arms of one network.
+        classes: number C of classes; chance is 1/C.
+
+    Returns:
+        What is drawn: ``arm``, ``quantity``, ``site``, ``depth``, ``mean``, ``sd`` and ``seeds``.
+    """
+    left, right = axes
+    named = _named(records)
+    random = named[named["noise"] == 1]
+    drawn = [_draw_sites(left, named, "clean_probe"), _draw_sites(right, random, "noise_probe")]
+    name_panel(left, "true labels can be read")
+    name_panel(right, "random labels can be read")
+    for ax, label in ((left, PROBE_LABEL), (right, NOISE_LABEL)):
+        chance_line(ax, classes)
+        ax.set(ylabel=label, ylim=(0, 1.16), yticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
+    return pd.concat(drawn, ignore_index=True)
+
+
+def draw_invariance(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
+    """Draw the invariance at each site; 0 is a perfect one, at 1 two views are as far apart as two images.
+
+    Args:
+        ax: the panel.
+        records: of ``memorize``, a few arms of one network.
+
+    Returns:
+        As :func:`draw_depth`.
+    """
+    named = _named(records)
+    drawn = _draw_sites(ax, named, "invariance")
+    top = max(1.0, drawn["mean"].max())
+    ax.axhline(1, color=_MUTED, linestyle=":", linewidth=1.4, label="no invariance", zorder=1)
+    ax.set(ylabel="invariance [ratio]", ylim=(0, 1.16 * top))
+    return drawn
+
+
+def _draw_sites(ax: Axes, named: pd.DataFrame, column: str) -> pd.DataFrame:
+    """One line per arm over the sites, and the untrained network; mark encoder and projector."""
+    sites = named.drop_duplicates("depth").set_index("depth")["site"].sort_index()
+    start = draw_initialization(ax, named[named["at"] == "start"], "depth", column)
+    drawn = pd.concat([start, draw_arms(ax, named[named["at"] == "end"], "depth", column)], ignore_index=True)
+    ax.set_xticks(list(sites.index), list(sites), rotation=30, ha="right", rotation_mode="anchor")
+    for site, tick in zip(sites, ax.get_xticklabels(), strict=True):
+        tick.set_fontweight("bold" if site == "embedding" else "normal")
+    first, last = sites.index[0] - 0.35, sites.index[-1] + 0.35
+    border = sites.index[sites == "embedding"][0] + 0.5
+    ax.axvspan(border, last, color=_PROJECTOR_SHADE, zorder=0)
+    ax.set(xlabel="site, in order of depth [name]", xlim=(first, last))
+    ax.grid(visible=False, axis="x")
+    words: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "va": "top", "color": INK}
+    ax.text((first + border) / 2, 0.985, "encoder", ha="center", **words)
+    ax.text((border + last) / 2, 0.985, "projector", ha="center", **words)
+    return drawn.assign(site=[sites[depth] for depth in drawn["depth"]])
+
+
+def draw_arms(
+    ax: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    linestyle: str = "-",
+    names: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Draw one curve with its band per arm, each in the arm's own color and marker; return the curves.
+
+    Args:
+        ax: the panel.
+        rows: with columns ``arm``, ``seed``, ``x`` and ``y``: one row per arm, value of ``x`` and seed.
+        x: column of the horizontal axis.
+        y: column of the vertical axis.
+        linestyle: matplotlib's; lines that are not solid have hollow markers.
+        names: what an arm is called in the legend, where that is not its own name.
+    """
+    curves = []
+    styles = arm_styles(rows["arm"])
+    for arm, one in rows.groupby("arm", sort=False):
+        color, marker = styles[str(arm)]
+        curve = curve_with_band(
+            ax,
+            one,
+            x,
+            y,
+            label=(names or {}).get(str(arm), str(arm)),
+            color=color,
+            marker=marker,
+            linestyle=linestyle,
+        )
+        if linestyle != "-":
+            ax.lines[-1].set_markerfacecolor(BACKGROUND)
+        curves.append(curve.assign(arm=arm, quantity=y))
+    return pd.concat(curves, ignore_index=True)
+
+
+def draw_initialization(ax: Axes, start: pd.DataFrame, x: str, y: str = "clean_probe") -> pd.DataFrame:
+    """Draw a quantity before training as a gray dashed line; return it as a curve of ``draw_arms``.
+
+    Args:
+        ax: the panel.
+        start: rows before the first step; arms of one seed begin with the same weights and are averaged.
+        x: column of the horizontal axis.
+        y: column of the vertical axis.
+    """
+    curve = seed_curve(start.groupby([x, "seed"])[[y]].mean().reset_index(), x, y)
+    ax.plot(curve[x], curve["mean"], color=_MUTED, linestyle="--", label="initialization", zorder=1)
+    return curve.assign(arm="initialization", quantity=y)
+
+
+def chance_line(ax: Axes, classes: int) -> None:
+    """Draw the accuracy of guessing, 1/C, as a thin dotted line."""
+    ax.axhline(1 / classes, color=_MUTED, linestyle=":", linewidth=1.4, label="chance", zorder=1)
+
+
+def name_panel(ax: Axes, title: str) -> None:
+    """Give a panel its title, unless it has one."""
+    if not any(ax.get_title(loc=place) for place in ("left", "center", "right")):
+        ax.set_title(title)
+
+
+def _named(records: pd.DataFrame) -> pd.DataFrame:
+    return records if "arm" in records else arm_names(records)
+
+
+_FRESH = "∞ (fresh)"
+
+
+def draw_views(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
+    """Draw the probe, and the accuracy on the views of training, against the number of fixed views per image.
+
+    Fresh views at each visit stand at the right end: there every view is one of training.
+
+    Args:
+        axes: two panels.
+        records: of ``memorize``, shared labels, several ``views`` (0 for fresh ones) at one strength above 0.
+
+    Returns:
+        What is drawn: ``arm``, ``quantity``, ``views``, ``mean``, ``sd`` and ``seeds``.
+    """
+    placed = _place_views(plain_arms(records))
+    end = at_end(placed)
+    drawn = [
+        draw_initialization(axes[0], at_start(placed), "place"),
+        draw_arms(axes[0], end, "place", "clean_probe", names={"augmentation": "_"}),  # the panel says it
+        draw_arms(axes[1], end, "place", "seen_view", names={"augmentation": "views of training"}),
+        draw_arms(
+            axes[1], end, "place", "fresh_view", names={"augmentation": "unseen views"}, linestyle="--"
+        ),
+    ]
+    return _finish_views(axes, placed, drawn)
+
+
+def draw_shared_independent(
+    axes: Sequence[Axes], records: pd.DataFrame, *, classes: int = 10
+) -> pd.DataFrame:
+    """Draw the probe, and the accuracy on the views of training, where all views of an image share one random
+    label, and where each has its own.
+
+    Args:
+        axes: two panels.
+        records: of ``memorize``: several ``views`` with both ``view_labels``; fresh views (0) are left out,
+            as they cannot have labels of their own.
+        classes: number C of classes; chance is 1/C.
+
+    Returns:
+        As :func:`draw_views`.
+    """  # fmt: skip
+    arms = {"shared": "augmentation", "independent": "independent labels"}
+    names = {"augmentation": "one label per image", "independent labels": "a label per view"}
+    fixed = records[records["views"] > 0]
+    placed = _place_views(fixed.assign(arm=fixed["view_labels"].map(arms)))
+    end = at_end(placed)
+    drawn = [
+        draw_initialization(axes[0], at_start(placed), "place"),
+        draw_arms(axes[0], end, "place", "clean_probe", names=names),
+        draw_arms(axes[1], end, "place", "seen_view", names=names),
+    ]
+    chance_line(axes[1], classes)
+    return _finish_views(axes, placed, drawn)
+
+
+def _place_views(records: pd.DataFrame) -> pd.DataFrame:
+    """Place each number of views on the axis, fresh ones beyond the largest; name the views of training."""
+    last = 4 * max(1, records["views"].max())
+    seen = records["bank_view"].where(records["views"] > 0, records["fresh_view"])
+    return records.assign(place=records["views"].where(records["views"] > 0, last), seen_view=seen)
+
+
+def _finish_views(axes: Sequence[Axes], placed: pd.DataFrame, drawn: list[pd.DataFrame]) -> pd.DataFrame:
+    titles = ("what the embedding knows", "what is memorized")
+    fresh = set(placed.loc[placed["views"] == 0, "place"])
+    for ax, title, label in zip(axes, titles, (PROBE_LABEL, MEMORIZED_LABEL), strict=True):
+        log_ticks(ax, placed["place"])
+        places = ax.get_xticks()
+        ax.set_xticks(places, [_FRESH if place in fresh else f"{place:g}" for place in places])
+        ax.set(xlabel="views per image [views]", ylabel=label)
+        name_panel(ax, title)
+    axes[1].set_ylim(0, 1.04)
+    table = pd.concat(drawn, ignore_index=True)
+    names = [_FRESH if place in fresh else f"{place:g}" for place in table.pop("place")]
+    return table.assign(views=names)
+
+
+def draw_strength(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
+    """Draw the probe, and the accuracy on the labels, against the strength of the augmentation.
+
+    Args:
+        axes: two panels.
+        records: of ``memorize``, several ``strength`` with fresh views, 0 among them.
+
+    Returns:
+        What is drawn: ``arm``, ``quantity``, ``strength``, ``mean``, ``sd`` and ``seeds``.
+    """
+    one = records.assign(arm="augmentation")
+    end = at_end(one)
+    drawn = [
+        draw_initialization(axes[0], at_start(one), "strength"),
+        draw_arms(axes[0], end, "strength", "clean_probe", names={"augmentation": "_"}),  # the panel says it
+        draw_arms(axes[1], end, "strength", "fresh_view", names={"augmentation": "fresh views"}),
+        draw_arms(
+            axes[1], end, "strength", "clean_view", names={"augmentation": "clean views"}, linestyle="--"
+        ),
+    ]
+    titles = ("what the embedding knows", "what is memorized")
+    for ax, title, label in zip(axes, titles, (PROBE_LABEL, MEMORIZED_LABEL), strict=True):
+        log_ticks_from_zero(ax, end["strength"])
+        ax.set(xlabel="strength of augmentation [ratio]", ylabel=label)
+        name_panel(ax, title)
+    axes[1].set_ylim(0, 1.04)
+    return pd.concat(drawn, ignore_index=True)
+
+
+def draw_projector(axes: Sequence[Axes], records: pd.DataFrame, *, classes: int = 10) -> pd.DataFrame:
+    """Draw clean and noise probe of the embedding against the projector's hidden layers.
+
+    Args:
+        axes: two panels.
+        records: of ``memorize``, several ``hidden``; an empty list is a network without hidden layer.
+        classes: number C of classes; chance is 1/C.
+
+    Returns:
+        What is drawn: ``arm``, ``quantity``, ``hidden``, ``mean``, ``sd`` and ``seeds``.
+    """
+    layers = sorted({tuple(widths) for widths in records["hidden"]}, key=lambda widths: (len(widths), widths))
+    names = [_layers(widths) for widths in layers]
+    placed = plain_arms(records).assign(place=[layers.index(tuple(widths)) for widths in records["hidden"]])
+    end = at_end(placed)
+    drawn = []
+    for ax, column, label in zip(
+        axes, ("clean_probe", "noise_probe"), (PROBE_LABEL, NOISE_LABEL), strict=True
+    ):
+        drawn.append(draw_initialization(ax, at_start(placed), "place", column))
+        drawn.append(draw_arms(ax, end, "place", column))
+        ax.set_xticks(range(len(names)), names)
+        ax.set(xlabel="hidden layers of the projector [units]", ylabel=label)
+    name_panel(axes[0], "embedding: true labels")
+    name_panel(axes[1], "embedding: random labels")
+    chance_line(axes[1], classes)
+    axes[1].set_ylim(bottom=0)
+    table = pd.concat(drawn, ignore_index=True)
+    return table.assign(hidden=[names[place] for place in table.pop("place")])
+
+
+def _layers(widths: Sequence[int]) -> str:
+    """Write hidden layers shortly: ``none``, ``64``, ``2×512``, ``64+32``."""
+    if len(widths) > 1 and len(set(widths)) == 1:
+        return f"{len(widths)}×{widths[0]}"
+    return "+".join(map(str, widths)) or "none"
+
+
+def draw_label_noise(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
+    """Draw the probe against the fraction of random labels, with and without augmentation.
+
+    Args:
+        ax: the panel.
+        records: of ``memorize``, several ``noise``, each with strength 0 and one other.
+
+    Returns:
+        What is drawn: ``arm``, ``quantity``, ``noise``, ``mean``, ``sd`` and ``seeds``.
+    """
+    arms = plain_arms(records.assign(noise=1.0))["arm"]
+    named = records.assign(arm=arms)
+    drawn = [
+        draw_initialization(ax, at_start(named), "noise"),
+        draw_arms(ax, at_end(named), "noise", "clean_probe"),
+    ]
+    ax.set(xlabel="images with a random label [fraction]", ylabel=PROBE_LABEL)
+    return pd.concat(drawn, ignore_index=True)
+
+
+def draw_groups(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
+    """Draw the probe against the number of images of one class that share a random label.
+
+    Args:
+        ax: the panel.
+        records: of ``memorize``, several ``group``.
+
+    Returns:
+        What is drawn: ``arm``, ``quantity``, ``group``, ``mean``, ``sd`` and ``seeds``.
+    """
+    named = plain_arms(records)
+    drawn = [
+        draw_initialization(ax, at_start(named), "group"),
+        draw_arms(ax, at_end(named), "group", "clean_probe"),
+    ]
+    log_ticks(ax, named["group"])
+    ax.set(xlabel="images of one class that share a label [images]", ylabel=PROBE_LABEL)
+    return pd.concat(drawn, ignore_index=True)
+
+
+def draw_datasets(ax: Axes, records: pd.DataFrame, pixels: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """Draw the probe of each data set as a row of dots, one per arm, with error bars (``SEED_BARS``).
+
+    Args:
+        ax: the panel, about an inch high for each data set.
+        records: of ``memorize``, one run per data set, arm and seed.
+        pixels: the probe on raw pixels, by data set.
+
+    Returns:
+        What is drawn: ``dataset``, ``arm``, ``mean``, ``sem`` (NaN for one seed) and ``seeds``.
+
+    Raises:
+        ValueError: a data set has several runs of one arm and seed.
+    """
+    named = plain_arms(records)
+    end = at_end(named)
+    if end.duplicated(["dataset", "arm", "seed"]).any():
+        raise ValueError(
+            "more than one run of a data set, arm and seed; select one strength and one number of views first"
+        )
+    start = at_start(named).drop_duplicates(["dataset", "seed"]).assign(arm="initialization")
+    dots = pd.concat([start, end]).groupby(["dataset", "arm"], sort=False)["clean_probe"]
+    table = dots.agg(mean="mean", sem="sem", seeds="count").reset_index()
+    rows = list(dict.fromkeys(named["dataset"]))
+    raw = [{"dataset": n, "arm": "raw pixels", "mean": pixels[n]} for n in rows if pixels and n in pixels]
+    table = pd.concat([table, pd.DataFrame(raw)], ignore_index=True) if raw else table
+    arms = arm_styles(table["arm"])
+    for place, (arm, (color, marker)) in enumerate(arms.items()):
+        one = table[table["arm"] == arm]
+        heights = [rows.index(name) + 0.7 * (place / max(1, len(arms) - 1) - 0.5) for name in one["dataset"]]
+        bars = None if one["sem"].isna().all() else one["sem"]
+        ax.errorbar(one["mean"], heights, xerr=bars, fmt=marker, color=color, markersize=8)
+        ax.plot([], [], marker, color=color, label=arm, markersize=8)  # bars in a legend hide the marker
+    ax.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
+    ax.set(xlabel=PROBE_LABEL, ylabel="data set [name]", ylim=(len(rows) - 0.5, -0.5))
+    return table
+
+
+_ACCURACIES = {
+    "clean_view": "clean views",
+    "fresh_view": "fresh views",
+    "bank_view": "fixed views",
+    "batch_accuracy": "batches",
+}
+
+
+def benign_table(
+    records: pd.DataFrame,
+    n_test: int | Mapping[str, int],
+    *,
+    by: Sequence[str] = (),
+    site: str = "embedding",
+) -> pd.DataFrame:
+    """Return one row per arm: how much was memorized, by each measure, what the probe says, and the verdict.
+
+    The verdict is that of :func:`verdict` on the means over seeds, judged by
+    the clean views, or by the fixed views where the arm has them. Its tolerance is the noise of the test
+    images, which all seeds share; the noise of the seeds is in ``low`` and ``high``.
+
+    Args:
+        records: of ``memorize``, with the rows of both ends.
+        n_test: number of test images, or one per data set.
+        by: further columns that tell runs apart, such as ``dataset``; they come first.
+        site: where the probe is.
+
+    Returns:
+        Columns ``by``, ``arm``, ``seeds``, the accuracies on the arm's own labels ``clean views``, ``fresh
+        views``, ``fixed views`` (NaN without) and ``batches`` (in training), ``probe``, ``initialization``,
+        their ``difference``, the ends of its 95 % t interval over seeds ``low`` and ``high`` (NaN for one
+        seed), ``verdict`` (``–`` where not all labels are random) and ``agreeing``: seeds whose own verdict
+        it is (0 without a verdict).
+
+    Raises:
+        ValueError: one arm has several runs of one seed.
+    """
+    named = records if "arm" in records else arm_names(records)
+    runs = paired_gain(named, site)
+    keys = [*by, "arm"]
+    twice = runs[runs.duplicated([*keys, "seed"])]
+    if not twice.empty:
+        first = twice.iloc[0]
+        raise ValueError(
+            f"more than one run of arm {first['arm']!r} with seed {first['seed']}; name the column that "
+            "tells them apart, such as by=['dataset'], or select first"
+        )
+    rows = []
+    for values, one in runs.groupby(keys, sort=False):
+        tests = n_test if isinstance(n_test, int) else n_test[one["dataset"].iloc[0]]
+        rows.append({**dict(zip(keys, values, strict=True)), **_row(one, tests)})
+    return pd.DataFrame(rows)
+
+
+def _row(runs: pd.DataFrame, n_test: int) -> dict[str, Any]:
+    low, high = mean_interval(runs["gain"].to_numpy(dtype=float))
+    kind, each = "–", []
+    if (runs["noise"] == 1).all():
+        kind = _kind(runs.mean(numeric_only=True), n_test)
+        each = [_kind(run, n_test) for _, run in runs.iterrows()]
+    return {
+        "seeds": len(runs),
+        **{name: runs[column].mean() for column, name in _ACCURACIES.items()},
+        "probe": runs["clean_probe"].mean(),
+        "initialization": runs["probe_start"].mean(),
+        "difference": runs["gain"].mean(),
+        "low": low,
+        "high": high,
+        "verdict": kind,
+        "agreeing": sum(own == kind for own in each),
+    }
+
+
+def _kind(run: pd.Series, n_test: int) -> str:
+    measure, column = ("bank", "bank_view") if run["views"] > 0 else ("clean-view", "clean_view")
+    probes = (float(run["clean_probe"]), float(run["probe_start"]))
+    return verdict(float(run[column]), *probes, n_test, measure).kind
+
+
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a :func:`benign_table` for a page: numbers as text, the difference with its interval.
+
+    A column in which nothing was measured is left out.
+
+    Args:
+        frame: as :func:`benign_table` returns it.
+    """
+    text = frame.dropna(axis="columns", how="all").copy()
+    for name in [*_ACCURACIES.values(), "probe", "initialization"]:
+        if name in text:
+            text[name] = [_decimals(value) for value in text[name]]
+    ends = zip(frame["difference"], frame["low"], frame["high"], strict=True)
+    text["difference"] = [_difference(*numbers) for numbers in ends]
+    counts = zip(frame["verdict"], frame["agreeing"], frame["seeds"], strict=True)
+    text["verdict"] = [kind if kind == "–" else f"{kind} ({n} of {of} seeds)" for kind, n, of in counts]
+    text = text.rename(columns={"difference": "difference [95 % over seeds]"})
+    return text.drop(columns=["low", "high", "agreeing", "seeds"], errors="ignore")
+
+
+def _difference(value: float, low: float, high: float) -> str:
+    ends = "" if pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"
+    return f"{value:+.3f}{ends}".replace("-", "\u2212")
+
+
+def _decimals(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.3f}"

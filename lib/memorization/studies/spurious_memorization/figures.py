@@ -1,0 +1,256 @@
+"""Pictures for a page: an image, the image in its noise frame, and the spurious query.
+
+Figures and tables of the first paper's page: curves and predictions, alignment, products, images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+
+from memorization.data.frames import add_frames
+from memorization.data.image_sets import load_images
+from memorization.draws import generator
+from memorization.report.figures import curve_with_band, log_ticks, reference_line, theory_curve
+from memorization.report.files import plus_minus
+from memorization.report.styles import COLORS, INK, PALETTE
+
+
+def example_pictures(
+    *,
+    dataset: str,
+    pad: int,
+    label: int | None = None,
+    index: int = 0,
+    seed: int = 0,
+    root: str | Path | None = None,
+) -> dict[str, np.ndarray]:
+    """Return one training image, its framed version and the spurious query (Figure 1 of the paper).
+
+    Args:
+        dataset: name of a data set, see :func:`memorization.data.image_sets.load_images`.
+        pad: width of the noise frame in pixels, >= 1.
+        label: class of the image; None for any.
+        index: which training image, among those of the class.
+        seed: seed of the noise.
+        root: folder of the data sets.
+
+    Returns:
+        ``image``, ``framed`` and ``query``: arrays of shape (height, width) or (height, width, 3), uint8,
+        scaled to 0..255 whatever the data set's levels are.
+
+    Raises:
+        ValueError: if there is no image of that index.
+    """
+    images = load_images(dataset, "train", root)
+    if label is not None:
+        images = images.take((images.labels == label).nonzero().flatten())
+    if not 0 <= index < len(images):
+        of_class = "" if label is None else f" of class {label}"
+        raise ValueError(
+            f"{dataset} has {len(images)} training images{of_class}; got index={index}, counted from 0"
+        )
+    chosen = images.take(torch.tensor([index]))
+    frames = add_frames(chosen, pad, generator(seed, "picture"))
+    row = torch.zeros(1, dtype=torch.int64)
+    pictures = {
+        "image": chosen.pixels,
+        "framed": frames.framed(row),
+        "query": frames.framed(row, torch.zeros_like(chosen.pixels)),
+    }
+    return {name: _displayable(pixels[0], images.levels) for name, pixels in pictures.items()}
+
+
+def _displayable(pixels: torch.Tensor, levels: int) -> np.ndarray:
+    array = (pixels.to(torch.float32) * (255 / levels)).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return array[..., 0] if array.shape[2] == 1 else array
+
+
+_SYMBOLS = {"phi2": "φ₂", "phi4": "φ₄", "h2": "h₂", "relu": "ReLU"}
+_ACTIVATION_COLORS = {"phi2": PALETTE[0], "phi4": PALETTE[1], "relu": PALETTE[2], "tanh": PALETTE[3]}
+_N_LABEL = "training examples N [examples]"
+
+
+def named_curves(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the records with a column ``curve``: activation and spurious fraction in words."""
+    names = [
+        f"{_SYMBOLS.get(activation, activation)}, α = {Fraction(alpha).limit_denominator(100)}"
+        for activation, alpha in zip(records["activation"], records["alpha"], strict=True)
+    ]
+    return records.assign(curve=names)
+
+
+def named_pairs(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the records with a column ``pair``: data set and the two classes, such as ``digits 1/7``."""
+    pair = records["dataset"] + " " + records["negative"].astype(str) + "/" + records["positive"].astype(str)
+    return records.assign(pair=pair)
+
+
+def draw_pictures(axes: Sequence[Axes], pictures: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Draw small images side by side at one scale; return their pixels as a table.
+
+    Args:
+        axes: one panel per picture.
+        pictures: arrays of shape (height, width) or (height, width, 3), 0..255.
+    """
+    side = max(max(picture.shape[:2]) for picture in pictures.values())
+    rows = []
+    for ax, (name, picture) in zip(axes, pictures.items(), strict=True):
+        height, width = picture.shape[:2]
+        ax.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        ax.set_xlim((width - side) / 2 - 0.5, (width + side) / 2 - 0.5)
+        ax.set_ylim((height + side) / 2 - 0.5, (height - side) / 2 - 0.5)
+        ax.axis("off")
+        flat = picture.reshape(height * width, -1)
+        for place, values in enumerate(flat):
+            rows.append([name, place // width, place % width, *values.tolist()])
+    channels = ["gray"] if len(rows[0]) == 4 else ["red", "green", "blue"]
+    return pd.DataFrame(rows, columns=["picture", "row", "column", *channels])
+
+
+def draw_curves(ax: Axes, records: pd.DataFrame, y: str, *, theory: str) -> None:
+    """Draw one measured curve per activation and spurious fraction, each with its prediction.
+
+    Args:
+        ax: the panel.
+        records: with columns ``activation``, ``alpha``, ``N``, ``seed`` and ``curve``.
+        y: column of an accuracy, drawn from 0.48 to 1.02 as in the paper.
+        theory: column of its prediction, dotted.
+    """
+    for (activation, alpha), one in records.groupby(["activation", "alpha"], sort=False):
+        solid = alpha == records["alpha"].max()
+        curve_with_band(
+            ax, one, "N", y,
+            label=one["curve"].iloc[0],
+            color=_ACTIVATION_COLORS.get(str(activation), INK),
+            linestyle="-" if solid else "--",
+            marker="o" if solid else "s",
+        )  # fmt: skip
+        theory_curve(ax, one, "N", theory, label="_")
+    ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="closed form")
+    ax.set(ylim=(0.48, 1.02), xlabel=_N_LABEL, ylabel="accuracy [fraction]")
+    log_ticks(ax, records["N"])
+
+
+def draw_alignment(ax: Axes, records: pd.DataFrame) -> None:
+    """Draw mean alignment against the spurious fraction, with closed form and the theorem's lower bound."""
+    for activation, one in records.groupby("activation", sort=False):
+        color = _ACTIVATION_COLORS.get(str(activation), INK)
+        name = _SYMBOLS.get(str(activation), str(activation))
+        curve_with_band(ax, one, "alpha", "alignment_mean", label=name, color=color, linestyle="none")
+        theory_curve(ax, one, "alpha", "gamma", label="_", color=color)
+        if one["gamma_floor"].notna().any():
+            floor = one.drop_duplicates("alpha").sort_values("alpha")
+            ax.plot(floor["alpha"], floor["gamma_floor"], color=color, linewidth=1, alpha=0.7, label="_")
+    ends = [0, 1]
+    ax.plot(ends, ends, color=COLORS["reference"], linestyle="--", linewidth=1.2, label="alignment = α")
+    ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="closed form")
+    if records["gamma_floor"].notna().any():
+        ax.plot([], [], color=INK, linewidth=1, label="theorem's lower bound")
+    ax.set(xlabel="spurious fraction α [fraction]", ylabel="feature alignment [ratio]")
+    ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
+
+
+def draw_alignment_decay(ax: Axes, records: pd.DataFrame) -> None:
+    """Draw mean alignment against N/d for each activation, with its closed form.
+
+    Args:
+        ax: the panel.
+        records: one feature map and one spurious fraction; columns ``psi``, ``alignment_mean``, ``gamma``.
+    """
+    for activation, one in records.groupby("activation", sort=False):
+        color = _ACTIVATION_COLORS.get(str(activation), INK)
+        name = _SYMBOLS.get(str(activation), str(activation))
+        curve_with_band(ax, one, "psi", "alignment_mean", label=name, color=color, linestyle="none")
+        theory_curve(ax, one, "psi", "gamma", label="_", color=color)
+    ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="closed form")
+    ax.set(xlabel="N/d [ratio]", ylabel="feature alignment [ratio]", ylim=(0, records["alpha"].max()))
+    log_ticks(ax, records["psi"])
+
+
+def draw_products(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
+    """Draw covariance against alignment × stability covariance, and against its bound.
+
+    Args:
+        axes: two panels.
+        records: synthetic curves of both feature maps.
+
+    Returns:
+        What is drawn: the means over seeds, one row per curve and N, with the column ``product``.
+    """
+    by = ["feature_map", "activation", "alpha", "N"]
+    columns = ["covariance", "alignment_mean", "stability_covariance", "bound"]
+    groups = records.groupby(by, sort=False)
+    means = groups[columns].mean().reset_index()
+    means["covariance_error"] = groups["covariance"].sem().to_numpy()
+    means["product"] = means["alignment_mean"] * means["stability_covariance"]
+    labels = ("alignment × Cov(S, g) [label²]", "γ √(R Var g) [label²]")
+    for ax, x, label in zip(axes, ("product", "bound"), labels, strict=True):
+        for feature_map, marker in (("rf", "o"), ("ntk", "s")):
+            one = means[means["feature_map"] == feature_map]
+            name = {"rf": "random features", "ntk": "tangent features"}[feature_map]
+            color = PALETTE[0] if feature_map == "rf" else PALETTE[1]
+            ax.errorbar(
+                one[x], one["covariance"], yerr=one["covariance_error"],
+                fmt=marker, elinewidth=1, alpha=0.75, color=color, label=name,
+            )  # fmt: skip
+        top = float(means[["covariance", x]].max().max()) * 1.08
+        ax.plot([0, top], [0, top], color=COLORS["reference"], linestyle="--", linewidth=1.2, label="equal")
+        ax.set(xlabel=label, ylabel="Cov(f(zˢ), g) [label²]", xlim=(0, top), ylim=(0, top))
+    return means
+
+
+def draw_image_panels(left: Axes, right: Axes, records: pd.DataFrame) -> None:
+    """Draw one pair of classes: accuracies and area under the curve; covariance below its bound."""
+    for column, label, color, marker in (
+        ("test_accuracy", "test accuracy", COLORS["test accuracy"], "o"),
+        ("spurious_accuracy", "spurious accuracy", COLORS["spurious accuracy"], "s"),
+        ("spurious_auc", "spurious AUC", COLORS["covariance"], "^"),
+    ):
+        curve_with_band(left, records, "N", column, label=label, color=color, marker=marker)
+    reference_line(left, 0.5, "chance")
+    left.set(ylim=(0.42, 1.02), xlabel=_N_LABEL, ylabel="accuracy, AUC [fraction]")
+    log_ticks(left, records["N"])
+    curve_with_band(right, records, "N", "covariance", label="covariance", color=COLORS["covariance"])
+    curve_with_band(
+        right, records, "N", "bound", label="its bound", color=COLORS["reference"], linestyle="--", marker=""
+    )
+    right.set(xlabel=_N_LABEL, ylabel="Cov(f(zˢ), g) [label²]")
+    right.set_ylim(bottom=min(0.0, right.get_ylim()[0]))
+    log_ticks(right, records["N"])
+
+
+def draw_against_width(ax: Axes, records: pd.DataFrame, y: str, theory: str, label: str) -> None:
+    """Draw a quantity against the width, with its prediction at infinite width."""
+    quantity = "test accuracy" if "accuracy" in y else "feature alignment"
+    curve_with_band(ax, records, "width", y, label="measured", color=COLORS[quantity])
+    theory_curve(ax, records, "width", theory, label="infinite width")
+    ax.set(xlabel="width k [features]", ylabel=label)
+    if quantity == "feature alignment":  # from 0 to its limit alpha, so that a small difference looks small
+        ax.set_ylim(0, records["alpha"].iloc[0])
+    log_ticks(ax, records["width"])
+
+
+def summary(records: pd.DataFrame, by: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    """Return mean ± standard error over seeds of some columns, as text, one row per group."""
+    rows: list[dict[str, Any]] = []
+    for keys, one in records.groupby(list(by), sort=False):
+        row: dict[str, Any] = dict(zip(by, keys if isinstance(keys, tuple) else (keys,), strict=True))
+        for column in columns:
+            error = one[column].std() / len(one) ** 0.5
+            row[column.replace("_", " ")] = plus_minus(one[column].mean(), error)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def at_largest(records: pd.DataFrame, column: str, at_most: float) -> pd.DataFrame:
+    """Return the rows at the largest value of ``column`` that is not above ``at_most``."""
+    below = records.loc[records[column] <= at_most, column]
+    return records[records[column] == (below.max() if len(below) else records[column].min())]
