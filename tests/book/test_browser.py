@@ -27,7 +27,8 @@ PAGES = (
     "book/read_and_rerun.html",
     "book/notation.html",
     "book/glossary.html",
-    "book/api.html",
+    "book/api/index.html",
+    "book/api/measures.html",
     "book/bibliography.html",
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome")

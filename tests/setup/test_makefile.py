@@ -137,6 +137,27 @@ def test_a_folder_of_wheels_given_to_pip_reaches_uv(make, uv, asked):
     assert asked()[1].endswith("[wheels,more]")
 
 
+def bringing(tool: object) -> str:
+    """What a Python does that makes an environment with itself and whose pip brings a uv: this tool."""
+    copies = 'mkdir -p .venv/bin; cp "$0" .venv/bin/python'
+    brings = f'cp "{tool}" .venv/bin/uv'
+    return f'case "$*" in *"-m venv"*) {copies} ;; *uv*) {brings} ;; *"pip install"*) echo pip >> pip.log ;; esac'
+
+
+def test_pip_brings_uv_where_there_is_none(make, tmp_path, uv, asked, checkout):
+    python = fake_python(tmp_path / "python", "3.11", can=bringing(uv))
+    make("env", f"PYTHON={python}", PATH="/usr/bin:/bin")
+    assert [line.split()[:2] for line in asked()] == [["pip", "install"]]
+    assert not (checkout / "pip.log").exists()
+
+
+def test_pip_goes_on_where_the_uv_that_it_brought_fails(make, tmp_path, checkout):
+    failing = script(tmp_path / "failing" / "uv", "exit 1")
+    python = fake_python(tmp_path / "python", "3.11", can=bringing(failing))
+    assert make("env", f"PYTHON={python}", PATH="/usr/bin:/bin").returncode == 0
+    assert (checkout / "pip.log").read_text() == "pip\n"
+
+
 def test_a_second_make_installs_nothing(make, uv, asked):
     make("env", UV=uv)
     make("env", UV=uv)
