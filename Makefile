@@ -45,7 +45,7 @@ serve: ## show the built book at http://localhost:PORT
 	$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 test: lint types ## check style and types, then run every test
-	$(PY) -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
 
 lint: $(ENV) ## check the style of the code
 	$(PY) -m ruff check .

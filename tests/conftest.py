@@ -18,6 +18,16 @@ import yaml
 from memorization.report.claims import Claim, read_claims
 
 ROOT = Path(__file__).resolve().parents[1]
+# Fixtures that take minutes: the tests that share one stay in one process, which makes it once.
+SHARED = {"book_runs": "book", "smoke_project": "smoke", "book_html": "smoke"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        groups = {SHARED[name] for name in getattr(item, "fixturenames", ()) if name in SHARED}
+        for group in groups:
+            item.add_marker(pytest.mark.xdist_group(group))
+
 
 TINY = """\
 # ---

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -91,18 +92,45 @@ def room_of(module: str) -> str:
     return module.split(".")[0]
 
 
+def pages_that_reach() -> dict[str, set[str]]:
+    """For each module, the notebooks whose imports lead to it."""
+    found: dict[str, set[str]] = {module: set() for module in modules()}
+    for path in sorted((ROOT / "notebooks").glob("*.py")):
+        first = {base for base, _ in imports(path.read_text(encoding="utf-8")) if base in found}
+        for module in first.union(*(reached(one) for one in first)):
+            found[module].add(path.stem)
+    return found
+
+
+def mentions(pattern: str) -> int:
+    """How many modules' code matches a regular expression."""
+    return sum(1 for module in modules() if re.search(pattern, source(module)))
+
+
 def table() -> str:
-    """The sizes of the rooms and of their modules, as text."""
+    """The sizes of the modules and rooms, and the counts by which the house is judged, as text."""
     sizes = {module: code_lines(source(module)) for module in modules()}
     files = {module: size for module, size in sizes.items() if path_of(module).name != "__init__.py"}
-    rooms = Counter()
+    rooms: Counter[str] = Counter()
     for module, size in sizes.items():
         rooms[room_of(module)] += size
+    pages = pages_that_reach()
+    lonely = sum(
+        size for module, size in sizes.items() if room_of(module) in SHARED and len(pages[module]) == 1
+    )
+    counts = {
+        "modules": len(files),
+        "code lines": sum(sizes.values()),
+        "code lines of shared science": sum(rooms[room] for room in SHARED),
+        "of these, reached by one page only": lonely,
+        "modules that step down a gradient": mentions(r"\.backward\(\)|autograd\.grad\("),
+        "modules that make an optimizer": mentions(r"torch\.optim\.\w+\(|torch\.optim\.(Adam|SGD)"),
+        "wordings of an unknown name": sum(len(re.findall("choose one of", source(m))) for m in modules()),
+        "code lines of the longest module": max(files.values()),
+    }
     rows = [f"{size:6d}  {module}" for module, size in files.items()]
     rows += [f"{rooms[room]:6d}  {room}/" for room in sorted(rooms)]
-    shared = sum(rooms[room] for room in SHARED)
-    rows += [f"{len(files):6d}  modules", f"{sum(sizes.values()):6d}  code lines"]
-    return "\n".join([*rows, f"{shared:6d}  code lines of shared science"])
+    return "\n".join([*rows, *(f"{count:6d}  {what}" for what, count in counts.items())])
 
 
 if __name__ == "__main__":

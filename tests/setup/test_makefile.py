@@ -103,12 +103,12 @@ def test_book_takes_profile_and_jobs(make):
 
 
 def test_test_checks_style_and_types_before_the_tests(make):
-    steps = make("-n", "-j4", "test").stdout.splitlines()[2:]
-    assert [step.split(" ", 2)[2] for step in steps] == [
+    steps = make("-n", "-j4", "test", "JOBS=2").stdout.splitlines()[2:]
+    assert [step.partition(" -m ")[2].strip() for step in steps] == [
         "ruff check .",
         "ruff format --check .",
         "mypy",
-        "pytest ",
+        "pytest -n 2 --dist loadgroup",
     ]
 
 
@@ -141,7 +141,8 @@ def bringing(tool: object) -> str:
     """What a Python does that makes an environment with itself and whose pip brings a uv: this tool."""
     copies = 'mkdir -p .venv/bin; cp "$0" .venv/bin/python'
     brings = f'cp "{tool}" .venv/bin/uv'
-    return f'case "$*" in *"-m venv"*) {copies} ;; *uv*) {brings} ;; *"pip install"*) echo pip >> pip.log ;; esac'
+    notes = "echo pip >> pip.log"
+    return f'case "$*" in *"-m venv"*) {copies} ;; *uv*) {brings} ;; *"pip install"*) {notes} ;; esac'
 
 
 def test_pip_brings_uv_where_there_is_none(make, tmp_path, uv, asked, checkout):
