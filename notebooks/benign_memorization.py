@@ -85,10 +85,9 @@ from memorization.report.files import number
 from memorization.report.judging import judge
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
-from memorization.report.styles import apply_theme, arm_names, named_sets, plain_arms
+from memorization.report.styles import apply_theme
 from memorization.report.tables import parameter_table, say, table
 from memorization.studies.benign_memorization.figures import (
-    benign_table,
     draw_datasets,
     draw_depth,
     draw_groups,
@@ -100,6 +99,12 @@ from memorization.studies.benign_memorization.figures import (
     draw_shared_independent,
     draw_strength,
     draw_views,
+)
+from memorization.studies.benign_memorization.tables import (
+    arm_names,
+    benign_table,
+    named_sets,
+    plain_arms,
     readable,
 )
 from memorization.runs import start
