@@ -80,16 +80,14 @@ from memorization.studies.benign_memorization.experiments import (
 )
 from memorization.studies.benign_memorization.experiments import pixel_probe
 from memorization.studies.benign_memorization.experiments import scale
-from memorization.studies.benign_memorization.tables import one_row_per_run
 from memorization.report.figures import SEED_BAND, SEED_BARS, legend_above, panels, show
 from memorization.report.files import number
 from memorization.report.judging import judge
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
-from memorization.report.styles import apply_theme, arm_names, named_sets, plain_arms
+from memorization.report.styles import apply_theme
 from memorization.report.tables import parameter_table, say, table
 from memorization.studies.benign_memorization.figures import (
-    benign_table,
     draw_datasets,
     draw_depth,
     draw_groups,
@@ -101,6 +99,13 @@ from memorization.studies.benign_memorization.figures import (
     draw_shared_independent,
     draw_strength,
     draw_views,
+)
+from memorization.studies.benign_memorization.tables import (
+    arm_names,
+    benign_table,
+    named_sets,
+    one_row_per_run,
+    plain_arms,
     readable,
 )
 from memorization.runs import start

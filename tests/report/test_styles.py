@@ -4,7 +4,7 @@ import sys
 import matplotlib
 import pytest
 
-from memorization.report.styles import BACKGROUND, COLORS, FONT_SIZE, INK, PALETTE, apply_theme, color_of
+from memorization.report.styles import BACKGROUND, COLORS, FONT_SIZE, INK, PALETTE, apply_theme, arm_styles
 
 
 def _luminance(color: str) -> float:
@@ -31,9 +31,15 @@ def test_the_colors_of_the_palette_differ():
     assert len(set(PALETTE)) == len(PALETTE)
 
 
-def test_an_unknown_quantity_lists_those_with_a_color():
-    with pytest.raises(ValueError, match="no fixed color; known are test accuracy, spurious accuracy"):
-        color_of("test acuracy")
+def test_an_arm_with_a_color_keeps_it_beside_any_other():
+    styles = arm_styles(["16 views", "augmentation", "4 fixed views"])
+    assert styles["augmentation"][0] == COLORS["augmentation"]
+    assert len({color for color, _ in styles.values()}) == 3
+
+
+def test_too_many_arms_for_the_palette_are_refused():
+    with pytest.raises(ValueError, match=r"need more colors than can be told apart: 6 are left for 7"):
+        arm_styles([f"{n} views" for n in range(len(PALETTE) + 1)])
 
 
 def test_the_theme_sets_letters_that_survive_a_phone():

@@ -1,17 +1,16 @@
-"""Names, colors and pairs of the arms of the benign-memorization page, and their table."""
+"""Names, ends and gains of the arms of the benign-memorization page, and their table."""
 
 import pandas as pd
 import pytest
 
-from memorization.report import styles as arms
-from memorization.report.styles import COLORS, PALETTE
 from memorization.runs.sweep import sweep
+from memorization.studies.benign_memorization import tables
 from memorization.studies.benign_memorization.experiments import memorize
-from memorization.studies.benign_memorization.figures import benign_table, readable
+from memorization.studies.benign_memorization.tables import benign_table, readable
 
 
 def names(records):
-    return list(arms.arm_names(records)["arm"])
+    return list(tables.arm_names(records)["arm"])
 
 
 @pytest.mark.parametrize(
@@ -46,32 +45,21 @@ def test_the_strength_is_named_where_one_data_set_has_several(benign_run):
     assert found == ["augmentation, strength 0.5", "augmentation, strength 1", "augmentation"]
 
 
-def test_an_arm_with_a_color_keeps_it_beside_any_other(benign_run):
-    styles = arms.arm_styles(["16 views", "augmentation", "4 fixed views"])
-    assert styles["augmentation"][0] == COLORS["augmentation"]
-    assert len({color for color, _ in styles.values()}) == 3
-
-
-def test_too_many_arms_for_the_palette_are_refused():
-    with pytest.raises(ValueError, match=r"need more colors than can be told apart: 6 are left for 7"):
-        arms.arm_styles([f"{n} views" for n in range(len(PALETTE) + 1)])
-
-
 def test_the_end_is_one_row_a_run_at_the_site_that_is_asked_for(benign_run):
     records = benign_run()
-    assert arms.at_end(records, "logits")["site"].tolist() == ["logits"] * 2
-    assert arms.at_end(records)["epoch"].tolist() == [9] * 2
-    assert arms.at_start(records)["epoch"].tolist() == [0] * 2
+    assert tables.at_end(records, "logits")["site"].tolist() == ["logits"] * 2
+    assert tables.at_end(records)["epoch"].tolist() == [9] * 2
+    assert tables.at_start(records)["epoch"].tolist() == [0] * 2
 
 
 def test_an_unknown_site_lists_those_there_are(benign_run):
     with pytest.raises(ValueError, match=r"no site 'conv9'; they have conv1, embedding, hidden, logits"):
-        arms.at_end(benign_run(), "conv9")
+        tables.at_end(benign_run(), "conv9")
 
 
 def test_the_gain_compares_each_run_with_its_own_start(benign_run):
     records = pd.concat([benign_run(start=0.8, gain=0.1), benign_run(strength=0.0, start=0.7, gain=-0.05)])
-    gains = arms.paired_gain(records.sample(frac=1, random_state=0)).set_index(["strength", "seed"])
+    gains = tables.paired_gain(records.sample(frac=1, random_state=0)).set_index(["strength", "seed"])
     assert gains["gain"].round(6).to_dict() == {
         (0.5, 0): 0.1, (0.5, 1): 0.1, (0.0, 0): -0.05, (0.0, 1): -0.05,
     }  # fmt: skip
@@ -81,7 +69,7 @@ def test_the_gain_compares_each_run_with_its_own_start(benign_run):
 def test_a_run_without_its_start_is_refused(benign_run):
     records = benign_run()
     with pytest.raises(ValueError, match="2 runs have an end and 1 a start"):
-        arms.paired_gain(records[(records["at"] == "end") | (records["seed"] == 0)])
+        tables.paired_gain(records[(records["at"] == "end") | (records["seed"] == 0)])
 
 
 def test_the_table_judges_each_arm_at_random_labels_alone(benign_run):
@@ -92,7 +80,7 @@ def test_the_table_judges_each_arm_at_random_labels_alone(benign_run):
             benign_run(noise=0.0, gain=0.15),
             benign_run(strength=2.0, policy="other", gain=0.1, clean=0.4),
         ]
-    ).pipe(arms.arm_names)
+    ).pipe(tables.arm_names)
     records.loc[records["policy"] == "other", "arm"] = "too strong"
     table = benign_table(records, 1000).set_index("arm")
     assert table["verdict"].to_dict() == {
@@ -157,7 +145,7 @@ def test_real_records_have_the_columns_that_are_measured_and_pair_up():
         },
         progress=False,
     )  # fmt: skip
-    assert set(arms.MEASURED) < set(records)
+    assert set(tables.MEASURED) < set(records)
     table = benign_table(records, 60)
     assert table["arm"].tolist() == ["no augmentation", "augmentation"]
     assert table["initialization"].nunique() == 1
@@ -167,6 +155,38 @@ def test_data_sets_have_their_usual_names_and_sides():
     records = pd.DataFrame(
         {"dataset": ["digits", "mnist", "cifar10", "cifar100"], "side": [8, None, 32, None]}
     )
-    assert arms.named_sets(records)["dataset"].tolist() == [
+    assert tables.named_sets(records)["dataset"].tolist() == [
         "digits, 8×8", "MNIST, 14×14", "CIFAR-10, 32×32", "CIFAR-100"
     ]  # fmt: skip
+
+
+def test_one_row_per_run_lays_sites_side_by_side(benign_run):
+    records = benign_run(start=0.8, gain=0.1)
+    runs = tables.one_row_per_run(records.assign(_code="x"))
+    assert len(runs) == 2
+    one = runs.iloc[0]
+    mine = records[(records["seed"] == 0) & (records["site"] == "embedding")].set_index("at")
+    assert one["probe"] == one["clean_embedding"] == mine.loc["end", "clean_probe"]
+    assert one["start"] == one["start_clean_embedding"] == mine.loc["start", "clean_probe"]
+    assert one["gain"] == pytest.approx(0.1)
+    assert one["early_gain"] == pytest.approx(1 / 3)
+    assert (one["epochs"], one["view_order"], one["room"], one["_code"]) == (9, tables.FRESH, 16, "x")
+    assert one["augmented"]
+
+
+def test_an_empty_table_stays_empty():
+    assert tables.one_row_per_run(pd.DataFrame()).empty
+
+
+def test_every_column_that_the_experiment_returns_is_known_as_measured():
+    sizes = {
+        "memorized": 20,
+        "reference": 20,
+        "test": 20,
+        "widths": [2],
+        "strides": [2],
+        "hidden": [],
+        "k": 2,
+    }
+    rows = memorize(**sizes, recipe={"epochs": 1, "batch": 20}, seeds=[0])[0]
+    assert set(rows[0]) == set(tables.MEASURED)
