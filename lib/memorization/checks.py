@@ -143,7 +143,7 @@ def check_tensor(name: str, value: object) -> None:
         )
 
 
-def class_numbers(labels: Tensor, n: int, name: str, classes: int | None = None) -> Tensor:
+def as_classes(labels: Tensor, n: int, name: str, classes: int | None = None) -> Tensor:
     """Return one class number per row as int64.
 
     Args:

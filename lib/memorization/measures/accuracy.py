@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from memorization.checks import check_images, check_tensor, check_whole, class_numbers
+from memorization.checks import as_classes, check_images, check_tensor, check_whole
 from memorization.data.augmentation.policies import check_views
 
 Policy = Callable[..., Tensor]
@@ -59,7 +59,7 @@ def memorization_accuracies(
     check_images(images, bytes_too=False)
     check_batch(images, batch)
     scores = class_scores(model, images, batch)
-    wanted = class_numbers(labels, len(images), "training", scores.shape[1]).to(scores.device)
+    wanted = as_classes(labels, len(images), "training", scores.shape[1]).to(scores.device)
     found = {"clean_view": _agreement(scores, wanted)}
     if policy is None:
         return found
@@ -107,7 +107,7 @@ def bank_accuracy(model: nn.Module, bank: Tensor, labels: Tensor, *, batch: int 
         )
     goals = (labels if labels.ndim == 2 else labels[:, None].expand(n, views)).flatten()
     scores = class_scores(model, bank.flatten(0, 1), batch)
-    return _agreement(scores, class_numbers(goals, n * views, "bank", scores.shape[1]).to(scores.device))
+    return _agreement(scores, as_classes(goals, n * views, "bank", scores.shape[1]).to(scores.device))
 
 
 def _agreement(scores: Tensor, labels: Tensor) -> float:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from memorization.checks import check_tensor, class_numbers
+from memorization.checks import as_classes, check_tensor
 
 _BLOCK = 2**25  # similarities held at once: 128 MiB in float32
 
@@ -80,7 +80,7 @@ class Neighbors:
 
         Warns of queries whose class no reference row has; they count as wrong.
         """
-        wanted = class_numbers(query_labels, len(self.indices), "query", classes).to(self.indices.device)
+        wanted = as_classes(query_labels, len(self.indices), "query", classes).to(self.indices.device)
         predictions = self.predict(labels, k, classes)
         _warn_of_absent_classes(labels, wanted)
         return Probe(predictions, predictions == wanted)
@@ -95,7 +95,7 @@ class Neighbors:
         k_max = self.indices.shape[1]
         k = k_max if k is None else k
         _check_k(k, k_max, "k_max")
-        numbers = class_numbers(labels, self.n_reference, "reference", classes)
+        numbers = as_classes(labels, self.n_reference, "reference", classes)
         return numbers.to(self.indices.device)[self.indices[:, :k]]  # (Q, k)
 
 
@@ -234,8 +234,8 @@ def linear_probe(
     _check_pair(reference, queries)
     for rows, name in ((reference, "reference"), (queries, "query")):
         _row_norms(rows, name)
-    labels = class_numbers(reference_labels, len(reference), "reference", classes).to(reference.device)
-    wanted = class_numbers(query_labels, len(queries), "query", classes).to(reference.device)
+    labels = as_classes(reference_labels, len(reference), "reference", classes).to(reference.device)
+    wanted = as_classes(query_labels, len(queries), "query", classes).to(reference.device)
     if not (ridge > 0 and math.isfinite(ridge)):
         raise ValueError(f"ridge must be a finite number > 0; got {ridge!r}")
     weights, intercept = _ridge(reference, one_hot(labels, classes or -1).double(), ridge)

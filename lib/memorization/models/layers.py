@@ -66,7 +66,7 @@ def make_projector(inputs: int, classes: int, *, hidden: Sequence[int], bias: bo
     Raises:
         ValueError: for sizes below 1.
     """
-    check_sizes("hidden", hidden, least=0)
+    check_layer_sizes("hidden", hidden, least=0)
     check_whole("classes", classes, 1)
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     for number, width in enumerate(hidden, start=1):
@@ -77,7 +77,7 @@ def make_projector(inputs: int, classes: int, *, hidden: Sequence[int], bias: bo
     return nn.Sequential(parts)
 
 
-def check_sizes(name: str, sizes: object, *, least: int = 1) -> None:
+def check_layer_sizes(name: str, sizes: object, *, least: int = 1) -> None:
     """Refuse what is no list of at least ``least`` whole numbers >= 1."""
     if not isinstance(sizes, Sequence) or isinstance(sizes, str) or len(sizes) < least:
         raise ValueError(f"{name}={sizes!r}; allowed: a list of {least} or more whole numbers, such as [64]")

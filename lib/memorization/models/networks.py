@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from memorization.checks import check_choice, check_whole
 from memorization.data.files import load_torchvision
-from memorization.models.layers import build, check_channels, check_sizes, make_projector, normalization
+from memorization.models.layers import build, check_channels, check_layer_sizes, make_projector, normalization
 
 
 class StagedNetwork(nn.Module):
@@ -98,8 +98,8 @@ def small_cnn(
         ValueError: for sizes that do not fit, or an unknown norm.
     """
     check_channels(channels)
-    check_sizes("widths", widths)
-    check_sizes("strides", strides)
+    check_layer_sizes("widths", widths)
+    check_layer_sizes("strides", strides)
     if len(widths) != len(strides):
         raise ValueError(f"{len(widths)} widths but {len(strides)} strides; give one stride per width")
 
@@ -144,7 +144,7 @@ def mlp(
         ValueError: for sizes below 1.
     """
     check_whole("inputs", inputs, 1)
-    check_sizes("widths", widths)
+    check_layer_sizes("widths", widths)
 
     def make() -> StagedNetwork:
         encoder: OrderedDict[str, nn.Module] = OrderedDict()

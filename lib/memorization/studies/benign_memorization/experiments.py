@@ -116,7 +116,8 @@ def memorize(
     """
     seeds = check_seeds(seeds)
     sizes: dict[str, Any] = {"memorized": memorized, "reference": reference, "test": test, "side": side}
-    split = _on(memorized_split(dataset, **sizes), device)
+    split = memorized_split(dataset, **sizes)
+    split = MemorizedSplit(split.reference.to(device), split.test.to(device), split.n)
     images, labels = _training_set(split, noise, group, seeds)
     chosen = augmentation(policy)
     shown = LabelledViews(
@@ -156,10 +157,6 @@ _MIXES: dict[str, Mix] = {
 }
 
 
-def _on(split: MemorizedSplit, device: str) -> MemorizedSplit:
-    return MemorizedSplit(split.reference.to(device), split.test.to(device), split.n)
-
-
 def _training_set(
     split: MemorizedSplit, noise: float, group: int, seeds: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
@@ -186,13 +183,11 @@ def _network(
 ) -> StagedNetwork:
     """The untrained network of one seed."""
     images = split.reference
-    options: dict[str, Any] = {"classes": images.classes, "hidden": tuple(shape["hidden"])}
-    if architecture == "mlp":
-        options |= {"inputs": images.channels * images.side**2, "widths": tuple(shape["widths"])}
-    else:
-        options |= {"channels": images.channels}
-    if architecture == "small_cnn":
-        options |= {"widths": tuple(shape["widths"]), "strides": tuple(shape["strides"])}
+    given: dict[str, Any] = {name: tuple(sizes) for name, sizes in shape.items()}
+    given |= {"classes": images.classes, "channels": images.channels}
+    given["inputs"] = images.channels * images.side**2
+    takes = {"mlp": ["inputs", "widths"], "small_cnn": ["channels", "widths", "strides"]}
+    options = {name: given[name] for name in ["classes", "hidden", *takes.get(architecture, ["channels"])]}
     return network(architecture, generator=generator(seed, "weights"), **options)
 
 

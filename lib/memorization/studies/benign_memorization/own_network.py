@@ -20,7 +20,7 @@ from scipy.stats import chi2_contingency
 from scipy.stats.contingency import crosstab
 from torch import Tensor, nn
 
-from memorization.checks import check_choice, check_images, check_whole, class_numbers
+from memorization.checks import as_classes, check_choice, check_images, check_whole
 from memorization.data.augmentation.policies import augmentation
 from memorization.draws import generator
 from memorization.measures.accuracy import Policy, calibrated, class_scores, memorization_accuracies
@@ -158,11 +158,11 @@ def _checked(
         )
     if images.device == test_images.device and torch.equal(images, test_images):
         raise ValueError("the test images are the training images; give images that were held out")
-    true = class_numbers(true_labels, len(images), "true")
+    true = as_classes(true_labels, len(images), "true")
     return {
-        "training": class_numbers(labels, len(images), "training"),  # the largest: see the outputs
+        "training": as_classes(labels, len(images), "training"),  # the largest: see the outputs
         "true": true,
-        "test": class_numbers(test_labels, len(test_images), "test", int(true.max()) + 1),
+        "test": as_classes(test_labels, len(test_images), "test", int(true.max()) + 1),
     }
 
 
