@@ -79,7 +79,7 @@ from memorization.studies.benign_memorization.experiments import (
     memorize,
 )
 from memorization.studies.benign_memorization.experiments import pixel_probe
-from memorization.studies.benign_memorization.experiments import one_row_per_run, scale
+from memorization.studies.benign_memorization.experiments import scale
 from memorization.report.figures import SEED_BAND, SEED_BARS, legend_above, panels, show
 from memorization.report.files import number
 from memorization.report.judging import judge
@@ -104,6 +104,7 @@ from memorization.studies.benign_memorization.tables import (
     arm_names,
     benign_table,
     named_sets,
+    one_row_per_run,
     plain_arms,
     readable,
 )

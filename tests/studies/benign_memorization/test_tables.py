@@ -158,3 +158,35 @@ def test_data_sets_have_their_usual_names_and_sides():
     assert tables.named_sets(records)["dataset"].tolist() == [
         "digits, 8×8", "MNIST, 14×14", "CIFAR-10, 32×32", "CIFAR-100"
     ]  # fmt: skip
+
+
+def test_one_row_per_run_lays_sites_side_by_side(benign_run):
+    records = benign_run(start=0.8, gain=0.1)
+    runs = tables.one_row_per_run(records.assign(_code="x"))
+    assert len(runs) == 2
+    one = runs.iloc[0]
+    mine = records[(records["seed"] == 0) & (records["site"] == "embedding")].set_index("at")
+    assert one["probe"] == one["clean_embedding"] == mine.loc["end", "clean_probe"]
+    assert one["start"] == one["start_clean_embedding"] == mine.loc["start", "clean_probe"]
+    assert one["gain"] == pytest.approx(0.1)
+    assert one["early_gain"] == pytest.approx(1 / 3)
+    assert (one["epochs"], one["view_order"], one["room"], one["_code"]) == (9, tables.FRESH, 16, "x")
+    assert one["augmented"]
+
+
+def test_an_empty_table_stays_empty():
+    assert tables.one_row_per_run(pd.DataFrame()).empty
+
+
+def test_every_column_that_the_experiment_returns_is_known_as_measured():
+    sizes = {
+        "memorized": 20,
+        "reference": 20,
+        "test": 20,
+        "widths": [2],
+        "strides": [2],
+        "hidden": [],
+        "k": 2,
+    }
+    rows = memorize(**sizes, recipe={"epochs": 1, "batch": 20}, seeds=[0])[0]
+    assert set(rows[0]) == set(tables.MEASURED)

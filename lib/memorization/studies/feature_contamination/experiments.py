@@ -17,7 +17,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ from memorization.data.image_sets import as_image_set, stored_images
 from memorization.draws import generator
 from memorization.measures.accuracy import class_scores
 from memorization.measures.sites import site_features
-from memorization.models.networks import StagedNetwork, small_cnn
+from memorization.models.networks import small_cnn
 from memorization.runs.sweep import experiment
 from memorization.studies.feature_contamination.data import StructuredFeatures, check_dictionary
 from memorization.studies.feature_contamination.descent import WEIGHTS, Descent, descend
@@ -397,7 +397,7 @@ def relative_shift(before: Tensor, after: Tensor) -> float:
 def _row(network: nn.Module, shown: dict[str, Tensor], labels: Tensor) -> Row:
     answers = {name: class_scores(network, images).argmax(1) for name, images in shown.items()}
     row = {name: float((answer == labels).double().mean()) for name, answer in answers.items()}
-    site = cast(StagedNetwork, network).choose_sites(["embedding"])
+    site = {"embedding": "encoder.embedding"}
     red, blue = (site_features(network, shown[name], site)["embedding"] for name in ("red", "blue"))
     gain = row["red"] - (row["blue"] + row["green"]) / 2
     return {**row, "red_gain": gain, "feature_shift": relative_shift(red, blue)}

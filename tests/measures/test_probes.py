@@ -1,11 +1,20 @@
-"""k-NN probes against scikit-learn and against a plain reference that sorts everything."""
+"""Probes against scikit-learn, and k-NN against a plain reference that sorts everything."""
 
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
 from memorization.data.image_sets import load_images
-from memorization.measures.probes import knn_probe, nearest, noise_probe
+from memorization.measures.probes import (
+    AbsentClassWarning,
+    Probe,
+    knn_probe,
+    linear_probe,
+    nearest,
+    noise_probe,
+    unit_rows,
+)
 
 
 def plain_neighbors(reference, queries, k, own=False):
@@ -100,18 +109,10 @@ def test_the_length_of_a_row_does_not_matter():
     assert torch.equal(nearest(longer, queries, 4).indices, nearest(reference, queries, 4).indices)
 
 
-def test_votes_count_the_neighbors_of_each_class():
-    reference, queries, labels = normal(40, 0), normal(5, 1), classes(40, 2)
-    found = nearest(reference, queries, 9)
-    expected = [[labels[row].tolist().count(c) for c in range(4)] for row in found.indices]
-    assert found.votes(labels, classes=4).tolist() == expected
-
-
 @pytest.mark.parametrize("k", [2, 6, 20])
 def test_predictions_are_the_largest_votes_and_the_smallest_class_of_equals(k):
     reference, queries, labels = normal(40, 0), normal(200, 1), classes(40, 2)
     found = nearest(reference, queries, 20)
-    assert torch.equal(found.predict(labels, k), found.votes(labels, k).argmax(dim=1))
     plain = [plain_prediction(labels[row[:k]].tolist()) for row in found.indices]
     assert found.predict(labels, k).tolist() == plain
 
@@ -170,11 +171,6 @@ def test_a_query_of_zeros_is_equally_far_from_every_direction():
     assert found.indices.tolist() == [[0, 1, 2, 3, 4]]
 
 
-def test_rows_of_zeros_can_be_refused():
-    with pytest.raises(ValueError, match="1 of 2 rows of the reference features are zero"):
-        nearest(torch.tensor([[0.0], [1.0]]), torch.ones(1, 1), 1, zero_rows="raise")
-
-
 @pytest.mark.parametrize("k", [0, -1, 11, 2.0, True])
 def test_a_k_that_the_reference_cannot_serve_is_refused(k):
     with pytest.raises(ValueError, match=rf"k must be in \[1, n_reference\]; got k={k}, n_reference=10"):
@@ -224,3 +220,114 @@ def test_other_queries_cannot_be_left_out():
 def test_a_chunk_that_is_no_number_of_queries_is_refused(chunk):
     with pytest.raises(ValueError, match=f"chunk must be a whole number >= 1, or None; got {chunk}"):
         nearest(normal(10, 0), normal(3, 1), 5, chunk=chunk)
+
+
+@pytest.mark.parametrize("rows", [torch.ones(3), torch.ones(0, 2), torch.ones(3, 0), torch.ones(2, 2, 2)])
+def test_features_that_are_no_matrix_are_refused(rows):
+    with pytest.raises(ValueError, match="query features must be a matrix"):
+        nearest(normal(10, 0), rows, 5)
+
+
+def test_features_of_whole_numbers_are_refused():
+    with pytest.raises(TypeError, match=r"query features must be floating-point numbers; got torch\.uint8"):
+        nearest(normal(10, 0), torch.ones(2, 16, dtype=torch.uint8), 5)
+
+
+@pytest.mark.parametrize("probe", [knn_probe, linear_probe])
+def test_features_in_a_numpy_array_are_refused_with_what_to_give(probe):
+    with pytest.raises(TypeError, match="query features: got a ndarray; allowed: a tensor, such as"):
+        probe(normal(10, 0), classes(10, 1), normal(3, 1).numpy(), classes(3, 1))
+
+
+def test_accuracy_is_the_fraction_of_correct_answers():
+    assert Probe(torch.tensor([0, 1, 1]), torch.tensor([True, False, True])).accuracy == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_rows_that_are_not_finite_are_counted(value):
+    features = torch.ones(6, 3)
+    features[1, 0] = features[4, 1] = features[4, 2] = value
+    with pytest.raises(ValueError, match="2 of 6 rows of the query features hold NaN or Inf"):
+        unit_rows(features, "query")
+
+
+def test_unit_rows_have_norm_one_in_single_precision_at_least():
+    unit, zero = unit_rows(torch.tensor([[3.0], [0.1]], dtype=torch.float16).expand(2, 4), "reference")
+    assert unit.dtype == torch.float32
+    assert torch.allclose(unit, torch.full((2, 4), 0.5))
+    assert not zero.any()
+
+
+def test_rows_of_zeros_are_counted_in_a_warning():
+    with pytest.warns(UserWarning, match="2 of 3 rows of the query features are zero and have no direction"):
+        unit, zero = unit_rows(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 0.0]]), "query")
+    assert zero.tolist() == [True, False, True]
+    assert unit.tolist() == [[0, 0], [1, 0], [0, 0]]
+
+
+ROWS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0, 0, 1, 1, 4, 4])
+ABSENT = (
+    r"2 of 4 queries have a class that no reference row has \(2, 3\) and count as wrong; add reference rows"
+)
+
+
+@pytest.mark.parametrize("probe", [lambda *given: knn_probe(*given, k=1), linear_probe])
+def test_both_probes_tell_of_classes_that_they_cannot_name(probe):
+    with pytest.warns(AbsentClassWarning, match=ABSENT) as told:
+        found = probe(ROWS, LABELS, ROWS[:4], torch.tensor([0, 2, 1, 3]))
+    assert len(told) == 1
+    assert found.correct.tolist() == [True, False, True, False]
+
+
+@pytest.mark.filterwarnings("error")
+def test_classes_that_are_all_there_are_not_told():
+    knn_probe(ROWS, LABELS, ROWS[:3], torch.tensor([0, 4, 1]), k=1)
+    noise_probe(ROWS, LABELS, k=2)
+    assert nearest(ROWS, ROWS, 1).accuracy(LABELS, LABELS) == 1.0
+
+
+@pytest.mark.parametrize("dimensions", [8, 60, 200])  # below, at and above the 60 rows
+@pytest.mark.parametrize("ridge", [1e-3, 1.0, 30.0])
+def test_predictions_are_those_of_ridge_regression_on_one_hot_targets(dimensions, ridge):
+    reference, queries = normal(60, 0, dimensions) + 2, normal(500, 1, dimensions) + 2
+    labels = classes(60, 2)
+    unit = float((reference - reference.mean(dim=0)).square().sum(dim=1).mean())
+    theirs = Ridge(alpha=ridge * unit).fit(reference, torch.eye(4)[labels].double()).predict(queries)
+    probe = linear_probe(reference, labels, queries, classes(500, 3), ridge)
+    assert probe.predictions.tolist() == theirs.argmax(axis=1).tolist()
+
+
+def test_digits_are_told_apart_by_their_pixels(digits):
+    assert 0.9 < linear_probe(*digits, classes=10).accuracy < 0.97
+
+
+def test_the_scale_and_the_offset_of_the_features_do_not_matter():
+    reference, queries, labels = normal(60, 0, 20), normal(500, 1, 20), classes(60, 2)
+    plain = linear_probe(reference, labels, queries, classes(500, 3))
+    moved = linear_probe(50 * reference + 7, labels, 50 * queries + 7, classes(500, 3))
+    assert torch.equal(plain.predictions, moved.predictions)
+
+
+def test_features_that_say_nothing_give_the_largest_class():
+    labels = torch.tensor([0, 2, 2, 1])
+    probe = linear_probe(torch.ones(4, 3), labels, torch.ones(2, 3), torch.tensor([2, 0]))
+    assert probe.predictions.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("ridge", [0, -1.0, float("inf"), float("nan")])
+def test_a_ridge_that_is_no_positive_number_is_refused(ridge):
+    with pytest.raises(ValueError, match=f"ridge must be a finite number > 0; got {ridge}"):
+        linear_probe(normal(5, 0, 2), classes(5, 1), normal(3, 2, 2), classes(3, 3), ridge)
+
+
+def test_an_infinite_feature_is_counted():
+    rows = normal(5, 0, 2)
+    rows[3, 1] = torch.inf
+    with pytest.raises(ValueError, match="1 of 5 rows of the reference features hold NaN or Inf"):
+        linear_probe(rows, classes(5, 1), normal(3, 2, 2), classes(3, 3))
+
+
+def test_a_label_above_the_classes_is_refused():
+    with pytest.raises(ValueError, match=r"query label 3 of row 0 is outside 0\.\.2"):
+        linear_probe(normal(3, 0, 2), torch.tensor([0, 1, 2]), normal(1, 2, 2), torch.tensor([3]), classes=3)

@@ -1,20 +1,27 @@
-"""One experiment on benign memorization, in seconds."""
+"""The experiments in seconds, and the settings of the page that do not fit together."""
+
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
+from memorization.data.augmentation.policies import augmentation
+from memorization.data.image_sets import IMAGE_SETS, load_images
 from memorization.data.splits import memorized_split
+from memorization.runs.source import PROFILES, declared_parameters, profile_values
 from memorization.studies.benign_memorization.experiments import (
-    FRESH,
+    EXTENTS,
     SCALES,
+    Extent,
     _training_set,
+    check_relations,
     checkpoint_folders,
     core_arms,
     longest_first,
     memorize,
     mixer,
-    one_row_per_run,
+    pixel_probe,
     scale,
 )
 
@@ -48,6 +55,12 @@ def test_every_site_is_probed_at_the_start_between_and_at_the_end():
     )
     assert rows.loc[rows["at"] == "start", "uncalibrated_probe"].notna().all()
     assert rows.loc[rows["at"] != "start", "batch_accuracy"].notna().all()
+
+
+@pytest.mark.parametrize("seeds", [(), (0, 0), (-1,)])
+def test_no_seed_or_one_twice_is_refused_by_name(seeds):
+    with pytest.raises(ValueError, match=r"seeds=\[.*\]; allowed: a list of one or more whole numbers >= 0"):
+        table(seeds=seeds)
 
 
 def test_all_arms_of_a_seed_start_from_the_same_network():
@@ -107,7 +120,7 @@ def test_mixing_is_chosen_by_name():
     _, soft = mixer("mixup_mixed")(images, labels, 3, torch.Generator().manual_seed(1))
     torch.testing.assert_close(soft.sum(1), torch.ones(6))
     with pytest.raises(
-        ValueError, match="mix='blend'; allowed: none, mixup, cutmix, mixup_mixed, cutmix_mixed"
+        ValueError, match="unknown mix 'blend'; choose one of none, mixup, mixup_mixed, cutmix, cutmix_mixed"
     ):
         mixer("blend")
 
@@ -138,26 +151,6 @@ def test_each_arm_has_its_own_folder_of_checkpoints_whatever_its_epochs(tmp_path
         table(strength=point["strength"], checkpoints=folder(point))
 
 
-def test_one_row_per_run_lays_sites_side_by_side():
-    rows = table(strength=0.5, probe_at=[1]).assign(
-        strength=0.5, noise=1.0, views=0, view_labels="shared", hidden=[[16]] * 30, _code="x"
-    )
-    runs = one_row_per_run(rows)
-    assert len(runs) == 2
-    one = runs.iloc[0]
-    mine = rows[(rows["seed"] == 0) & (rows["site"] == "embedding")].set_index("at")
-    assert one["probe"] == one["clean_embedding"] == mine.loc["end", "clean_probe"]
-    assert one["gain"] == pytest.approx(one["probe"] - mine.loc["start", "clean_probe"])
-    early = mine.loc["during", "clean_probe"] - one["start"]
-    assert one["early_gain"] == pytest.approx(early / one["gain"], nan_ok=True)
-    assert (one["epochs"], one["view_order"], one["room"], one["_code"]) == (4, FRESH, 16, "x")
-    assert one["augmented"]
-
-
-def test_an_empty_table_stays_empty():
-    assert one_row_per_run(pd.DataFrame()).empty
-
-
 def test_the_core_arms_differ_in_augmentation_and_labels_only():
     plain, augmented, true = core_arms(0.5, (3, 8, 2), {"batch": 10})
     assert (plain["strength"], augmented["strength"], true["noise"]) == (0.0, 0.5, 0.0)
@@ -176,3 +169,95 @@ def test_every_scale_names_arguments_that_the_experiment_takes(name):
 def test_an_unknown_scale_is_refused():
     with pytest.raises(ValueError, match="unknown scale 'cifar1'; did you mean 'cifar10'"):
         scale("cifar1")
+
+
+def test_the_probe_on_raw_pixels_gives_the_numbers_that_others_measured_on_the_same_digits():
+    assert pixel_probe()["pixel_probe"] == pytest.approx(0.911, abs=5e-4)
+    sizes = {"memorized": 1200, "reference": 1200, "test": 597}
+    assert pixel_probe(**sizes)["pixel_probe"] == pytest.approx(0.973, abs=5e-4)
+
+
+def test_every_data_set_has_its_sizes():
+    assert set(EXTENTS) == set(IMAGE_SETS)
+
+
+def test_the_digits_are_one_set_of_small_gray_images():
+    pixels = load_images("digits", "all").pixels
+    assert EXTENTS["digits"] == Extent(len(pixels), 0, pixels.shape[-1], pixels.shape[1])
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+def test_the_sizes_are_those_of_the_files(name, real_data):
+    train, test = (load_images(name, half, real_data).pixels for half in ("train", "test"))
+    assert EXTENTS[name] == Extent(len(train), len(test), train.shape[-1], train.shape[1])
+
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = {name: p.default for name, p in declared_parameters(ROOT, "benign_memorization").items()}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_of_the_page_fits_together(profile):
+    check_relations({**PAGE, **profile_values(ROOT, "benign_memorization", profile)})
+
+
+MNIST = {"dataset": "mnist", "side": 14, "n_test": 2000, "policy": "small_mnist", "scales": ["cifar10"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"k": 500},
+            r"k = 500; allowed: 1..399 \(k neighbors are sought among reference = 400 images",
+        ),
+        ({"k": 400}, r"k = 400; allowed: 1..399 .* by the noise probe among the memorized = 400 without"),
+        ({"memorized": 500}, r"memorized = 500; allowed: 1..400 .* reference = 400: give a larger one"),
+        (
+            {"reference": 1797},
+            r"reference = 1797; allowed: 1..1796 \(digits has 1797 images, one of them for the test",
+        ),
+        (
+            {**MNIST, "reference": 60_001},
+            r"reference = 60001; allowed: 1..60000 \(mnist has 60000 images to train",
+        ),
+        ({**MNIST, "n_test": 10_001}, r"n_test = 10001; allowed: 1..10000 \(mnist, all of its test half"),
+        ({"n_test": 1398}, r"n_test = 1398; allowed: 1..1397 \(digits, all that is left of 1797 images\)"),
+        ({"side": 5}, r"side = 5; allowed: \[1, 2, 4, 8\], which divide the 8 pixels of digits"),
+        (
+            {"batch": 401},
+            r"batch = 401; allowed: 2..400 \(a step takes one whole batch of the memorized = 400",
+        ),
+        (
+            {"policy": "full"},
+            r"policy = 'full' changes colors, and digits is gray; allowed: small_digits, small_m",
+        ),
+        (
+            {"scales": ["mnist", "cifar_10"]},
+            r"scales holds 'cifar_10'; did you mean 'cifar10'\?; allowed: digits,",
+        ),
+        (
+            {"strides": [1, 2]},
+            r"strides = \[1, 2\]; allowed: 3 numbers, one for each of widths = \[16, 32, 64\]",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_told(given, message):
+    with pytest.raises(ValueError, match=message) as told:
+        check_relations({**PAGE, **given})
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_all_that_does_not_fit_is_told_at_once():
+    with pytest.raises(ValueError, match="memorized = 1797") as told:
+        check_relations({**PAGE, "memorized": 1797, "k": 5000, "batch": 4000})
+    assert [line.split()[0] for line in str(told.value).splitlines()] == ["memorized", "k", "batch"]
+
+
+def test_a_perceptron_needs_no_strides():
+    check_relations({**PAGE, "architecture": "mlp", "strides": [1]})
+
+
+@pytest.mark.parametrize("name", ["small_digits", "small_mnist", "small_fashion", "isometry"])
+def test_the_policies_that_gray_images_are_sent_to_change_no_colors(name):
+    assert not augmentation(name).plan.colors

@@ -2,10 +2,19 @@ import pytest
 import torch
 
 from memorization.data.synthetic import linear_core_task
-from memorization.draws import generator
-from memorization.models import kernels as gram
+from memorization.draws import generator, normal_rows
+from memorization.models import kernels
 from memorization.models.activations import ACTIVATIONS, activation
-from memorization.models.kernels import directions, explicit_features, gram_blocks, infinite_width_kernel
+from memorization.models.kernels import (
+    LinearInputs,
+    add_gram,
+    directions,
+    explicit_features,
+    gram_blocks,
+    hidden_gram,
+    infinite_width_kernel,
+    mirror,
+)
 
 MAPS = ("rf", "ntk")
 
@@ -45,7 +54,7 @@ def test_tangent_features_are_the_gradient_of_a_two_layer_network(task):
 @pytest.mark.parametrize("feature_map", MAPS)
 def test_the_result_does_not_depend_on_the_size_of_a_block(task, feature_map, monkeypatch):
     whole = blocks_of(task, feature_map=feature_map, width=70)
-    monkeypatch.setattr(gram, "_BLOCK", 16)
+    monkeypatch.setattr(kernels, "_BLOCK", 16)
     parts = blocks_of(task, feature_map=feature_map, width=70)
     assert torch.allclose(whole.test, parts.test, atol=1e-12)
 
@@ -86,7 +95,7 @@ def test_closed_kernels_are_the_gaussian_means_at_any_norm(feature_map, name):
 def test_series_kernels_agree_with_very_wide_features_on_the_sphere(feature_map, name):
     task = linear_core_task(n_train=10, n_test=5, d=12, alpha=0.5, seed=0, law="spheres", dtype=torch.float64)
     kwargs = {"feature_map": feature_map, "activation_name": name}
-    wide = gram_blocks(task.train, task.spurious, task.test, width=200_000, seed=1, **kwargs)
+    wide = gram_blocks(task.train, task.spurious, task.test, width=100_000, seed=1, **kwargs)
     exact = gram_blocks(task.train, task.spurious, task.test, width=None, seed=1, **kwargs)
     assert (wide.train - exact.train).abs().max() < 0.01
     assert (wide.test - exact.test).abs().max() < 0.01
@@ -116,3 +125,59 @@ def test_byte_inputs_are_refused(task):
             task.train.to(torch.uint8), task.spurious, task.test,
             feature_map="rf", activation_name="relu", width=50, seed=0,
         )  # fmt: skip
+
+
+N, D, T, B = 7, 6, 5, 32
+
+
+def rows(n, purpose):
+    return normal_rows(n, D, generator(0, purpose), torch.float64)
+
+
+def query(shared, constant=False):
+    """Queries that share some columns with the training rows."""
+    other = rows(N, "query")[:1].expand(N, D) if constant else rows(N, "query")
+    return torch.where(torch.tensor(shared), rows(N, "train"), other)
+
+
+QUERIES = {
+    "sorted": query([False, False, False, True, True, True]),
+    "interleaved": query([True, False, True, False, False, True]),
+    "nothing shared": query([False] * D),
+    "everything shared": query([True] * D),
+    "constant core": query([True, False, True, False, False, True], constant=True),
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_shared_parts_do_not_change_the_products(name):
+    train, test = rows(N, "train"), rows(T, "test")
+    directions = rows(B, "directions")
+    out = LinearInputs(train, QUERIES[name], test).times(
+        directions, torch.empty(2 * N + T, B, dtype=torch.float64)
+    )
+    plain = torch.cat([train, QUERIES[name], test]) @ directions.T / D**0.5
+    assert torch.allclose(out, plain, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 255, 256, 257, 600])
+def test_column_blocks_and_mirroring_give_the_whole_product(n):
+    hidden = normal_rows(n + 20, 8, generator(0, "hidden"), torch.float64)
+    total = torch.zeros(n + 20, n, dtype=torch.float64)
+    add_gram(total, hidden, torch.empty((n + 20) * n, dtype=torch.float64))
+    mirror(total)
+    assert torch.allclose(total, hidden @ hidden[:n].T, atol=1e-12)
+
+
+def test_the_kernel_is_symmetric_to_the_last_bit():
+    train = rows(N, "train").float()
+    kernel = hidden_gram(LinearInputs(train, train, train), 100, generator(0, "w"), torch.tanh_)
+    assert torch.equal(kernel[:N], kernel[:N].T)
+
+
+def test_kernels_are_accumulated_in_double_precision():
+    train = rows(N, "train").float()
+    assert (
+        hidden_gram(LinearInputs(train, train, train), 10, generator(0, "w"), torch.tanh_).dtype
+        == torch.float64
+    )
