@@ -161,6 +161,7 @@ class FakeRun:
     folder: Path
     name: str = "toy"
     profile: str = "book"
+    own: bool = True
     source_url: str = "https://example.org/notebooks/toy.py"
     provenance: dict[str, Any] = field(
         default_factory=lambda: {"versions": {"torch": "2.13.0"}, "device": "a cpu", "cores": 2}

@@ -61,7 +61,7 @@ class Check:
         value: column, or an expression over columns such as ``stability_mse / test_mse``.
         test: ``at_most``, ``at_least`` (``bound``), ``between`` (``bound: [low, high]``), ``equals``
             (``expected``, ``tolerance``), ``positive``, ``order`` (``by``, ``sequence``, ``margin``).
-        where: which rows count, a pandas query.
+        where: which rows count, see ``report.expressions``.
         reduce: the rows of one seed become one number: ``mean``, ``max``, ``min``, ``range``, ``spearman``
             (rank correlation with ``against``), ``difference`` (first minus last group of ``sequence``).
         against: the other column of ``spearman``.
