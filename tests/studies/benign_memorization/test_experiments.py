@@ -53,7 +53,9 @@ def test_every_site_is_probed_at_the_start_between_and_at_the_end():
         .apply(lambda c: c.between(0, 1))
         .all(axis=None)
     )
-    assert rows.loc[rows["at"] == "start", "uncalibrated_probe"].notna().all()
+    start = rows[rows["at"] == "start"]
+    assert start["uncalibrated_probe"].notna().all()
+    assert (start["uncalibrated_probe"] != start["clean_probe"]).any()
     assert rows.loc[rows["at"] != "start", "batch_accuracy"].notna().all()
 
 
