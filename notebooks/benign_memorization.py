@@ -560,7 +560,7 @@ from memorization.studies.benign_memorization.own_network import memorization_re
 from memorization.models.networks import network
 from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.train import fit
+from memorization.training.train import train
 
 # %%
 own = min(memorized, 400)  # digits, whatever the page itself is about
@@ -569,7 +569,7 @@ images, true = split.memorized.floats(), split.memorized.labels
 labels = random_labels(len(true), 10, generator(0, "own case"))
 untrained = network("small_cnn", hidden=[64], generator=generator(0, "own weights"))
 seen = LabelledViews(images, labels[None], seeds=(0,), classes=10)
-model = fit([untrained], seen, Recipe(epochs=min(epochs, 100), batch=min(batch, own))).networks[0]
+model = train([untrained], seen, "mse", Recipe(epochs=min(epochs, 100), batch=min(batch, own))).networks[0]
 
 # %% tags=["hide-input"]
 report = memorization_report(

@@ -244,9 +244,14 @@ def _step(name: str, layer: nn.Module) -> Step | None:
     return None if make is None else make(name, layer)
 
 
+def _of(layer: str, value: str) -> str:
+    """The name of a layer's parameter; a network that is one layer has no name for it."""
+    return f"{layer}.{value}" if layer else value
+
+
 def _linear(name: str, layer: Any) -> Step:
     def step(values: Values, x: Tensor) -> Tensor:
-        return _product(values[f"{name}.weight"], x, values.get(f"{name}.bias"))
+        return _product(values[_of(name, "weight")], x, values.get(_of(name, "bias")))
 
     return step
 
@@ -258,12 +263,12 @@ def _convolution(name: str, layer: Any) -> Step | None:
 
     def step(values: Values, x: Tensor) -> Tensor:
         columns = columns_of(x, window)  # (M, c, 3, 3, height, width, B)
-        weight = values[f"{name}.weight"].flatten(2)  # (M, out, c/groups 3 3)
+        weight = values[_of(name, "weight")].flatten(2)  # (M, out, c/groups 3 3)
         seen = columns.flatten(4).flatten(1, 3)  # (M, c 3 3, height width B)
         if layer.groups > 1:  # the groups of a network are side by side, as small networks of their own
             seen = seen.unflatten(1, (layer.groups, -1)).flatten(0, 1)
             weight = weight.unflatten(1, (layer.groups, -1)).flatten(0, 1)
-        out = _product(weight, seen, values.get(f"{name}.bias"))
+        out = _product(weight, seen, values.get(_of(name, "bias")))
         return out.view(len(x), -1, *columns.shape[4:])
 
     return step
@@ -280,10 +285,10 @@ def _batch_norm(name: str, layer: Any) -> Step | None:
         return None
 
     def step(values: Values, x: Tensor) -> Tensor:
-        mean, variance = values[f"{name}.running_mean"], values[f"{name}.running_var"]
+        mean, variance = values[_of(name, "running_mean")], values[_of(name, "running_var")]
         if layer.training:
-            values[f"{name}.num_batches_tracked"] += 1
-        scale, shift = values[f"{name}.weight"].flatten(), values[f"{name}.bias"].flatten()
+            values[_of(name, "num_batches_tracked")] += 1
+        scale, shift = values[_of(name, "weight")].flatten(), values[_of(name, "bias")].flatten()
         together = x.flatten(0, 1).flatten(1).unsqueeze(0)  # (1, M c, height width B)
         statistics = (mean.view(-1), variance.view(-1))
         out = F.batch_norm(together, *statistics, scale, shift, layer.training, layer.momentum, layer.eps)

@@ -1,5 +1,6 @@
 """Digits on colored grounds, the distance to a teacher, and both experiments with students, in seconds."""
 
+import dataclasses
 import json
 import math
 from dataclasses import replace
@@ -335,19 +336,26 @@ def test_a_relu_student_fails_outside_the_distribution_and_a_linear_one_does_not
 
 
 def test_student_and_standard_network_see_the_same_examples(monkeypatch):
-    seen = []
+    seen, whole = [], distillation.train
 
-    def spy(networks, batches, descent):
-        seen.append(batches(0)[0])
-        return networks
+    def spy(networks, batches, *rest):
+        seen.append([])
 
-    monkeypatch.setattr(distillation, "descend", spy)
+        def draw(step):
+            x, targets = batches.draw(step)
+            seen[-1].append(x)
+            return x, targets
+
+        return whole(networks, dataclasses.replace(batches, draw=draw), *rest)
+
+    monkeypatch.setattr(distillation, "train", spy)
     fitted()
-    assert torch.equal(*seen)
+    assert len(seen) == 2
+    assert all(torch.equal(one, other) for one, other in zip(*seen, strict=True))
 
 
 def test_a_dead_teacher_is_refused_before_training(monkeypatch):
-    monkeypatch.setattr(distillation, "descend", None)
+    monkeypatch.setattr(distillation, "train", None)
     with pytest.raises(ValueError, match="the teacher gives the same representation for all"):
         fitted((36,), core=1, labels="linear", teacher_width=1)  # its one neuron never fires
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.studies.feature_contamination.pretrained import fit_to_teacher
-from memorization.training.train import WarmRecipe
+from memorization.studies.feature_contamination.pretrained import clip_recipe, fit_to_teacher
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="this machine has no GPU that torch can use"
@@ -26,14 +25,14 @@ def batches(epoch: int):
     ]
 
 
-def distil(device: str, epochs: int = 4, **more):
-    recipe = WarmRecipe(epochs, learning_rate=1e-3, weight_decay=0.05, warmup=3)
-    return fit_to_teacher(tower(0), tower(1), batches, 5, recipe, device=device, **more)
+def distil(device: str, epochs: int = 4, precision: str = "float32", **more):
+    recipe = clip_recipe(epochs, 1e-3, 0.05, 3, precision)
+    return fit_to_teacher(tower(0), tower(1), batches, 5, recipe, device=device, **more)[1]
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 0.01), ("bf16", 0.05)])
 def test_a_student_on_the_gpu_learns_as_on_the_processor(precision, tolerance):
-    here, there = distil("cpu").history, distil("cuda", precision=precision).history
+    here, there = distil("cpu"), distil("cuda", precision=precision)
     assert there["loss"].tolist() == pytest.approx(here["loss"].tolist(), rel=tolerance)
 
 
@@ -44,5 +43,5 @@ def test_a_training_that_was_lost_on_the_gpu_goes_on(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         distil("cuda", checkpoint=tmp_path / "run.pt", progress=lost)
-    resumed = distil("cuda", checkpoint=tmp_path / "run.pt").history
-    assert resumed["loss"].tolist() == pytest.approx(distil("cuda").history["loss"].tolist(), rel=1e-3)
+    resumed = distil("cuda", checkpoint=tmp_path / "run.pt")
+    assert resumed["loss"].tolist() == pytest.approx(distil("cuda")["loss"].tolist(), rel=1e-3)

@@ -38,7 +38,7 @@ from memorization.models.networks import StagedNetwork, network
 from memorization.runs.sweep import experiment
 from memorization.training.batches import LabelledViews, Mix
 from memorization.training.recipe import Recipe
-from memorization.training.train import Fit, fit
+from memorization.training.train import Trained, TrainingError, train
 
 Row = dict[str, Any]
 Point = dict[str, Any]
@@ -75,7 +75,7 @@ def memorize(
     device: str = "cpu",
     checkpoints: str = "",
     seeds: Sequence[int],
-) -> list[list[Row]]:
+) -> list[list[Row] | TrainingError]:
     """Train one network per seed, stacked, and probe every site before, during and after.
 
     Args:
@@ -136,8 +136,8 @@ def memorize(
     file = _checkpoint(checkpoints, architecture, [*shape.values(), dataset, *sizes.values(), noise, group])
     watcher = Watcher(split, shown, chosen, probe_strength, k)
     given = Recipe(**(recipe or {}))
-    options: dict[str, Any] = {"objective": objective, "watch_at": probe_at, "checkpoint": file}
-    return _rows(fit(networks, shown, given, watch=watcher, **options), len(seeds))
+    done = train(networks, shown, objective, given, watch=watcher, watch_at=probe_at, checkpoint=file)
+    return _rows(done, len(seeds))
 
 
 def mixer(name: str) -> Mix | None:
@@ -199,7 +199,7 @@ def _checkpoint(folder: str, architecture: str, what: Sequence[Any]) -> Path | N
     return Path(folder) / f"{architecture}-{digest}.pt"
 
 
-def _rows(done: Fit, networks: int) -> list[list[Row]]:
+def _rows(done: Trained, networks: int) -> list[list[Row] | TrainingError]:
     """Put the numbers of training beside those of the probes, by network."""
     trained: Any = done.history.set_index(["member", "epoch"])[["loss", "batch_accuracy"]].to_dict("index")
     nothing = {"loss": _NAN, "batch_accuracy": _NAN}
@@ -209,7 +209,7 @@ def _rows(done: Fit, networks: int) -> list[list[Row]]:
         member, epoch = int(row.pop("member")), int(row["epoch"])
         at = "start" if epoch == 0 else "end" if epoch == done.epochs[member] else "during"
         rows[member].append({"at": at, **row, **trained.get((member, epoch), nothing)})
-    return rows
+    return [done.failed.get(member) or own for member, own in enumerate(rows)]
 
 
 @dataclass(frozen=True)

@@ -32,15 +32,16 @@ from memorization.models.networks import mlp
 from memorization.models.stacked import StackedNetwork
 from memorization.runs.sweep import experiment
 from memorization.studies.feature_contamination.data import StructuredFeatures, StructuredSample
-from memorization.studies.feature_contamination.descent import WEIGHTS, Descent, descend
+from memorization.studies.feature_contamination.descent import WEIGHTS, DescendingNetworks, SignedRisk
 from memorization.studies.feature_contamination.networks import (
     StackedActivation,
     TwoLayerNetworks,
     normal_networks,
 )
+from memorization.training.batches import FreshBatches
 from memorization.training.objectives import cross_entropy
 from memorization.training.recipe import Recipe
-from memorization.training.train import LossWatch
+from memorization.training.train import TrainingError, train
 
 Row = dict[str, Any]
 Batches = Callable[[], tuple[Tensor, Tensor]]
@@ -333,7 +334,7 @@ def distil(
     standard: bool = True,
     device: str = "cpu",
     seeds: Sequence[int],
-) -> list[list[Row]]:
+) -> list[list[Row] | TrainingError]:
     """Fit a student to a teacher's representation, and a network of the same shape to the labels.
 
     The dictionary is the identity: inputs are the weights of the features. All seeds are trained stacked, by
@@ -375,7 +376,8 @@ def distil(
     fit, tested = (features.draw(test, _sources(seeds, what)).to(device) for what in ("fit", "test"))
     aim = _teacher(teacher, features, teacher_width, representation, seeds).to(device)
     total_variance(aim(fit.inputs()))  # refuses a teacher that says nothing before anything is trained
-    descent: dict[str, Any] = {"optimizer": "adamw", "rate": rate, "schedule": "cosine", "trained": WEIGHTS}
+    recipe = Recipe(optimizer="adamw", learning_rate=rate, schedule="cosine", steps=steps)
+    failed: dict[int, TrainingError] = {}
 
     def trained(
         what: str, outputs: int, loss: str, target: Callable[[StructuredSample], Tensor]
@@ -389,7 +391,10 @@ def distil(
             sample = features.draw(batch, examples).to(device)
             return sample.inputs(), target(sample)
 
-        return descend(normal_networks(*given).to(device), batches, Descent(steps, loss, **descent))
+        draws = FreshBatches(batches, seeds, torch.device(device))
+        networks = DescendingNetworks(normal_networks(*given).to(device), WEIGHTS)
+        failed.update(train(networks, draws, SignedRisk(loss), recipe).failed)
+        return networks.networks
 
     models = {"teacher": aim}
     models["student"] = trained("student", representation, "squared", lambda sample: aim(sample.inputs()))
@@ -398,7 +403,8 @@ def distil(
     shown = fit.inputs(), tested.inputs(), tested.inputs(-1.0)
     given = {name: [networks(x) for x in shown] for name, networks in models.items()}
     known, wanted = ((sample.labels > 0).long() for sample in (fit, tested))
-    return _judged(given, known, wanted, total_variance(given["teacher"][0]), ridge, 2)
+    rows = _judged(given, known, wanted, total_variance(given["teacher"][0]), ridge, 2)
+    return [failed.get(s) or row for s, row in enumerate(rows)]
 
 
 def _teacher(
@@ -441,7 +447,7 @@ def distil_pictures(
     ridge: float = 0.1,
     device: str = "cpu",
     seeds: Sequence[int],
-) -> list[list[Row]]:
+) -> list[list[Row] | TrainingError]:
     """Train teacher, student and standard network of each seed, stacked over seeds, and probe all three.
 
     Each is a multilayer perceptron 588-width-width-64 with a linear representation of 64 numbers; teacher and
@@ -479,22 +485,30 @@ def distil_pictures(
 
     def recipe(count: int) -> Recipe:
         options: dict[str, Any] = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-        return Recipe(count, batch, "adamw", schedule="cosine", **options)  # one step is one epoch here
+        return Recipe(optimizer="adamw", schedule="cosine", steps=count, **options)
+
+    failed: dict[int, TrainingError] = {}
+
+    def trained(stack: StackedNetwork, batches: Batches, loss: Loss, count: int) -> StackedNetwork:
+        done, lost = _trained(stack, batches, loss, recipe(count), seeds)
+        failed.update(lost)
+        return done
 
     teacher = _networks(seeds, "teacher", width, device)
-    _train(teacher, shown.batches("any", batch, "teacher"), _label_loss, recipe(teacher_steps))
-    teacher = _bodies(teacher)
-    labelled = shown.batches("in", batch, "standard")
+    drawn = shown.batches("any", batch, "teacher")
+    teacher = _bodies(trained(teacher, drawn, _label_loss, teacher_steps))
     standard = _networks(seeds, "student", width, device)
     student = _bodies(standard)
-    _train(standard, labelled, _label_loss, recipe(steps))
+    standard = _bodies(trained(standard, shown.batches("in", batch, "standard"), _label_loss, steps))
     unlabelled = _represented(shown.batches("in", batch, "student"), teacher)
     unit = total_variance(_outputs(teacher, shown.on("in", "unit")))
-    _train(student, unlabelled, partial(distillation_error, unit=unit), recipe(steps))
-    models = {"teacher": teacher, "student": student, "standard": _bodies(standard)}
+    student = trained(student, unlabelled, partial(distillation_error, unit=unit), steps)
+    models = {"teacher": teacher, "student": student, "standard": standard}
     pictures = [shown.on("in", "probe"), unseen.on("in", "test"), unseen.on("out", "test")]
     given = {name: [_outputs(stack, one) for one in pictures] for name, stack in models.items()}
-    return _judged(given, shown.labels, unseen.labels, total_variance(given["teacher"][1]), ridge, _CLASSES)
+    unit = total_variance(given["teacher"][1])
+    rows = _judged(given, shown.labels, unseen.labels, unit, ridge, _CLASSES)
+    return [failed.get(s) or row for s, row in enumerate(rows)]
 
 
 def _networks(seeds: Sequence[int], purpose: str, width: int, device: str) -> StackedNetwork:
@@ -514,19 +528,14 @@ def _bodies(stack: StackedNetwork) -> StackedNetwork:
     return StackedNetwork([cast(nn.Sequential, member)[0] for member in stack.members()])
 
 
-def _train(stack: StackedNetwork, batches: Batches, loss: Loss, recipe: Recipe) -> None:
-    """Train a stack on fresh batches, in place, one step for each epoch of the recipe."""
-    optimizer = recipe.build(stack.parameters())
-    losses = LossWatch(recipe.epochs, "learning rate")
-    for step in range(recipe.epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(step, 1)
-        inputs, targets = batches()
-        optimizer.zero_grad(set_to_none=True)
-        value = loss(stack(inputs), targets)  # (M,)
-        value.sum().backward()
-        optimizer.step()
-        losses.add(value.detach())
+def _trained(
+    stack: StackedNetwork, batches: Batches, loss: Loss, recipe: Recipe, seeds: Sequence[int]
+) -> tuple[StackedNetwork, dict[int, TrainingError]]:
+    """The networks after fresh batches, still in training mode, and those that failed (as they began)."""
+    draws = FreshBatches(lambda _: batches(), tuple(seeds), next(stack.parameters()).device)
+    done = train(stack, draws, lambda outputs, targets, _: loss(outputs, targets), recipe)
+    networks = [one or old for one, old in zip(done.networks, stack.members(), strict=True)]
+    return StackedNetwork(networks).train(), done.failed
 
 
 def _represented(batches: Batches, teacher: StackedNetwork) -> Batches:

@@ -13,25 +13,24 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
-import json
 import math
 import pickle
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import interpolate
 
 from memorization.checks import check_choice
 from memorization.data.files import load_torchvision
 from memorization.draws import generator
 from memorization.models.layers import build
+from memorization.models.stacked import StackedNetwork
 from memorization.runs.sweep import experiment
 from memorization.studies.feature_contamination.distillation import distillation_error
 from memorization.studies.feature_contamination.imagenet import (
@@ -45,8 +44,9 @@ from memorization.studies.feature_contamination.imagenet import (
     top1,
     training_batches,
 )
-from memorization.training.checkpoint import load_checkpoint, save_checkpoint
-from memorization.training.train import WarmDescent, WarmRecipe
+from memorization.training.batches import LoaderBatches, TensorBatches, checksum
+from memorization.training.recipe import Recipe
+from memorization.training.train import train
 
 
 @dataclass(frozen=True)
@@ -218,20 +218,6 @@ def _resized(embedding: Tensor, tokens: int) -> Tensor:
 
 Batches = Callable[[int], Iterable[Tensor | Sequence[Tensor]]]
 """Returns the batches of an epoch, counted from 0: images, or images and what is not looked at."""
-PRECISIONS = ("float32", "bf16")
-
-
-@dataclass(frozen=True)
-class Distilled:
-    """A finished distillation.
-
-    Attributes:
-        student: the trained student, in evaluation mode.
-        history: one row per epoch: ``epoch`` (counted from 1), ``loss``, ``learning_rate``.
-    """
-
-    student: nn.Module
-    history: pd.DataFrame
 
 
 def fit_to_teacher(
@@ -239,15 +225,14 @@ def fit_to_teacher(
     student: nn.Module,
     batches: Batches,
     steps: int,
-    recipe: WarmRecipe,
+    recipe: Recipe,
     *,
     weight: float = 1.0,
-    precision: str = "float32",
     device: str | torch.device = "cpu",
     data: str = "",
     checkpoint: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Distilled:
+) -> tuple[nn.Module, pd.DataFrame]:
     """Train a student to give a teacher's features.
 
     Zhang et al. (ICML 2024), distillation of CLIP: the loss is the squared distance of the features, averaged
@@ -256,63 +241,74 @@ def fit_to_teacher(
 
     Args:
         teacher: maps images (B, ...) to features (B, D); moved to ``device`` and frozen.
-        student: the same shapes; trained in place.
+        student: the same shapes; a copy is trained.
         batches: the batches of an epoch.
         steps: batches in each epoch, >= 1.
-        recipe: how to descend.
+        recipe: how to descend, see :func:`clip_recipe`.
         weight: factor of the loss, > 0; it matters beside the clipping of gradients only.
-        precision: ``float32``, or ``bf16`` for the student's arithmetic (weights and loss stay float32).
         device: where to compute.
         data: what the batches are, in words or as a digest: a checkpoint of others is refused.
         checkpoint: file to go on from, where it exists; written after each epoch.
         progress: called as ``progress(epochs done, epochs)``.
 
     Returns:
-        The student and its history.
+        The trained student, in evaluation mode, and one row per epoch: ``epoch`` (counted from 1), ``loss``,
+        ``learning_rate``.
 
     Raises:
         ValueError: for values out of range, features of different shapes, an epoch with another number of
-            batches, or a checkpoint of another training.
+            batches, a warm-up that would fill the training, or a checkpoint of another training.
         TrainingError: a loss became infinite or not a number; names the step.
     """
-    _check(steps, weight, precision)
+    if steps < 1 or not weight > 0:
+        raise ValueError(f"steps={steps}, weight={weight}; allowed: steps >= 1 in an epoch, weight > 0")
+    _check_warmup(recipe, steps)
     _placed(teacher, device).eval().requires_grad_(False)
-    _placed(student, device).train()
-    descent = WarmDescent(student.parameters(), recipe, steps)
-    name = {
-        "recipe": json.dumps({**asdict(recipe), "weight": weight, "precision": precision, "steps": steps}),
-        "data": data,
-        "teacher": weights_digest(teacher),
-        "initial weights": weights_digest(student),
-    }
-    history: list[dict[str, Any]] = []
-    found = load_checkpoint(checkpoint, name)
-    if found is not None:
-        student.load_state_dict(found["student"])
-        descent.restore(found["descent"])
-        history = found["history"]
-    for epoch in range(len(history), recipe.epochs):
-        _epoch(teacher, student, batches(epoch), descent, weight, precision, device)
-        if descent.step != (epoch + 1) * steps:
+
+    @torch.no_grad()
+    def features(images: Tensor) -> Tensor:
+        if images.ndim == 4:  # as the student gets them: a convolution rounds by the layout in memory
+            images = images.contiguous(memory_format=torch.channels_last)
+        return teacher(images)
+
+    def distance(given: Tensor, wanted: Tensor, _: Tensor) -> Tensor:
+        if given.shape != wanted.shape:
             raise ValueError(
-                f"epoch {epoch + 1} had {descent.step - epoch * steps} batches, steps={steps} were said"
+                f"the student gives features of shape {tuple(given.shape[1:])}, the teacher "
+                f"{tuple(wanted.shape[1:])}; allowed: the same shape"
             )
-        history.append({"epoch": epoch + 1, **descent.end_epoch()})
-        if checkpoint is not None:
-            state = {"student": student.state_dict(), "descent": descent.saved(), "history": history}
-            save_checkpoint(checkpoint, name, state)
-        if progress is not None:
-            progress(epoch + 1, recipe.epochs)
-    return Distilled(student.eval(), pd.DataFrame(history))
+        return weight * (given.float() - wanted.float()).square().mean((1, 2))
+
+    described = f"{data}, weight {weight}, teacher {checksum(*teacher.state_dict().values())}"
+    shown = LoaderBatches(batches, steps, features, torch.device(device), described)
+    student = _placed(student, device).train()
+    given: dict[str, Any] = {"checkpoint": checkpoint, "checkpoint_every": 1, "progress": progress}
+    done = train(StackedNetwork([student], "loop"), shown, distance, recipe, **given)
+    return done.networks[0], done.history[["epoch", "loss", "learning_rate"]]
 
 
-def weights_digest(network: nn.Module) -> str:
-    """Return sixteen hexadecimal digits of all weights and buffers of a network."""
-    digest = hashlib.sha256()
-    for value in network.state_dict().values():
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+def clip_recipe(
+    epochs: int = 50,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.05,
+    warmup: int = 10_000,
+    precision: str = "float32",
+) -> Recipe:
+    """Return AdamW with a linear warm-up by steps, a cosine to zero and gradients clipped to length 1.
+
+    The defaults are those of Zhang et al. (ICML 2024) for distilling CLIP's RN50.
+    """
+    given: dict[str, Any] = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+    given |= {"warmup_steps": warmup, "precision": precision}
+    return Recipe(epochs, 1, "adamw", schedule="cosine", clip=1.0, **given)
+
+
+def _check_warmup(recipe: Recipe, steps: int) -> None:
+    if recipe.warmup_steps >= recipe.total(steps):
+        raise ValueError(
+            f"warmup={recipe.warmup_steps} steps, but {recipe.epochs} epochs have only "
+            f"{recipe.total(steps)}; allowed: fewer, so that the learning rate comes down again"
+        )
 
 
 def _placed(network: nn.Module, device: str | torch.device) -> nn.Module:
@@ -323,45 +319,11 @@ def _placed(network: nn.Module, device: str | torch.device) -> nn.Module:
     return network
 
 
-def _check(steps: int, weight: float, precision: str) -> None:
-    if steps < 1 or not weight > 0:
-        raise ValueError(f"steps={steps}, weight={weight}; allowed: steps >= 1 in an epoch, weight > 0")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r}; allowed: {', '.join(PRECISIONS)}")
-
-
-def _epoch(
-    teacher: nn.Module,
-    student: nn.Module,
-    batches: Iterable[Tensor | Sequence[Tensor]],
-    descent: WarmDescent,
-    weight: float,
-    precision: str,
-    device: str | torch.device,
-) -> None:
-    kind = torch.device(device).type
-    for batch in batches:
-        images = batch if isinstance(batch, Tensor) else batch[0]
-        images = images.to(device, non_blocking=True)
-        if kind == "cuda" and images.ndim == 4:
-            images = images.contiguous(memory_format=torch.channels_last)
-        with torch.no_grad():
-            wanted = teacher(images)
-        with torch.autocast(kind, torch.bfloat16) if precision == "bf16" else nullcontext():
-            given = student(images)
-        if given.shape != wanted.shape:
-            raise ValueError(
-                f"the student gives features of shape {tuple(given.shape)}, the teacher "
-                f"{tuple(wanted.shape)}; allowed: the same shape"
-            )
-        descent.down(weight * (given.float() - wanted.float()).square().mean())
-
-
 def fit_linear_head(
     features: Tensor,
     labels: Tensor,
     classes: int,
-    recipe: WarmRecipe,
+    recipe: Recipe,
     *,
     seed: int,
     batch: int = 256,
@@ -389,17 +351,11 @@ def fit_linear_head(
         TrainingError: a loss became infinite or not a number; names the step.
     """
     _check_linear_head(features, labels, classes, batch)
-    width = features.shape[1]
-    head = build(lambda: nn.Linear(width, classes), generator(seed, "head")).to(device)
-    steps = len(features) // batch
-    descent = WarmDescent(head.parameters(), recipe, steps)
-    for epoch in range(recipe.epochs):
-        order = torch.randperm(len(features), generator=generator(seed, "head order", epoch))
-        for chosen in order[: steps * batch].to(features.device).view(steps, batch):
-            seen, wanted = features[chosen].to(device).float(), labels[chosen.to(labels.device)].to(device)
-            descent.down(cross_entropy(head(seen), wanted))
-        descent.end_epoch()
-    return head.eval().requires_grad_(False)
+    _check_warmup(recipe, len(features) // batch)
+    head = build(lambda: nn.Linear(features.shape[1], classes), generator(seed, "head")).to(device)
+    shown = TensorBatches(features.float(), labels[None], (seed,), classes, purpose="head order", to=device)
+    done = train([head], shown, "cross_entropy", replace(recipe, batch=batch))
+    return done.networks[0].requires_grad_(False)
 
 
 def _check_linear_head(features: Tensor, labels: Tensor, classes: int, batch: int) -> None:
@@ -588,21 +544,21 @@ def distil_clip(
     teacher = clip_teacher(architecture, weights, pixels=pixels)
     student = clip_student(architecture, generator(seed, "student"), pixels=pixels)
     side = pixels or settings.pixels
-    recipe = WarmRecipe(
+    recipe = clip_recipe(
         settings.epochs if epochs is None else epochs,
         settings.learning_rate if learning_rate is None else learning_rate,
         settings.weight_decay if weight_decay is None else weight_decay,
         warmup,
+        precision,
     )
     data = f"{sets['train'].digest()} {side} {batch} {seed}"
     file = hashlib.sha256(f"{recipe} {data}".encode()).hexdigest()[:12]  # one for each training
-    done = fit_to_teacher(
+    student, history = fit_to_teacher(
         teacher,
         student,
         training_batches(sets["train"], clip_view(side, training=True), batch, seed, workers),
         len(sets["train"]) // batch,
         recipe,
-        precision=precision,
         device=device,
         data=data,
         checkpoint=Path(checkpoints) / f"clip-{architecture}-{seed}-{file}.pt" if checkpoints else None,
@@ -610,12 +566,12 @@ def distil_clip(
     labels, count = sets["train"].labels, len(sets["train"].groups)
     rows: list[Row] = []
     wanted: dict[str, Tensor] = {}  # the teacher's features
-    for model, tower in (("teacher", teacher), ("student", done.student)):
+    for model, tower in (("teacher", teacher), ("student", student)):
         found = {
             name: picture_outputs(tower, pictures, clip_view(side), batch, workers, device)
             for name, pictures in sets.items()
         }
-        probe = WarmRecipe(probe_epochs, 1e-3, HEAD_DECAY[model], probe_warmup)
+        probe = clip_recipe(probe_epochs, 1e-3, HEAD_DECAY[model], probe_warmup)
         features = found.pop("train")
         head = fit_linear_head(features, labels, count, probe, seed=seed, batch=batch, device=device).cpu()
         del features  # 5 GB
@@ -624,7 +580,7 @@ def distil_clip(
             row = {"model": model, "set": name, "images": len(sets[name])}
             row |= {"accuracy": top1(head(features), sets[name])}
             row |= {"distillation_error": distillation_error(features, wanted[name]).item()}
-            rows.append({**row, "loss": float(done.history["loss"].iloc[-1])})
+            rows.append({**row, "loss": float(history["loss"].iloc[-1])})
     return rows
 
 

@@ -13,7 +13,7 @@ from memorization.models.stacked import StackedNetwork
 from memorization.training.batches import LabelledViews
 from memorization.training.objectives import mean_squared_error
 from memorization.training.recipe import Recipe
-from memorization.training.train import TrainingError, fit
+from memorization.training.train import TrainingError, train
 
 EXAMPLES, CLASSES = 24, 3
 
@@ -50,9 +50,9 @@ def weights(network):
 def test_a_stack_trains_like_its_networks_one_by_one(optimizer):
     recipe = Recipe(epochs=4, batch=8, learning_rate=1e-2, optimizer=optimizer, weight_decay=1e-3)
     bank = torch.tensor([0, 1, 3])
-    stacked = fit(networks(), views(bank=bank), recipe)
+    stacked = train(networks(), views(bank=bank), "mse", recipe)
     for m in range(3):
-        alone = fit([networks()[m]], views(bank=bank).take([m]), recipe)
+        alone = train([networks()[m]], views(bank=bank).take([m]), "mse", recipe)
         torch.testing.assert_close(
             weights(stacked.networks[m]), weights(alone.networks[0]), rtol=1e-7, atol=1e-9
         )
@@ -61,7 +61,7 @@ def test_a_stack_trains_like_its_networks_one_by_one(optimizer):
 
 
 def test_the_loop_does_what_a_plain_loop_does():
-    ours = fit(networks(1), views(1, policy=None), RECIPE).networks[0]
+    ours = train(networks(1), views(1, policy=None), "mse", RECIPE).networks[0]
     plain, data = networks(1)[0].train(), views(1)
     optimizer = torch.optim.Adam(plain.parameters(), lr=1e-2)
     for epoch in range(RECIPE.epochs):
@@ -77,7 +77,7 @@ def test_the_loop_does_what_a_plain_loop_does():
 def test_the_networks_that_were_given_are_not_changed():
     given = networks(2)
     before = [copy.deepcopy(network.state_dict()) for network in given]
-    fit(given, views(2), RECIPE)
+    train(given, views(2), "mse", RECIPE)
     for network, state in zip(given, before, strict=True):
         assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
 
@@ -101,11 +101,11 @@ def test_a_lost_and_resumed_training_equals_an_undisturbed_one(tmp_path, lost_at
 
     options = {"watch": rows, "watch_at": [2, 4], "checkpoint_every": 2}
     recipe = Recipe(epochs=24, batch=8, learning_rate=1e-2, stop_at=0.75, stop_after=2)
-    undisturbed = fit(networks(), views(), recipe, **options)
+    undisturbed = train(networks(), views(), "mse", recipe, **options)
     path = tmp_path / "run.pt"
     with pytest.raises(LostError):
-        fit(networks(), views(), recipe, checkpoint=path, progress=lose_at(lost_at), **options)
-    resumed = fit(networks(), views(), recipe, checkpoint=path, **options)
+        train(networks(), views(), "mse", recipe, checkpoint=path, progress=lose_at(lost_at), **options)
+    resumed = train(networks(), views(), "mse", recipe, checkpoint=path, **options)
     assert resumed.history.equals(undisturbed.history)
     assert resumed.watched.equals(undisturbed.watched)
     assert resumed.epochs == undisturbed.epochs
@@ -116,21 +116,21 @@ def test_a_lost_and_resumed_training_equals_an_undisturbed_one(tmp_path, lost_at
 
 def test_a_finished_training_can_be_prolonged(tmp_path):
     path = tmp_path / "run.pt"
-    fit(networks(), views(), Recipe(epochs=3, batch=8), checkpoint=path)
-    longer = fit(networks(), views(), Recipe(epochs=5, batch=8), checkpoint=path)
-    straight = fit(networks(), views(), Recipe(epochs=5, batch=8))
+    train(networks(), views(), "mse", Recipe(epochs=3, batch=8), checkpoint=path)
+    longer = train(networks(), views(), "mse", Recipe(epochs=5, batch=8), checkpoint=path)
+    straight = train(networks(), views(), "mse", Recipe(epochs=5, batch=8))
     assert longer.history.equals(straight.history)
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     path = tmp_path / "run.pt"
-    fit(networks(), views(), RECIPE, checkpoint=path)
+    train(networks(), views(), "mse", RECIPE, checkpoint=path)
     with pytest.raises(
         ValueError, match=r"belongs to another training: recipe differ; give another file, or delete"
     ):
-        fit(networks(), views(), Recipe(epochs=6, batch=4), checkpoint=path)
+        train(networks(), views(), "mse", Recipe(epochs=6, batch=4), checkpoint=path)
     with pytest.raises(ValueError, match=r"belongs to another training: data differ"):
-        fit(networks(), views(bank=torch.tensor([5])), RECIPE, checkpoint=path)
+        train(networks(), views(bank=torch.tensor([5])), "mse", RECIPE, checkpoint=path)
 
 
 def test_a_damaged_checkpoint_says_what_to_do(tmp_path):
@@ -139,53 +139,78 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path):
     with pytest.raises(
         RuntimeError, match=r"run\.pt cannot be read as a checkpoint .*; delete it to begin anew"
     ):
-        fit(networks(), views(), RECIPE, checkpoint=path)
+        train(networks(), views(), "mse", RECIPE, checkpoint=path)
 
 
 def test_watching_sees_the_untrained_network_chosen_epochs_and_the_last():
-    seen = fit(
-        networks(2), views(2), RECIPE, watch=lambda e, m, n: [{"training": n.training}], watch_at=[2]
+    seen = train(
+        networks(2), views(2), "mse", RECIPE, watch=lambda e, m, n: [{"training": n.training}], watch_at=[2]
     ).watched
     assert seen[["epoch", "member"]].values.tolist() == [[0, 0], [0, 1], [2, 0], [2, 1], [6, 0], [6, 1]]
     assert not seen["training"].any()
 
 
 def test_watching_changes_nothing():
-    quiet = fit(networks(2), views(2), RECIPE)
-    watched = fit(
-        networks(2), views(2), RECIPE, watch=lambda e, m, n: [{"x": n.train() is n}], watch_at=range(6)
+    quiet = train(networks(2), views(2), "mse", RECIPE)
+    watched = train(
+        networks(2), views(2), "mse", RECIPE, watch=lambda e, m, n: [{"x": n.train() is n}], watch_at=range(6)
     )
     assert torch.equal(weights(quiet.networks[0]), weights(watched.networks[0]))
 
 
 def test_a_network_that_interpolates_stops_and_the_others_go_on():
     recipe = Recipe(epochs=40, batch=8, learning_rate=1e-2, stop_at=1.0, stop_after=3)
-    done = fit(networks(2), views(2, strength=torch.tensor([0.0, 60.0]).double()), recipe)
+    done = train(networks(2), views(2, strength=torch.tensor([0.0, 60.0]).double()), "mse", recipe)
     assert done.epochs[0] < done.epochs[1] == 40
     last = done.history.query("member == 0").tail(3)
     assert (last["batch_accuracy"] == 1).all()
-    alone = fit(networks(2)[1:], views(2, strength=torch.tensor([0.0, 60.0]).double()).take([1]), recipe)
+    alone = train(
+        networks(2)[1:], views(2, strength=torch.tensor([0.0, 60.0]).double()).take([1]), "mse", recipe
+    )
     torch.testing.assert_close(weights(done.networks[1]), weights(alone.networks[0]), rtol=1e-6, atol=1e-8)
 
 
-def test_a_loss_that_is_not_a_number_stops_at_its_step():
-    def breaking(outputs, labels, examples):
-        loss = mean_squared_error(outputs, labels, examples)
-        breaking.calls += 1
-        return loss * torch.tensor([1.0, float("nan") if breaking.calls == 8 else 1.0])
+def breaking(member, call):
+    """The squared error, but not a number for one network at one call."""
+    calls = []
 
-    breaking.calls = 0
-    with pytest.raises(
-        TrainingError, match=r"network 1 became nan at step 8 \(epoch 3\); lower the learning rate"
-    ):
-        fit(networks(2), views(2), RECIPE, objective=breaking)
+    def objective(outputs, labels, examples):
+        loss = mean_squared_error(outputs, labels, examples)
+        calls.append(len(loss))
+        spoilt = torch.ones(len(loss))
+        if len(calls) == call:
+            spoilt[member] = float("nan")
+        return loss * spoilt
+
+    return objective
+
+
+@pytest.mark.parametrize("way", ["loop", "batched"])
+def test_a_network_whose_loss_is_not_a_number_fails_and_the_others_go_on(way):
+    done = train(StackedNetwork(networks(3), way), views(3), breaking(1, 8), RECIPE)
+    message = r"the loss of network 1 became nan at step 8 \(epoch 3\); lower the learning rate"
+    assert list(done.failed) == [1]
+    with pytest.raises(TrainingError, match=message):
+        raise done.failed[1]
+    assert done.networks[1] is None
+    undisturbed = train(StackedNetwork(networks(3), way), views(3), "mse", RECIPE)
+    for m in (0, 2):
+        torch.testing.assert_close(
+            weights(done.networks[m]), weights(undisturbed.networks[m]), rtol=1e-7, atol=1e-9
+        )
+    assert done.history.query("member == 0")["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_training_of_failed_networks_alone_stops():
+    with pytest.raises(TrainingError, match=r"network 0 became nan at step 8 \(epoch 3\)"):
+        train(networks(1), views(1), breaking(0, 8), RECIPE)
 
 
 def test_half_precision_arithmetic_keeps_weights_and_losses_in_float32():
     recipe = Recipe(epochs=2, batch=8, precision="bf16")
     images = views(2)
     data = LabelledViews(images.images.float(), images.labels, images.seeds, CLASSES)
-    done = fit([network.float() for network in networks(2)], data, recipe)
+    done = train([network.float() for network in networks(2)], data, "mse", recipe)
     assert {p.dtype for p in done.networks[0].parameters()} == {torch.float32}
     assert done.history["loss"].between(0.01, 1).all()
 
@@ -194,12 +219,12 @@ def test_a_batch_larger_than_the_examples_is_refused():
     with pytest.raises(
         ValueError, match=r"batch=25 is larger than the 24 examples.*no optimizer step would be taken"
     ):
-        fit(networks(1), views(1), Recipe(epochs=1, batch=25))
+        train(networks(1), views(1), "mse", Recipe(epochs=1, batch=25))
 
 
 def test_one_seed_per_network_is_needed():
-    with pytest.raises(ValueError, match="3 networks but views for 2; give one seed per network"):
-        fit(networks(3), views(2), RECIPE)
+    with pytest.raises(ValueError, match="3 networks but batches for 2; give one seed per network"):
+        train(networks(3), views(2), "mse", RECIPE)
 
 
 def test_uint8_images_are_scaled():
@@ -211,45 +236,45 @@ def test_uint8_images_are_scaled():
 
 def test_a_stack_may_be_given_ready_made():
     stack = StackedNetwork(networks(2), "loop")
-    one, other = fit(stack, views(2), RECIPE), fit(networks(2), views(2), RECIPE)
+    one, other = train(stack, views(2), "mse", RECIPE), train(networks(2), views(2), "mse", RECIPE)
     torch.testing.assert_close(weights(one.networks[1]), weights(other.networks[1]), rtol=1e-7, atol=1e-9)
 
 
 def test_a_checkpoint_of_a_longer_training_is_refused(tmp_path):
     path = tmp_path / "run.pt"
-    fit(networks(), views(), Recipe(epochs=5, batch=8), checkpoint=path)
+    train(networks(), views(), "mse", Recipe(epochs=5, batch=8), checkpoint=path)
     with pytest.raises(
         ValueError, match=r"run\.pt holds 5 epochs, 3 were asked for; give another file, or delete"
     ):
-        fit(networks(), views(), Recipe(epochs=3, batch=8), checkpoint=path)
+        train(networks(), views(), "mse", Recipe(epochs=3, batch=8), checkpoint=path)
 
 
 def test_one_flipped_bit_of_a_checkpoint_is_found(tmp_path):
     path = tmp_path / "run.pt"
-    fit(networks(), views(), Recipe(epochs=2, batch=8), checkpoint=path)
+    train(networks(), views(), "mse", Recipe(epochs=2, batch=8), checkpoint=path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(RuntimeError, match=r"its checksum does not fit\); delete it to begin anew"):
-        fit(networks(), views(), Recipe(epochs=4, batch=8), checkpoint=path)
+        train(networks(), views(), "mse", Recipe(epochs=4, batch=8), checkpoint=path)
 
 
 def test_a_checkpoint_knows_what_a_policy_was_called_with(tmp_path):
     path = tmp_path / "run.pt"
-    fit(networks(), views(policy=partial(shift)), RECIPE, checkpoint=path)
+    train(networks(), views(policy=partial(shift)), "mse", RECIPE, checkpoint=path)
     with pytest.raises(ValueError, match="belongs to another training: views differ"):
-        fit(networks(), views(policy=partial(shift, amount=2.0)), RECIPE, checkpoint=path)
+        train(networks(), views(policy=partial(shift, amount=2.0)), "mse", RECIPE, checkpoint=path)
 
 
 def test_frozen_parameters_stay_as_they_are():
     frozen = networks(2)
     for network in frozen:
         network.encoder.conv1[0].weight.requires_grad_(False)
-    done = fit(frozen, views(2), RECIPE).networks
+    done = train(frozen, views(2), "mse", RECIPE).networks
     for before, after in zip(frozen, done, strict=True):
         assert torch.equal(before.encoder.conv1[0].weight, after.encoder.conv1[0].weight)
         assert not torch.equal(before.encoder.conv2[0].weight, after.encoder.conv2[0].weight)
     with pytest.raises(
         ValueError, match="is frozen in some networks only; freeze it in all of a stack or in none"
     ):
-        fit([frozen[0], networks(2)[1]], views(2), RECIPE)
+        train([frozen[0], networks(2)[1]], views(2), "mse", RECIPE)
