@@ -585,22 +585,32 @@ def distil_clip(
     check_choice("CLIP architecture", architecture, CLIP_STUDENTS)
     sets = _sets(("train", "val"), shifts, root, classes)
     settings = CLIP_STUDENTS[architecture]
-    teacher = clip_teacher(architecture, weights, pixels=pixels)
-    student = clip_student(architecture, generator(seed, "student"), pixels=pixels)
-    side = pixels or settings.pixels
+    side = settings.pixels if pixels is None else pixels
     recipe = WarmRecipe(
         settings.epochs if epochs is None else epochs,
         settings.learning_rate if learning_rate is None else learning_rate,
         settings.weight_decay if weight_decay is None else weight_decay,
         warmup,
     )
+    decays = HEAD_DECAY.items()
+    probes = {model: WarmRecipe(probe_epochs, 1e-3, decay, probe_warmup) for model, decay in decays}
+    views = training_batches(sets["train"], clip_view(side, training=True), batch, seed, workers)
+    steps = len(sets["train"]) // batch
+    for name, used in (("warmup", recipe), ("probe_warmup", probes["student"])):
+        if used.warmup >= used.epochs * steps:  # of the probe: before days of training, not after
+            raise ValueError(
+                f"{name}={used.warmup} steps, but {used.epochs} epochs have only {used.epochs * steps}; "
+                "allowed: fewer, so that the learning rate comes down again"
+            )
+    teacher = clip_teacher(architecture, weights, pixels=pixels)
+    student = clip_student(architecture, generator(seed, "student"), pixels=pixels)
     data = f"{sets['train'].digest()} {side} {batch} {seed}"
     file = hashlib.sha256(f"{recipe} {data}".encode()).hexdigest()[:12]  # one for each training
     done = fit_to_teacher(
         teacher,
         student,
-        training_batches(sets["train"], clip_view(side, training=True), batch, seed, workers),
-        len(sets["train"]) // batch,
+        views,
+        steps,
         recipe,
         precision=precision,
         device=device,
@@ -615,8 +625,7 @@ def distil_clip(
             name: picture_outputs(tower, pictures, clip_view(side), batch, workers, device)
             for name, pictures in sets.items()
         }
-        probe = WarmRecipe(probe_epochs, 1e-3, HEAD_DECAY[model], probe_warmup)
-        features = found.pop("train")
+        features, probe = found.pop("train"), probes[model]
         head = fit_linear_head(features, labels, count, probe, seed=seed, batch=batch, device=device).cpu()
         del features  # 5 GB
         wanted = wanted or found
