@@ -246,6 +246,12 @@ def test_each_epoch_has_an_order_and_views_of_its_own(noisy):
     assert changed.flatten(1).any(1).all()
 
 
+def test_each_picture_of_an_epoch_has_a_view_of_its_own(noisy):
+    alike = PictureSet("alike", noisy.files[:1] * 12, noisy.labels, noisy.groups)
+    views, _ = next(iter(training_batches(alike, TRAINING, 12, 0)(0)))
+    assert len(views.flatten(1).unique(dim=0)) > 6
+
+
 def test_views_do_not_depend_on_the_number_of_workers(noisy):
     alone, two = ([views for views, _ in training_batches(noisy, TRAINING, 4, 0, n)(3)] for n in (0, 2))
     assert torch.equal(torch.stack(alone), torch.stack(two))

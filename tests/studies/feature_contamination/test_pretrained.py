@@ -167,6 +167,12 @@ def test_a_teacher_has_the_weights_of_the_file_and_is_frozen(tmp_path, name, pix
 
 
 @needs_open_clip
+def test_a_tower_has_the_activation_of_openai_s_networks():
+    kinds = {type(module).__name__ for module in clip_student("ViT-B-16", source(), pixels=32).modules()}
+    assert ("QuickGELU" in kinds, "GELU" in kinds) == (True, False)
+
+
+@needs_open_clip
 def test_half_precision_weights_become_float32(tmp_path):
     kept = as_published(clip_student("RN50", source(), pixels=64), tmp_path / "w.pt")
     assert {p.dtype for p in clip_teacher("RN50", kept, pixels=64).parameters()} == {torch.float32}
@@ -504,8 +510,11 @@ def test_an_unknown_model_is_refused_with_the_nearest(thousand, cache):
         standard_accuracies(root=str(thousand), models=["resnet_50"], cache=str(cache), shifts=[])
 
 
-def test_a_damaged_file_of_weights_is_named(thousand, tmp_path):
-    (tmp_path / "squeezenet1_1-b8a52dc0.pth").write_bytes(b"nothing")
+@pytest.mark.parametrize("content", [None, {}])
+def test_a_damaged_file_of_weights_is_named(thousand, tmp_path, content):
+    torch.save(content, tmp_path / "squeezenet1_1-b8a52dc0.pth")
+    if content is None:
+        (tmp_path / "squeezenet1_1-b8a52dc0.pth").write_bytes(b"nothing")
     with pytest.raises(
         RuntimeError, match=r"squeezenet1_1-b8a52dc0.pth cannot be read as weights of squeeze"
     ):
@@ -555,9 +564,9 @@ def test_the_teacher_tells_the_made_classes_apart_and_has_no_distance_to_itself(
 
 
 def test_more_training_brings_the_student_closer(made):
-    short, long = (table(made, epochs=epochs, shifts=()) for epochs in (1, 20))
+    short, long = (table(made, epochs=epochs, shifts=()) for epochs in (1, 10))
     errors = [rows.loc[("student", "val"), "distillation_error"] for rows in (short, long)]
-    assert errors[1] < 0.6 * errors[0]
+    assert errors[1] < 0.7 * errors[0]
 
 
 def test_a_checkpoint_is_gone_on_from_to_the_same_rows(made, tmp_path):
@@ -581,12 +590,44 @@ def test_another_training_has_a_checkpoint_of_its_own(made, tmp_path, change):
     assert len([*tmp_path.iterdir()]) == 2
 
 
+def test_the_student_sees_random_crops_and_each_probe_has_the_decay_of_the_authors(made, monkeypatch):
+    views, decays = [], []
+    batches, probe = pretrained.training_batches, pretrained.fit_linear_head
+    monkeypatch.setattr(
+        pretrained, "training_batches", lambda *given: views.append(str(given[1])) or batches(*given)
+    )
+    monkeypatch.setattr(
+        pretrained,
+        "fit_linear_head",
+        lambda *given, **more: decays.append(given[3].weight_decay) or probe(*given, **more),
+    )
+    table(made, shifts=(), epochs=1, warmup=0)
+    assert views == [str(clip_view(8, training=True))]
+    assert decays == [0.1, 1e-3]
+
+
 def test_a_set_that_is_absent_stops_the_run_before_it_trains(made, tmp_path, monkeypatch):
     root = shutil.copytree(made, tmp_path / "copy")
     shutil.rmtree(root / "sketch")
     monkeypatch.setattr(pretrained, "fit_to_teacher", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(FileNotFoundError, match="ImageNet-Sketch"):
         table(root)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"warmup": 12}, "warmup=12 steps, but 2 epochs have only 12; allowed: fewer"),
+        ({"probe_warmup": 12}, "probe_warmup=12 steps, but 2 epochs have only 12; allowed: fewer"),
+        ({"probe_epochs": 0}, "epochs=0"),
+        ({"pixels": 0}, "pixels=0; allowed"),
+        ({"batch": 73}, "batch=73; allowed: 1 to 72, the pictures of train"),
+    ],
+)
+def test_what_would_fail_after_days_is_refused_before_the_training(made, monkeypatch, given, message):
+    monkeypatch.setattr(pretrained, "fit_to_teacher", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=message):
+        table(made, shifts=(), **given)
 
 
 def test_fewer_classes_leave_fewer_pictures(made):

@@ -68,13 +68,6 @@ def check_sizes(**sizes: int) -> None:
         check_whole(name, value, 0 if name in _MAY_BE_ZERO else 1)
 
 
-def check_ridge(ridge: float) -> None:
-    """Raise a ValueError unless a ridge penalty is a finite number above 0."""
-    check_finite("ridge", ridge)
-    if ridge <= 0:
-        raise ValueError(f"ridge={ridge}; allowed: a number above 0")
-
-
 def check_recording(record_at: Sequence[int], steps: int, shifts: Sequence[float]) -> None:
     """Raise a ValueError for a step to record at that never comes, or a shift that is no number."""
     for step in record_at:

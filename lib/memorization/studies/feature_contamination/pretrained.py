@@ -303,10 +303,10 @@ def clip_recipe(
     return Recipe(epochs, 1, "adamw", schedule="cosine", clip=1.0, **given)
 
 
-def _check_warmup(recipe: Recipe, steps: int) -> None:
+def _check_warmup(recipe: Recipe, steps: int, name: str = "warmup") -> None:
     if recipe.warmup_steps >= recipe.total(steps):
         raise ValueError(
-            f"warmup={recipe.warmup_steps} steps, but {recipe.epochs} epochs have only "
+            f"{name}={recipe.warmup_steps} steps, but {recipe.epochs} epochs have only "
             f"{recipe.total(steps)}; allowed: fewer, so that the learning rate comes down again"
         )
 
@@ -541,9 +541,7 @@ def distil_clip(
     check_choice("CLIP architecture", architecture, CLIP_STUDENTS)
     sets = _sets(("train", "val"), shifts, root, classes)
     settings = CLIP_STUDENTS[architecture]
-    teacher = clip_teacher(architecture, weights, pixels=pixels)
-    student = clip_student(architecture, generator(seed, "student"), pixels=pixels)
-    side = pixels or settings.pixels
+    side = settings.pixels if pixels is None else pixels
     recipe = clip_recipe(
         settings.epochs if epochs is None else epochs,
         settings.learning_rate if learning_rate is None else learning_rate,
@@ -551,13 +549,21 @@ def distil_clip(
         warmup,
         precision,
     )
+    decays = HEAD_DECAY.items()
+    probes = {model: clip_recipe(probe_epochs, 1e-3, decay, probe_warmup) for model, decay in decays}
+    views = training_batches(sets["train"], clip_view(side, training=True), batch, seed, workers)
+    steps = len(sets["train"]) // batch
+    _check_warmup(recipe, steps)
+    _check_warmup(probes["student"], steps, "probe_warmup")  # before days of training, not after
+    teacher = clip_teacher(architecture, weights, pixels=pixels)
+    student = clip_student(architecture, generator(seed, "student"), pixels=pixels)
     data = f"{sets['train'].digest()} {side} {batch} {seed}"
     file = hashlib.sha256(f"{recipe} {data}".encode()).hexdigest()[:12]  # one for each training
     student, history = fit_to_teacher(
         teacher,
         student,
-        training_batches(sets["train"], clip_view(side, training=True), batch, seed, workers),
-        len(sets["train"]) // batch,
+        views,
+        steps,
         recipe,
         device=device,
         data=data,
@@ -571,8 +577,7 @@ def distil_clip(
             name: picture_outputs(tower, pictures, clip_view(side), batch, workers, device)
             for name, pictures in sets.items()
         }
-        probe = clip_recipe(probe_epochs, 1e-3, HEAD_DECAY[model], probe_warmup)
-        features = found.pop("train")
+        features, probe = found.pop("train"), probes[model]
         head = fit_linear_head(features, labels, count, probe, seed=seed, batch=batch, device=device).cpu()
         del features  # 5 GB
         wanted = wanted or found
