@@ -42,9 +42,9 @@ reference: int = 400  # images that vote in the k-NN probe, with true labels; th
 n_test: int = 1397  # test images | images | 20..10000
 side: int = 8  # side of the images, average-pooled to it | pixels | 4..64
 architecture: str = "small_cnn"  # the network | name | one of small_cnn, mlp, resnet18_small, resnet18_medium
-widths: list[int] = [16, 32, 64]  # channels of the encoder's blocks (small_cnn), or neurons of its layers (mlp) | channels | 1..1024
-strides: list[int] = [1, 2, 2]  # strides of the blocks (small_cnn) | pixels | 1..4
-hidden: list[int] = [1024]  # hidden widths of the projector | neurons | 1..65536
+widths: list[int] = [16, 32, 64]  # channels of the encoder's blocks (small_cnn), or neurons of its layers (mlp) | channels | 1..1024; may repeat
+strides: list[int] = [1, 2, 2]  # strides of the blocks (small_cnn) | pixels | 1..4; may repeat
+hidden: list[int] = [1024]  # hidden widths of the projector | neurons | 1..65536; may repeat
 policy: str = "small_digits"  # augmentation | name | one of small_digits, small_mnist, small_fashion, small_color, full, full_rotations, most_difficult, isometry, myrandaugment
 strength: float = 0.5  # strength of the augmentation in the standard arm | factor | (0..4]
 epochs: int = 800  # epochs with augmentation | epochs | 1..20000
@@ -108,7 +108,7 @@ from memorization.studies.benign_memorization.tables import (
     plain_arms,
     readable,
 )
-from memorization.runs import start
+from memorization.runs.start import start
 
 run = start("benign_memorization", globals())
 check_relations(run.settings)

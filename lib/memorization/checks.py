@@ -1,4 +1,7 @@
-"""What bad input gets: one function a kind of check, one wording: what was given, and what is allowed."""
+"""What bad input gets: one function a kind of check, one wording: what was given, and what is allowed.
+
+Torch is imported by the checks of tensors alone: commands that compute nothing start without it.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import difflib
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
@@ -75,6 +79,9 @@ def checked_seeds(seeds: Any) -> tuple[int, ...]:
 
 def check_images(images: Tensor, name: str = "images", *, bytes_too: bool = True) -> None:
     """Refuse images that are not (N, c, height, width), floating point in [0, 1] or, ``bytes_too``, uint8."""
+    import torch
+    from torch import Tensor
+
     if not isinstance(images, Tensor) or images.ndim != 4 or 0 in images.shape:
         shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         raise ValueError(
@@ -95,6 +102,9 @@ def check_images(images: Tensor, name: str = "images", *, bytes_too: bool = True
 
 def check_labels(labels: Tensor, images: Tensor, models: int, classes: int) -> None:
     """Refuse labels that are not int64 class numbers (M, N) beside the images."""
+    import torch
+    from torch import Tensor
+
     if type(classes) is not int or classes < 1:
         raise ValueError(f"classes={classes!r}; allowed: a whole number >= 1")
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
@@ -119,6 +129,9 @@ def check_labels(labels: Tensor, images: Tensor, models: int, classes: int) -> N
 
 def per_network(value: Any, name: str, models: int, device: torch.device) -> Tensor:
     """Return one number >= 0 for each network, shape (M,), of a tensor or of one number for all."""
+    import torch
+    from torch import Tensor
+
     if not isinstance(value, Tensor):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"{name}={value!r} ({type(value).__name__}); allowed: a tensor or a number")
@@ -137,6 +150,8 @@ def per_network(value: Any, name: str, models: int, device: torch.device) -> Ten
 
 def check_tensor(name: str, value: object) -> None:
     """Refuse what is no tensor, such as a NumPy array."""
+    from torch import Tensor
+
     if not isinstance(value, Tensor):
         raise TypeError(
             f"{name}: got a {type(value).__name__}; allowed: a tensor, such as torch.as_tensor(array)"
@@ -156,6 +171,8 @@ def as_classes(labels: Tensor, n: int, name: str, classes: int | None = None) ->
         TypeError: for what is no tensor of integers.
         ValueError: for another shape, or a label outside 0..C-1.
     """
+    import torch
+
     check_tensor(f"{name} labels", labels)
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(f"{name} labels must be class numbers of an integer type; got {labels.dtype}")

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from memorization.runs.book import BookError, assemble
-from memorization.runs.publish import publish
+from memorization.runs.book import BookError, assemble, publish
 from memorization.runs.records import Record, RecordStore
 
 

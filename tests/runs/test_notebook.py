@@ -186,10 +186,10 @@ def test_two_outputs_in_one_folder_keep_their_figures_apart_and_leave_other_file
     assert mine.read_text() == "keep"
 
 
-def test_the_parameters_are_printed_as_a_table(tiny):
+def test_the_parameters_are_printed_in_100_columns(tiny):
     text = command(tiny, "parameters", "tiny").stdout
-    assert "width      int" in text
-    assert "1..100" in text
+    assert "width: int = 4\n    number of features [features]; allowed: 1..100\n" in text
+    assert max(map(len, text.splitlines())) <= 100
     assert "profile smoke: alphas=[0.5], width=2" in text
 
 

@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from memorization.runs.lock import LockedError
-from memorization.runs.records import Record, RecordError, RecordStore, clean, key_of, newest
+from memorization.runs.records import LockedError, Record, RecordError, RecordStore, clean, key_of, newest
 
 
 def record(alpha=0.5, seed=0, value=1.5, code="c0de"):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from memorization.runs import sweep as public_sweep
 from memorization.runs.sweep import SweepError, experiment, sweep
+from memorization.runs.sweep import sweep as public_sweep
 
 CALLS = []
 
@@ -192,7 +192,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {folder!r})
 from slow_points import point
-from memorization.runs import sweep
+from memorization.runs.sweep import sweep
 table = sweep(point, {{"alpha": [1.0, 2.0, 3.0, 4.0]}}, seeds=2, store=Path({store!r}), progress=False)
 table[["alpha", "seed", "value"]].to_csv({out!r})
 """

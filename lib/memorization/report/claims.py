@@ -37,7 +37,7 @@ from typing import Any
 
 import yaml
 
-from memorization.runs.parameters import did_you_mean
+from memorization.runs.parameters import suggestion
 
 TESTS = ("at_most", "at_least", "between", "equals", "positive", "order")
 REDUCTIONS = ("mean", "max", "min", "range", "spearman", "difference")
@@ -275,4 +275,4 @@ def _number_or_text(value: Any, where: str) -> Any:
 
 
 def _hint(given: str, allowed: Sequence[str]) -> str:
-    return "." + (did_you_mean(given, allowed) or f" Known: {', '.join(allowed)}.")
+    return "." + (suggestion(given, allowed) or f" Known: {', '.join(allowed)}.")

@@ -23,7 +23,7 @@ from scipy import stats
 from memorization.report.claims import Check, Claim, ClaimError, Value, read_claims
 from memorization.report.expressions import evaluate
 from memorization.report.files import RunLike, write_json
-from memorization.runs.parameters import did_you_mean
+from memorization.runs.parameters import suggestion
 
 Numbers = NDArray[np.float64]
 Reduction = Callable[[Numbers, Numbers], Numbers]
@@ -565,7 +565,7 @@ def _note(verdict: str, decisive: Row, asked: list[Row]) -> str:
 
 def _rows(check: Check, tables: Mapping[str, pd.DataFrame], claim: str) -> pd.DataFrame:
     if check.records not in tables:
-        hint = did_you_mean(check.records, tables) or f" Tables: {', '.join(tables) or 'none'}."
+        hint = suggestion(check.records, tables) or f" Tables: {', '.join(tables) or 'none'}."
         raise ClaimError(
             f"claim {claim}, check {check.what!r}: there is no table {check.records!r}.{hint} A table that "
             "is not made at this profile: leave the profile out of the check, or pass an empty DataFrame"

@@ -9,7 +9,7 @@ import torch
 from memorization.data.augmentation.policies import augmentation
 from memorization.data.image_sets import IMAGE_SETS, load_images
 from memorization.data.splits import memorized_split
-from memorization.runs.source import PROFILES, declared_parameters, profile_values
+from memorization.runs.parameters import PROFILES, declared_parameters, profile_values
 from memorization.studies.benign_memorization.experiments import (
     EXTENTS,
     SCALES,
@@ -162,7 +162,7 @@ def test_the_core_arms_differ_in_augmentation_and_labels_only():
 
 @pytest.mark.parametrize("name", SCALES)
 def test_every_scale_names_arguments_that_the_experiment_takes(name):
-    from memorization.runs.grid import bound_point
+    from memorization.runs.sweep import bound_point
 
     for arm in scale(name).arms:
         bound_point(memorize, arm, {}, stacked=True)
