@@ -1,9 +1,12 @@
 """Assembling the book's source, and publishing results."""
 
+import errno
 import json
+from dataclasses import replace
 
 import pytest
 
+from memorization.runs import book, cli, records
 from memorization.runs.book import BookError, assemble, publish, take_in
 from memorization.runs.records import Record, RecordStore
 
@@ -61,7 +64,9 @@ def test_records_are_appended_once_and_verdicts_are_copied(project):
     with RecordStore(live) as store:
         store.append(record(1))
     publish(project, "desktop")
-    assert publish(project, "desktop") == ["records: 0 new of a.desktop.jsonl → results/records/"]
+    assert publish(project, "desktop") == [
+        "records: 0 new of a.desktop.jsonl, 2 were there → results/records/"
+    ]
     assert [r.seed for r in RecordStore(project / "results" / "records" / "a.desktop.jsonl").read()] == [0, 1]
     assert json.loads((project / "results" / "verdicts" / "a.desktop.json").read_text()) == [{"id": "A-1"}]
 
@@ -89,6 +94,30 @@ def test_runs_with_other_parameters_are_left_out_and_named(project):
     assert [path.name for path in (project / "results" / "records").glob("*.jsonl")] == ["a.desktop.jsonl"]
 
 
+def test_a_full_disk_leaves_a_published_verdict_whole(project, monkeypatch):
+    live, published = (project / folder / "verdicts" / "a.desktop.json" for folder in ("_build", "results"))
+    for path, text in ((live, "new"), (published, "old")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+
+    def full(content, half):
+        half.write_text("n")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(records, "_copy", full)
+    assert cli.main(["--root", str(project), "results", "--profile", "desktop"]) == 1
+    assert [path.read_text() for path in published.parent.iterdir()] == ["old"]
+
+
+def test_a_full_disk_is_told_in_a_sentence_with_the_path(project, monkeypatch, capsys):
+    def full(root, profile):
+        raise OSError(errno.ENOSPC, "cannot be written: No space left on device", "results/a.json")
+
+    monkeypatch.setattr(book, "publish", full)
+    assert cli.main(["--root", str(project), "results"]) == 1
+    assert capsys.readouterr().err == "error: results/a.json: cannot be written: No space left on device.\n"
+
+
 def test_what_another_machine_left_is_taken_in_once(project, tmp_path):
     (project / "notebooks").mkdir(exist_ok=True)
     (project / "notebooks" / "a.py").write_text("")
@@ -97,6 +126,9 @@ def test_what_another_machine_left_is_taken_in_once(project, tmp_path):
         with RecordStore(folder / "records" / f"{name}.jsonl") as store:
             store.append(record(0))
     (folder / "records" / "a.desktop.jsonl").write_text("{not a record file}\n")
+    (folder / "verdicts").mkdir()
+    (folder / "verdicts" / "a.paper.json").write_text("[1]")
+    (folder / "verdicts" / "a.smoke.json").write_text("[1]")
     (folder / "benchmarks").mkdir()
     (folder / "benchmarks" / "on_a_gpu.json").write_text("[]")
     (folder / "benchmarks" / "half.json").write_text("[{")
@@ -106,8 +138,20 @@ def test_what_another_machine_left_is_taken_in_once(project, tmp_path):
     done = take_in(project, folder)
     assert "records: 1 new of a.paper.jsonl → results/records/" in done
     assert "benchmarks: on_a_gpu.json → results/benchmarks/" in done
-    refused = sorted(
-        one.split(":")[1].split(";")[0].strip().split(" ")[0] for one in done if "refused" in one
-    )
-    assert refused == ["a.book.jsonl", "a.desktop.jsonl", "b.paper.jsonl", "half.json"]
-    assert "records: 0 new of a.paper.jsonl → results/records/" in take_in(project, folder)
+    assert "verdicts: a.paper.json → results/verdicts/" in done
+    refused = sorted(one.split(": ")[1] for one in done if one.startswith("refused: "))
+    assert refused == ["a.book.jsonl", "a.desktop.jsonl", "a.smoke.json", "b.paper.jsonl", "half.json"]
+    assert "records: 0 new of a.paper.jsonl, 1 were there → results/records/" in take_in(project, folder)
+
+
+def test_a_point_that_is_published_of_the_same_code_is_not_doubled(project, tmp_path):
+    (project / "notebooks" / "a.py").write_text("")
+    (tmp_path / "summary.json").write_text("{}")
+    published = project / "results" / "records" / "a.paper.jsonl"
+    for path, codes in ((published, ["c"]), (tmp_path / "records" / "a.paper.jsonl", ["c", "newer"])):
+        with RecordStore(path) as store:
+            for code in codes:
+                store.append(replace(record(0, code), measured={"date": f"of {path.parent.parent.name}"}))
+    take_in(project, tmp_path)
+    assert [r.code for r in RecordStore(published).read()] == ["c", "newer"]
+    assert RecordStore(published).read()[0].measured == {"date": "of results"}

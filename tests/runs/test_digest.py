@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from memorization.runs import digest
-from memorization.runs.digest import code_digest, digest_of
+from memorization.runs.digest import _Reach, _Statement, code_digest, digest_of
+from memorization.studies.spurious_memorization.experiments import synthetic_curve
 
 PACKAGE = Path(__file__).resolve().parents[2] / "lib" / "memorization"
 
@@ -195,3 +196,28 @@ def test_what_runs_a_sweep_is_no_part_of_an_experiment(copied):
     path = copied / "memorization" / "runs" / "sweep.py"
     path.write_text(path.read_text().replace("bears it", "has it"))
     assert _digest(copied, source) == before
+
+
+def test_everything_that_an_experiment_calls_is_reached_and_nothing_hides():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reach = _Reach()
+        reach.function(synthetic_curve)
+    reached = {name for one in reach._seen if isinstance(one, _Statement) for name in one.binds}
+    called = set()
+    sys.setprofile(lambda frame, event, _: called.add(frame.f_code) if event == "call" else None)
+    try:
+        given = {"feature_map": "rf", "activation": "phi2", "alpha": 0.5, "d": 20, "width": 50}
+        synthetic_curve(**given, sizes=[10, 20], n_test=20, seed=0)
+    finally:
+        sys.setprofile(None)
+    ours = {code.co_qualname.partition(".")[0] for code in called if str(PACKAGE) in code.co_filename}
+    assert len(ours) > 40
+    assert {name for name in ours if not name.startswith("<")} <= reached
+
+
+def test_a_name_that_a_function_binds_again_counts_its_whole_module(package):
+    text = main("COUNT * a", "COUNT = 1", "def more():", "    global COUNT", "    COUNT = 2")
+    with pytest.warns(RuntimeWarning, match=r"own.main, line 3: COUNT is bound again at run time"):
+        before = package(text)
+    assert package(text + "UNUSED = 1\n") != before

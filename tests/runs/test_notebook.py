@@ -1,11 +1,13 @@
 """Executing a notebook: only a complete run replaces its output."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import nbformat
 import pytest
 from conftest import calls
 
-from memorization.runs.notebook import Job, NotebookError, execute
+from memorization.runs import records
+from memorization.runs.notebook import Job, NotebookError, _how_it_ended, execute, scratch_folder
 
 
 def edit(root, old, new):
@@ -103,11 +106,14 @@ def test_leaving_with_status_zero_is_no_success(job):
     assert not job.target.exists()
 
 
+SHOWN = ["results/records/tiny.paper.jsonl", "results/prices/tiny.book.json"]  # of any profile
+
+
 def test_it_is_stale_after_a_change_of_source_parameters_claims_data_or_lock(job):
     assert not job.is_fresh()
     execute(job)
     assert job.is_fresh()
-    for relative in ("requirements.lock", "notebooks/claims/tiny.yaml", "data/MNIST/a"):
+    for relative in ("requirements.lock", "notebooks/claims/tiny.yaml", "data/MNIST/a", *SHOWN):
         path = job.root / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("changed")
@@ -116,6 +122,32 @@ def test_it_is_stale_after_a_change_of_source_parameters_claims_data_or_lock(job
         assert job.is_fresh()
     edit(job.root, "the end", "The end")
     assert not job.is_fresh()
+
+
+def test_it_is_stale_after_a_change_deep_in_the_data(job):
+    deep = job.root / "data" / "imagenet" / "val" / "n01" / "images"
+    deep.mkdir(parents=True)
+    execute(job)
+    assert job.is_fresh()
+    (deep / "1.jpeg").touch()
+    assert not job.is_fresh()
+
+
+def test_with_a_full_disk_the_older_output_stays_complete_and_the_path_is_told(job, monkeypatch):
+    execute(job)
+    kept = {path: path.read_bytes() for path in job.target.parent.rglob("*") if path.is_file()}
+    edit(job.root, "the end", "The end")
+    copy = records._copy
+
+    def full(content, half):
+        copy(content, half)
+        if half.name == ".tiny.part":  # the figures, of which some are copied
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(records, "_copy", full)
+    with pytest.raises(NotebookError, match=rf"{job.figures} cannot be written: No space left on device"):
+        execute(job)
+    assert {path: path.read_bytes() for path in job.target.parent.rglob("*") if path.is_file()} == kept
 
 
 def test_a_typing_error_is_refused_before_anything_runs(tiny):
@@ -333,8 +365,11 @@ def alive(word):
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_nothing_is_left_behind_by_a_command_that_is_killed_or_interrupted(tiny, tmp_path, end):
-    edit(tiny, 'print("the end")', 'open("started", "w").close()\nimport time\ntime.sleep(300)')
+def test_nothing_is_left_behind_by_a_command_that_is_killed_or_interrupted(tiny, tmp_path, monkeypatch, end):
+    points = tiny / "points" / "tiny_points.py"
+    waits = "    Path('started').touch()\n    import time\n    time.sleep(300)\n    return"
+    points.write_text(points.read_text().replace("    return", waits))
+    edit(tiny, "seeds=2", "seeds=2, workers=2")
     word = f"MARK_OF_THIS_TEST={tmp_path}"
     environment = {**os.environ, "MARK_OF_THIS_TEST": str(tmp_path), "TMPDIR": str(tmp_path)}
     words = [sys.executable, "-m", "memorization", "--root", str(tiny), "run", "tiny"]
@@ -344,13 +379,50 @@ def test_nothing_is_left_behind_by_a_command_that_is_killed_or_interrupted(tiny,
         assert time.monotonic() < deadline
         assert running.poll() is None
         time.sleep(0.05)
-    assert len(alive(word)) >= 2
+    assert len(alive(word)) >= 5  # the command, its worker, the kernel, and two workers of that
     running.send_signal(end)
     running.wait(30)
     deadline = time.monotonic() + 10
     while alive(word) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert alive(word) == []
-    edit(tiny, "import time\ntime.sleep(300)", 'print("the end")')
-    assert command(tiny, "run", "tiny", TMPDIR=str(tmp_path)).returncode == 0
-    assert list(tmp_path.glob("mm-*")) == []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with scratch_folder() as mine:  # as the next run makes one
+        assert list(tmp_path.glob("mm-*")) == [mine]
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            r"killed by signal 9 \(SIGKILL\), most often because memory ran out: close other programs",
+        ),
+        ("import os; os._exit(3)", r"ended with exit code 3; look in the cell that it was at"),
+    ],
+)
+def test_a_kernel_that_died_in_a_cell_tells_how(job, end, message):
+    path = job.root / "notebooks" / "tiny.py"
+    path.write_text(path.read_text().replace('print("the end")', end))
+    with pytest.raises(NotebookError, match=rf"tiny: the kernel .*{message}.*Finished points are kept"):
+        execute(job)
+    assert len(calls(job.root)) == 4
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("-11", "killed by signal 11 (SIGSEGV), a crash inside a compiled library: update it, or run"),
+        ("-15", "killed by signal 15 (SIGTERM), because somebody, or a time limit, ended it: run it again"),
+        ("-99", "killed by signal 99 (unknown), a crash"),
+    ],
+)
+def test_other_signals_have_their_own_reasons(tmp_path, code, message):
+    (tmp_path / "code").write_text(code)
+    assert message in _how_it_ended(tmp_path / "code")
+
+
+def test_without_an_exit_code_memory_is_the_usual_reason(tmp_path):
+    assert _how_it_ended(tmp_path / "none").startswith(
+        "the kernel died, most often because memory ran out: choose"
+    )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from memorization.runs.parameters import ParameterError
+from memorization.runs.parameters import ParameterError, parameters_cell
 from memorization.runs.start import start
 
 CELL = (
@@ -69,3 +69,14 @@ def test_a_function_that_takes_a_device_gets_the_runs_own(tmp_path, monkeypatch)
     table = run.sweep(point, [{}], progress=False)
     assert table["where"].tolist() == ["meta"]
     assert "device" not in table
+
+
+def test_a_cell_edited_in_a_kernel_makes_another_run_than_the_profiles(tiny, monkeypatch):
+    monkeypatch.setenv("MEMORIZATION_ROOT", str(tiny))
+    cell = parameters_cell(tiny / "notebooks" / "tiny.py")
+    values = {"alphas": [0.25, 0.5], "label": "none"}
+    own = start("tiny", kernel(cell, **values))
+    edited = start("tiny", kernel(cell.replace("int = 4", "int = 5"), **values, width=5))
+    assert (own.own, own.output) == (True, tiny / "_build")
+    assert edited.output == tiny / "_build" / "notebooks" / "book-custom" / "tiny_files"
+    assert edited.store.path.name == "tiny.book-custom.jsonl"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from memorization.runs.records import RecordStore
 from memorization.runs.sweep import SweepError, experiment, sweep
-from memorization.runs.sweep import sweep as public_sweep
 
 CALLS = []
 
@@ -228,10 +228,6 @@ def test_kill_minus_nine_loses_only_the_point_that_ran(tmp_path):
     assert Path(tmp_path / "resumed.csv").read_bytes() == Path(tmp_path / "undisturbed.csv").read_bytes()
 
 
-def test_the_room_gives_the_sweep():
-    assert public_sweep is sweep
-
-
 def test_what_is_no_part_of_a_point_may_depend_on_it(tmp_path):
     def folder(point):
         return f"at {point['alpha']}"
@@ -408,3 +404,161 @@ def test_a_sweep_of_ten_times_the_usual_price_is_told_before_it_begins(tmp_path)
     sweep(slow, {"n": [1]}, store=tmp_path / "r.jsonl", price=0.1)
     with pytest.warns(RuntimeWarning, match=r"where the whole page takes 0 s at this profile's own"):
         sweep(slow, {"n": [40]}, store=tmp_path / "r.jsonl", price=0.1)
+
+
+SIDE_POINTS = """
+import os, signal, time, torch
+
+def point(*, alpha, seed):
+    time.sleep(0.2 / alpha)
+    return {"value": alpha * 10 + seed, "pid": os.getpid(), "threads": torch.get_num_threads()}
+
+def fragile(*, alpha, seed):
+    if alpha > 1:
+        raise FloatingPointError("loss is NaN at step 3")
+    return {"value": alpha}
+
+def deadly(*, alpha, seed):
+    time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def side(tmp_path, monkeypatch):
+    (tmp_path / "side_points.py").write_text(SIDE_POINTS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import side_points
+    from joblib.externals.loky import get_reusable_executor
+
+    yield side_points
+    get_reusable_executor().shutdown(wait=True)  # the next test's workers find their own points
+    sys.modules.pop("side_points")
+
+
+def test_points_run_in_two_processes_of_one_thread_and_come_back_in_order(side, tmp_path):
+    store = tmp_path / "a.jsonl"
+    table = sweep(side.point, {"alpha": [1.0, 2.0]}, seeds=2, workers=2, store=store, progress=False)
+    assert table["value"].tolist() == [10.0, 11.0, 20.0, 21.0]
+    assert len(set(table["pid"]) - {os.getpid()}) == 2
+    assert set(table["threads"]) == {1}
+    assert len(RecordStore(store).read()) == 4
+
+
+def test_a_failed_point_costs_only_itself(side, tmp_path):
+    store = tmp_path / "a.jsonl"
+    with pytest.raises(SweepError, match=r"1 of 2 points failed.*FloatingPointError: loss is NaN at step 3"):
+        sweep(side.fragile, {"alpha": [2.0, 1.0]}, workers=2, store=store, progress=False)
+    assert len(RecordStore(store).read()) == 1
+
+
+def test_a_dead_worker_is_told(side):
+    with pytest.raises(RuntimeError, match=r"a worker process died.*run fewer at a time"):
+        sweep(side.deadly, {"alpha": [1.0, 2.0]}, workers=2, progress=False)
+
+
+def test_workers_below_one_are_refused(side):
+    with pytest.raises(ValueError, match="workers = 0; allowed: 1 or more"):
+        sweep(side.point, {"alpha": [1.0]}, workers=0)
+
+
+CLUSTER_POINTS = """
+import os, signal, time
+from pathlib import Path
+
+def point(*, alpha, seed):
+    return {"value": alpha * 10 + seed, "pid": os.getpid()}
+
+def fragile(*, alpha, seed):
+    if alpha > 0.5:
+        raise FloatingPointError("loss is NaN at step 3")
+    return {"value": alpha}
+
+def deadly(*, alpha, mark, seed):
+    if alpha == 2 and not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"value": alpha}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster_points(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("points")
+    (folder / "cluster_points.py").write_text(CLUSTER_POINTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster(cluster_points):
+    distributed = pytest.importorskip("distributed", reason="the cluster extra is not installed")
+
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(cluster_points), before])
+    sys.path.insert(0, str(cluster_points))
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(cluster_points)
+    ) as made:
+        yield made.scheduler_address
+    sys.path.remove(str(cluster_points))
+    os.environ["PYTHONPATH"] = before
+
+
+def test_the_points_run_on_the_workers_and_come_back_in_order(cluster, tmp_path):
+    from cluster_points import point
+
+    store = tmp_path / "a.jsonl"
+    there = sweep(point, {"alpha": [1.0, 2.0]}, seeds=3, store=store, scheduler=cluster, progress=False)
+    assert there["value"].tolist() == [10.0, 11.0, 12.0, 20.0, 21.0, 22.0]
+    assert os.getpid() not in set(there["pid"])
+    again = sweep(point, {"alpha": [1.0, 2.0]}, seeds=3, store=store, progress=False)
+    assert again.equals(there)
+
+
+def test_a_point_that_fails_on_a_worker_is_told_and_the_others_are_kept(cluster, tmp_path):
+    from cluster_points import fragile
+
+    with pytest.raises(SweepError, match=r"1 of 2 points failed.*loss is NaN at step 3"):
+        sweep(fragile, {"alpha": [0.5, 1.0]}, store=tmp_path / "a.jsonl", scheduler=cluster, progress=False)
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_lost_worker_costs_only_its_points(cluster, tmp_path):
+    from cluster_points import deadly
+
+    mark = {"mark": str(tmp_path / "died")}
+    table = sweep(deadly, {"alpha": [1, 2, 3]}, fixed=mark, scheduler=cluster, progress=False)
+    assert Path(mark["mark"]).exists()
+    assert table["value"].tolist() == [1, 2, 3]
+
+
+def test_without_a_scheduler_at_the_address_it_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(sys.modules[sweep.__module__], "_PATIENCE", 1)
+
+    def point(*, seed):
+        return {"value": 1}
+
+    with pytest.raises(RuntimeError, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):
+        sweep(point, [{}], scheduler="tcp://127.0.0.1:9", progress=False)
+
+
+def test_a_worker_with_other_code_is_refused(cluster, monkeypatch):
+    from cluster_points import point
+
+    import memorization.runs.sweep as module
+
+    monkeypatch.setattr(module, "code_digest", lambda function: "other")
+    with pytest.raises(SweepError, match="the worker runs other code"):
+        sweep(point, {"alpha": [1.0]}, scheduler=cluster, progress=False)
+
+
+def test_workers_that_cannot_import_the_function_say_how_to_ship_it(cluster, tmp_path, monkeypatch):
+    (tmp_path / "only_here.py").write_text("def point(*, alpha, seed):\n    return {'value': alpha}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from only_here import point
+
+    with pytest.raises(
+        SweepError, match=r"cannot import what it is to run .*'only_here'.*upload_file.*PYTHONPATH"
+    ):
+        sweep(point, {"alpha": [1.0]}, scheduler=cluster, progress=False)

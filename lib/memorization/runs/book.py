@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -173,7 +174,9 @@ def _execute_group(jobs: Sequence[Job], parallel: int) -> list[Job]:
     with scratch_folder() as folder:
         lines = {job.name: folder / job.name for job in jobs}
         context = get_context("spawn")
-        with ProcessPoolExecutor(side_by_side, mp_context=context, initializer=_in_a_worker) as pool:
+        with ProcessPoolExecutor(
+            side_by_side, mp_context=context, initializer=_in_a_worker, initargs=(os.getpid(),)
+        ) as pool:
             futures: dict[Future[Path], Job] = {
                 pool.submit(execute, replace(job, threads=threads, progress=lines[job.name])): job
                 for job in jobs
@@ -189,9 +192,9 @@ def _execute_group(jobs: Sequence[Job], parallel: int) -> list[Job]:
     return failed
 
 
-def _in_a_worker() -> None:
+def _in_a_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, which ends its workers
-    end_with_parent()
+    end_with_parent(parent)
 
 
 def _watch(futures: dict[Future[Path], Job], lines: dict[str, Path]) -> list[Job]:
@@ -253,9 +256,8 @@ def publish(root: Path, profile: str) -> list[str]:
     for kind in ("verdicts", "prices"):
         for path in built[kind]:
             target = root / "results" / kind / path.name
-            target.parent.mkdir(parents=True, exist_ok=True)
             if not target.is_file() or target.read_bytes() != path.read_bytes():
-                shutil.copyfile(path, target)
+                put({target: path})
                 done.append(f"{kind}: {path.name} → results/{kind}/")
     if profile in KEPT_PROFILES:
         done += [_append(root, path) for path in built["records"] if path.suffix == ".jsonl"]
@@ -270,8 +272,9 @@ def take_in(root: Path, folder: Path) -> list[str]:
 
     Args:
         root: the project's folder.
-        folder: holds ``records/NAME.PROFILE.jsonl`` and ``benchmarks/NAME.json``, as far as they are there,
-            and ``summary.json``, which ``.ci/gpu`` writes first.
+        folder: holds ``summary.json``, which ``.ci/gpu`` writes first, and as far as they are there
+            ``records/NAME.PROFILE.jsonl``, ``verdicts/`` and ``prices/NAME.PROFILE.json``, and
+            ``benchmarks/NAME.json``. A point that is published of the same code stays as it is.
 
     Raises:
         FileNotFoundError: the folder holds no summary.
@@ -279,33 +282,35 @@ def take_in(root: Path, folder: Path) -> list[str]:
     if not (folder / "summary.json").is_file():
         raise FileNotFoundError(f"{folder}/summary.json is absent; give the folder that .ci/gpu filled.")
     done = []
-    for path in sorted((folder / "records").glob("*.jsonl")):
-        name, _, profile = path.stem.partition(".")
-        if name not in names(root) or profile not in KEPT_PROFILES:
-            kept = ", ".join(f"NAME.{one}.jsonl" for one in KEPT_PROFILES)
-            done.append(f"refused: {path.name}; allowed: {kept} of a notebook of this book")
-            continue
-        try:
-            done.append(_append(root, path))
-        except RecordError as error:
-            done.append(f"refused: {path.name}: {error}")
-    for path in sorted((folder / "benchmarks").glob("*.json")):
-        try:
-            json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            done.append(f"refused: {path.name} is no JSON ({error})")
-            continue
-        put({root / "results" / "benchmarks" / path.name: path})
-        done.append(f"benchmarks: {path.name} → results/benchmarks/")
+    for kind in ("records", "verdicts", "prices", "benchmarks"):
+        for path in sorted((folder / kind).glob("*.jsonl" if kind == "records" else "*.json")):
+            try:
+                done.append(_taken(root, kind, path))
+            except (RecordError, ValueError) as error:
+                done.append(f"refused: {path.name}: {error}")
     return done
+
+
+def _taken(root: Path, kind: str, path: Path) -> str:
+    name, _, profile = path.stem.partition(".")
+    if kind != "benchmarks" and (name not in names(root) or profile not in KEPT_PROFILES):
+        kept = " or ".join(f"NAME.{one}{path.suffix}" for one in KEPT_PROFILES)
+        raise ValueError(f"allowed: {kept} of a notebook of this book.")
+    if kind == "records":
+        return _append(root, path)
+    json.loads(path.read_text(encoding="utf-8"))  # half a file stays where it is
+    put({root / "results" / kind / path.name: path})
+    return f"{kind}: {path.name} → results/{kind}/"
 
 
 def _append(root: Path, path: Path) -> str:
     target = root / "results" / "records" / path.name
-    have = {(r.key, r.code, r.measured["date"]) for r in RecordStore(target).read()}
-    new = [r for r in RecordStore(path).read() if (r.key, r.code, r.measured["date"]) not in have]
+    have = {(record.key, record.code) for record in RecordStore(target).read()}
+    made = {(record.key, record.code): record for record in RecordStore(path).read()}
+    new = [record for point, record in made.items() if point not in have]
     if new:
         with RecordStore(target) as store:
             for record in new:
                 store.append(record)
-    return f"records: {len(new)} new of {path.name} → results/records/"
+    there = f", {len(made) - len(new)} were there" if len(made) > len(new) else ""
+    return f"records: {len(new)} new of {path.name}{there} → results/records/"

@@ -32,15 +32,16 @@ import yaml
 from memorization.runs.parameters import source_path
 
 STAMP = "fingerprint"
+_DEEPEST = 8  # folders of data below each other
 
 Chain = tuple[str, ...]  # a name and the attributes asked of it: ``a.b.c``
 _PACKAGE = __name__.partition(".")[0]
 _NAMING = "memorization.runs.sweep.experiment"
-_IMPORTED = (
-    "import"  # no name can be called so: stands before a module that is imported by its name as a string
-)
+_IMPORTED = "import"  # stands before a module that is imported by its name as a string; no name is called so
+_INSTALLED = ("site-packages", "dist-packages", sysconfig.get_path("stdlib"))
 _NEVER_RUN = ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'")
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _PLAIN = bool | int | float | str
 Place = tuple["_Module | None", int]  # where something is read: module and line
@@ -84,7 +85,7 @@ class _Module:
         for node in ast.parse(source).body:
             self._bind(node)
         for statement in self.whole:
-            if not _binds(statement.node):  # such as `register(f)`: it belongs to the names that it mentions
+            if not statement.binds:  # such as `register(f)`: it belongs to the names that it mentions
                 mentioned = {chain[0] for chain, _ in statement.reads} & set(self.bound)
                 for name in mentioned:
                     self.bound[name].append(statement)
@@ -94,17 +95,17 @@ class _Module:
         never_run = isinstance(node, ast.If) and ast.unparse(node.test) in _NEVER_RUN
         if never_run or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             return
-        for inner in ast.walk(node):
+        statement = _Statement(self, node)
+        for inner in statement.nodes:
             if isinstance(inner, ast.Global):
                 self.rebound |= dict.fromkeys(inner.names, inner.lineno)
-        for inner in [node] if isinstance(node, _SCOPES) else ast.walk(node):
-            found = _imported(inner, self.package)
+        if not isinstance(node, _SCOPES):  # what a function imports is its own
+            found = statement.own_imports
             self.stars += [found.pop("*")] if "*" in found else []
             self.imports |= found
-        names = _binds(node)
-        if not isinstance(node, ast.Import | ast.ImportFrom) and "__all__" not in names:
-            self.whole.append(_Statement(self, node))
-            for name in names:
+        if not isinstance(node, ast.Import | ast.ImportFrom) and "__all__" not in statement.binds:
+            self.whole.append(statement)
+            for name in statement.binds:
                 self.bound.setdefault(name, []).append(self.whole[-1])
 
 
@@ -115,10 +116,24 @@ class _Statement:
         self.module, self.node = module, node
 
     @cached_property
-    def imports(self) -> dict[str, str]:
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(self.node))
+
+    @cached_property
+    def binds(self) -> set[str]:
+        """The names that it binds in its module."""
+        return set().union(*map(_binds_itself, [self.node] if isinstance(self.node, _SCOPES) else self.nodes))
+
+    @cached_property
+    def own_imports(self) -> dict[str, str]:
+        """Where the names lead that it imports itself."""
+        inner = [node for node in self.nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+        return dict(ChainMap(*(_imported(node, self.module.package) for node in inner)))
+
+    @cached_property
+    def imports(self) -> Mapping[str, str]:
         """Where the names lead that the module imports, or the statement itself."""
-        inner = [_imported(node, self.module.package) for node in ast.walk(self.node)]
-        return dict(ChainMap(*filter(None, inner), self.module.imports))
+        return ChainMap(self.own_imports, self.module.imports)
 
     @cached_property
     def reads(self) -> list[tuple[Chain, int]]:
@@ -135,22 +150,25 @@ class _Statement:
     @cached_property
     def essence(self) -> str:
         """Its text without comments, docstrings, layout and names of modules."""
-        _ = self.reads  # before the names of modules go
-        return ast.unparse(ast.fix_missing_locations(_Essence(self.imports).visit(self.node)))
+        for node in self.nodes:
+            if isinstance(node, _SCOPES) and ast.get_docstring(node, clean=False) is not None:
+                node.body[0] = ast.Expr(ast.Constant(...))
+        of_modules = any(c[0] in self.imports and _module(self.imports[c[0]]) for c, _ in self.reads)
+        return ast.unparse(
+            _Essence(self.imports).visit(self.node) if of_modules or self.own_imports else self.node
+        )
 
 
 class _Essence(ast.NodeTransformer):
+    """Takes the names of modules out of a text."""
+
     def __init__(self, imports: Mapping[str, str]) -> None:
         self.imports = imports
 
-    def visit(self, node: ast.AST) -> ast.AST:
-        if isinstance(node, _SCOPES) and ast.get_docstring(node, clean=False) is not None:
-            node.body[0] = ast.Expr(ast.Constant(...))
-        return super().visit(node)
-
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         """Write ``module.f`` as ``f``, whatever the module is called."""
-        target = ".".join([self.imports.get(chain[0], ""), *chain[1:]]) if (chain := _chain(node)) else ""
+        chain = _chain(node)
+        target = ".".join([self.imports[chain[0]], *chain[1:]]) if chain and chain[0] in self.imports else ""
         if not target or _module(target.rpartition(".")[0]) is None or _module(target) is not None:
             return self.generic_visit(node)
         return ast.Name(node.attr, node.ctx)
@@ -313,12 +331,16 @@ def _reads(node: ast.AST, local: frozenset[str]) -> Iterator[tuple[Chain, int]]:
     if given and _chain(node.func)[-1:] == ("import_module",) and isinstance(given[0], ast.Constant):  # type: ignore[attr-defined]
         yield (_IMPORTED, str(given[0].value)), given[0].lineno
         return
-    inner = local | _locals(node)
-    body = getattr(node, "body", []) if isinstance(node, (*_SCOPES, ast.Lambda)) else []
-    inside = list(ast.iter_child_nodes(node)) if isinstance(node, _COMPREHENSIONS) else body
+    inner = local | _locals(node) if isinstance(node, (*_FUNCTIONS, *_COMPREHENSIONS)) else local
+    outside: list[ast.AST] = []  # what a function reads where it is made: decorators, defaults, annotations
+    if isinstance(node, _FUNCTIONS):
+        outside = [one for one in ast.iter_child_nodes(node) if one not in _body(node)]
     for child in ast.iter_child_nodes(node):
-        is_inside = child is inside or (isinstance(inside, list) and child in inside)
-        yield from _reads(child, inner if is_inside else local)
+        yield from _reads(child, local if child in outside else inner)
+
+
+def _body(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> list[ast.AST]:
+    return [*function.body] if isinstance(function.body, list) else [function.body]
 
 
 def _chain(node: ast.AST) -> Chain:
@@ -335,14 +357,12 @@ def _chain(node: ast.AST) -> Chain:
             return (node.id, *names) if isinstance(node, ast.Name) else ()
 
 
-def _locals(node: ast.AST) -> set[str]:
+def _locals(node: Any) -> set[str]:
     """The names that a function or a comprehension binds for itself; what it imports is followed instead."""
     if isinstance(node, _COMPREHENSIONS):
         return {n.id for one in node.generators for n in ast.walk(one.target) if isinstance(n, ast.Name)}
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        return set()
     found, outer = {one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg)}, set()
-    todo: list[ast.AST] = list(node.body) if isinstance(node.body, list) else []
+    todo = _body(node)
     while todo:
         one = todo.pop()
         found |= _binds_itself(one)
@@ -350,12 +370,6 @@ def _locals(node: ast.AST) -> set[str]:
         if not isinstance(one, (*_SCOPES, ast.Lambda, *_COMPREHENSIONS)):
             todo += ast.iter_child_nodes(one)
     return found - outer
-
-
-def _binds(node: ast.AST) -> set[str]:
-    """The names that a statement at the top of a module binds."""
-    inner = [node] if isinstance(node, _SCOPES) else ast.walk(node)
-    return set().union(*map(_binds_itself, inner))
 
 
 def _binds_itself(node: ast.AST) -> set[str]:
@@ -443,17 +457,17 @@ def _spec(name: str) -> ModuleSpec | None:
 
 
 def _is_installed(file: str) -> bool:
-    return any(part in file for part in ("site-packages", "dist-packages", sysconfig.get_path("stdlib")))
+    return any(part in file for part in _INSTALLED)
 
 
-def fingerprint(root: Path, name: str, profile: str, parameters: Mapping[str, Any]) -> str:
+def fingerprint(root: Path, name: str, parameters: Mapping[str, Any]) -> str:
     """Return a digest of all that a notebook's output depends on.
 
     Its text, parameters, claims and library code, the lock file, the data, and published results.
     """
     source = source_path(root, name).read_text(encoding="utf-8")
     parts = [source, json.dumps(parameters, sort_keys=True), digest_of(source)]
-    for path in _files(root, name, profile, source):
+    for path in _files(root, name, source):
         parts.append(f"{path.relative_to(root)}\n{hashlib.sha256(path.read_bytes()).hexdigest()}")
     parts += _data(root)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -475,20 +489,29 @@ def reads(source: str) -> list[str]:
     return [str(path) for path in found]
 
 
-def _files(root: Path, name: str, profile: str, source: str) -> Iterator[Path]:
-    fixed = ["requirements.lock", f"notebooks/claims/{name}.yaml", f"results/records/{name}.{profile}.jsonl"]
-    prices = [
-        f"results/prices/{path.name}" for path in sorted((root / "results" / "prices").glob(f"{name}.*.json"))
+def _files(root: Path, name: str, source: str) -> Iterator[Path]:
+    """The files it may show, published records of every profile among them: a page shows those of others."""
+    results = [
+        *(root / "results").glob(f"records/{name}.*.jsonl"),
+        *(root / "results").glob(f"prices/{name}.*.json"),
     ]
-    for relative in [*fixed, *prices, *reads(source)]:
-        path = root / relative
+    fixed = [root / "requirements.lock", root / "notebooks" / "claims" / f"{name}.yaml"]
+    for path in [*fixed, *sorted(results), *(root / relative for relative in reads(source))]:
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         yield from (file for file in found if file.is_file())
 
 
-def _data(root: Path) -> list[str]:
-    """Names, sizes and times of the data, three folders deep; the bytes are checked when they are loaded."""
-    folder = Path(os.environ.get("MEMORIZATION_DATA") or root / "data")
-    files = [path for depth in ("*", "*/*") for path in folder.glob(depth) if path.is_file()]
-    found = sorted([*files, *folder.glob("*/*/*")])
-    return [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in found]
+def _data(root: Path) -> Iterator[str]:
+    """Names, sizes and times of the data; the bytes are checked when they are loaded.
+
+    From three folders deep (pictures, thousands a class) a folder's time stands for what is in it.
+    """
+    top = Path(os.environ.get("MEMORIZATION_DATA") or root / "data")
+    for folder, inner, files in os.walk(top, followlinks=True):
+        depth = len(Path(folder).relative_to(top).parts)
+        inner[:] = sorted(inner) if depth < _DEEPEST else []  # a link may lead back to where it stands
+        for path in [Path(folder)] if depth >= 3 else [Path(folder, name) for name in sorted(files)]:
+            if path.exists():
+                state = path.stat()
+                size = state.st_size if path.is_file() else 0
+                yield f"{path.relative_to(top)} {size} {state.st_mtime_ns}"

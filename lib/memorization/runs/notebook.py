@@ -105,7 +105,7 @@ class Job:
 
     def stamp(self) -> str:
         """Return the fingerprint of everything that the output depends on."""
-        return fingerprint(self.root, self.name, self.profile, self.parameters)
+        return fingerprint(self.root, self.name, self.parameters)
 
     def is_fresh(self) -> bool:
         """Whether the output is there and was made from exactly what is here now."""

@@ -147,12 +147,15 @@ def measured(meter: Meter) -> dict[str, Any]:
 
 
 @cache
-def end_with_parent() -> None:
+def end_with_parent(parent: int | None = None) -> None:
     """End this process when the one that started it ends, even by ``kill -9``.
 
     Else it would go on unseen, and the same command, given again, would compute the same points again.
+
+    Args:
+        parent: its process id, where it may have ended before this is called.
     """
-    parent = os.getppid()
+    parent = os.getppid() if parent is None else parent
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: ends a long call of compiled code, too
 

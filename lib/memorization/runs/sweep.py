@@ -10,6 +10,7 @@ import inspect
 import itertools
 import math
 import os
+import pickle
 import statistics
 import time
 import warnings
@@ -32,6 +33,7 @@ Point = Callable[..., Any]
 _Function = TypeVar("_Function", bound=Point)
 _NAMED: dict[str, str] = {}  # which function bears a name, in this process
 _LARGE_GIB, _LARGE_PRICES = 16, 10  # what is said before it begins
+_PATIENCE = 15  # seconds that a scheduler may take to answer
 
 
 class SweepError(RuntimeError):
@@ -454,7 +456,7 @@ def _here(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
 
     pool = Parallel(n_jobs=min(workers, len(tasks)), return_as="generator_unordered", pre_dispatch="all")
     try:
-        yield from pool(delayed(_alone)(task) for task in tasks)
+        yield from pool(delayed(_alone)(task, os.getpid()) for task in tasks)
     except TerminatedWorkerError as error:
         raise RuntimeError(
             "a worker process died, which most often means that memory ran out; run fewer at a time "
@@ -469,11 +471,11 @@ def _outcome(task: Task) -> list[Record] | Exception:
         return error
 
 
-def _alone(task: Task) -> Outcome:
+def _alone(task: Task, parent: int) -> Outcome:
     """In a worker process: one thread, so that results do not depend on how many workers there are."""
+    end_with_parent(parent)
     import torch
 
-    end_with_parent()
     torch.set_num_threads(1)
     return task, _outcome(task)
 
@@ -482,47 +484,47 @@ def _on_cluster(tasks: Sequence[Task], scheduler: str) -> Iterator[Outcome]:
     """Run tasks on the workers of a Dask cluster; a lost one costs only its points, which others take."""
     try:
         from distributed import Client, as_completed
+        from distributed.protocol.pickle import dumps
     except ModuleNotFoundError as error:
         raise RuntimeError(
             "a scheduler needs dask.distributed: pip install 'memorization-measured[cluster]'."
         ) from error
     try:
-        client = Client(scheduler, timeout="15s", set_as_default=False)
+        client = Client(scheduler, timeout=_PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise RuntimeError(
             f"no Dask scheduler answers at {scheduler!r} ({error}). Start one with `dask scheduler` and "
             "workers with `dask worker ADDRESS`, or leave the scheduler out to run here."
         ) from error
     with client:
-        futures = {client.submit(_on_worker, task, pure=False, retries=0): task for task in tasks}
+        # Pickled here: workers that cannot import a function would otherwise fail before they can say so.
+        futures = {client.submit(_on_worker, dumps(task), pure=False): task for task in tasks}
         for future in as_completed(list(futures), loop=client.loop):
             task = futures.pop(future)
             try:
                 yield task, future.result()
-            except (ModuleNotFoundError, AttributeError, ImportError) as error:
-                yield (
-                    task,
-                    RuntimeError(
-                        f"a worker cannot import {task.function.__module__!r} ({error}). Ship it: "
-                        "`Client(scheduler).upload_file('FILE.py')`, or start the workers with its folder on "
-                        "PYTHONPATH, or install it there."
-                    ),
-                )
             except Exception as error:  # the workers were lost too often
                 yield task, error
 
 
-def _on_worker(task: Task) -> list[Record] | Exception:
+def _on_worker(pickled: bytes) -> list[Record] | Exception:
     """An error of the point is an answer, so that Dask does not try it again."""
+    try:
+        task: Task = pickle.loads(pickled)
+    except (ImportError, AttributeError) as error:
+        return RuntimeError(
+            f"a worker cannot import what it is to run ({error}). Ship it: `Client(scheduler).upload_file("
+            "'FILE.py')`, or start the workers with its folder on PYTHONPATH, or install it there."
+        )
     code = task.code if task.function.__module__ == "__main__" else code_digest(task.function)
     if code != task.code:
         return RuntimeError(
             f"the worker runs other code ({code}) than this process ({task.code}); install the same."
         )
     outcome = _outcome(task)
-    if isinstance(outcome, Exception) and not isinstance(outcome, PartlyFailedError):
-        return RuntimeError(f"{type(outcome).__name__}: {outcome}")
-    return outcome
+    if isinstance(outcome, PartlyFailedError) or not isinstance(outcome, Exception):
+        return outcome
+    return RuntimeError(f"{type(outcome).__name__}: {outcome}")
 
 
 class Progress:
