@@ -27,7 +27,7 @@ from memorization.draws import generator
 from memorization.models.networks import resnet18, small_cnn
 from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.train import fit
+from memorization.training.train import train
 
 CLASSES, WORKERS = 10, 2
 SHAPES = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28)}
@@ -163,7 +163,7 @@ def plain_loop(work: Training, order: Tensor | None = None) -> dict[str, Tensor]
 def our_loop(work: Training) -> dict[str, Tensor]:
     """Train one epoch with the library; return the weights."""
     network = made(work.network, work.pixels.shape[1]).to(work.dtype)
-    done = fit([network], views_of(work), Recipe(epochs=1, batch=work.batch))
+    done = train([network], views_of(work), "mse", Recipe(epochs=1, batch=work.batch))
     return {"weights": weights_of(done.networks[0])}
 
 

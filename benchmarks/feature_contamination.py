@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from harness import Case, check_equal, main
@@ -20,7 +21,7 @@ from torch.nn import functional as F  # noqa: N812, its usual name
 
 from memorization.draws import generator
 from memorization.studies.feature_contamination.data import StructuredFeatures, dictionary
-from memorization.studies.feature_contamination.descent import Descent, descend
+from memorization.studies.feature_contamination.descent import WEIGHTS, DescendingNetworks, SignedRisk
 from memorization.studies.feature_contamination.networks import (
     StackedActivation,
     TwoLayerNetworks,
@@ -28,6 +29,9 @@ from memorization.studies.feature_contamination.networks import (
     pytorch_networks,
     theory_networks,
 )
+from memorization.training.batches import FreshBatches
+from memorization.training.recipe import Recipe, numbers
+from memorization.training.train import train
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "feature_contamination.json"
 LOOKS = 5  # how often losses are compared on the way
@@ -61,14 +65,22 @@ class Setting:
     threads: int | None = None
 
     @property
-    def descent(self) -> Descent:
-        """How the networks are trained."""
+    def recipe(self) -> Recipe:
+        """How the networks are trained; SGD with a rate for each."""
+        each: dict[str, Any] = {"steps": self.steps, "momentum": 0.0}
         if self.name == "theory":
-            return Descent(self.steps, rate=1e-3, decay=1e-3, momentum=0.9, trained=("first", "bias"))
+            rates, decays = [1e-3] * self.seeds, [1e-3] * self.seeds
+            return Recipe(
+                optimizer="sgd", learning_rate=rates, weight_decay=decays, **each | {"momentum": 0.9}
+            )
         if self.name == "online":
-            return Descent(self.steps, rate=0.5)
-        everything = ("first", "bias", "second", "offset")
-        return Descent(self.steps, "logistic", "adamw", 1e-3, 1e-3, trained=everything)
+            return Recipe(optimizer="sgd", learning_rate=[0.5] * self.seeds, **each)
+        return Recipe(optimizer="adamw", learning_rate=1e-3, weight_decay=1e-3, **each)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Which weights are trained."""
+        return {"theory": ("first", "bias"), "online": ("first",)}.get(self.name, WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -126,21 +138,19 @@ def plain_loop(inputs: Inputs) -> dict[str, Tensor]:
 def ours(inputs: Inputs) -> dict[str, Tensor]:
     """Train all networks as one, in latent coordinates where that is exact."""
     setting, losses = inputs.setting, []
-    latent = setting.descent.optimizer == "sgd"
+    latent = setting.recipe.optimizer == "sgd"
     networks = in_latent(inputs.networks, inputs.rows) if latent else inputs.networks
     batches = inputs.batches if latent else [(torch.bmm(x, inputs.rows), y) for x, y in inputs.batches]
 
-    def look(step: int, now: TwoLayerNetworks) -> None:
+    def look(step: int, now: DescendingNetworks) -> None:
         x, y = batches[(step if step < setting.steps else 0) % len(batches)]
-        losses.append(_loss(setting, now(x), y))
+        losses.append(_loss(setting, now.networks(x), y))
 
-    done = descend(
-        networks,
-        lambda step: batches[step % len(batches)],
-        setting.descent,
-        watch=look,
-        watch_at=_looks(setting),
-    )
+    descending = DescendingNetworks(networks, setting.trained)
+    draws = FreshBatches(lambda step: batches[step % len(batches)], tuple(range(setting.seeds)))
+    risk = SignedRisk("logistic" if setting.name == "default" else "hinge")
+    train(descending, draws, risk, setting.recipe, watch_all=look, watch_at=_looks(setting))
+    done = descending.networks
     found = done.first if latent else done.first @ inputs.rows.transpose(1, 2)
     return {"losses": torch.stack(losses, dim=1), "correlations": found}
 
@@ -151,11 +161,12 @@ def _plain(inputs: Inputs, seed: int) -> tuple[list[float], Tensor]:
     if setting.name != "default":
         network[2].requires_grad_(False)
     free = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    how = setting.descent
+    how = setting.recipe
+    rate, decay = numbers(how.learning_rate)[0], numbers(how.weight_decay)[0]
     if how.optimizer == "sgd":
-        optimizer = torch.optim.SGD(free, lr=how.rate, momentum=how.momentum, weight_decay=how.decay)
+        optimizer = torch.optim.SGD(free, lr=rate, momentum=how.momentum, weight_decay=decay)
     else:
-        optimizer = torch.optim.AdamW(free, lr=how.rate, weight_decay=how.decay)
+        optimizer = torch.optim.AdamW(free, lr=rate, weight_decay=decay)
     fixed = len(inputs.batches) == 1
     shown = [(x[seed] @ inputs.rows[seed], y[seed]) for x, y in inputs.batches] if fixed else []
     losses, looks = [], set(_looks(setting))

@@ -19,7 +19,6 @@ from memorization.data.synthetic import SpuriousTask, linear_core_task
 from memorization.draws import generator
 from memorization.measures.stability import stability
 from memorization.models.kernels import directions, explicit_features
-from memorization.models.prediction import predict_random_features
 from memorization.studies.spurious_memorization.experiments import Model, solve
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "spurious_memorization.json"
@@ -55,18 +54,9 @@ def plain_predictions(
     return accuracies(data, train @ theta, spurious @ theta, test @ theta)
 
 
-def our_random_features(data: SpuriousTask, *, width: int) -> dict[str, Tensor | float]:
-    """Factor the training kernel, then predict block by block."""
-    queries = [data.spurious, data.test]
-    found = predict_random_features(
-        data.train, data.labels, queries, activation_name="phi2", width=width, seed=0
-    )
-    return accuracies(data, *found)
-
-
-def our_tangent_features(data: SpuriousTask, *, width: int) -> dict[str, Tensor | float]:
-    """Multiply two small Gram matrices entry by entry and factor once."""
-    found = solve(Model("ntk", "phi2", width), data, seed=0).at()
+def our_predictions(data: SpuriousTask, *, feature_map: str, width: int) -> dict[str, Tensor | float]:
+    """Multiply Gram blocks, without a feature matrix, and factor once."""
+    found = solve(Model(feature_map, "phi2", width), data, seed=0).at()
     return accuracies(data, found.train_predictions, found.spurious_predictions, found.test_predictions)
 
 
@@ -117,7 +107,7 @@ def cases(quick: bool) -> list[Case]:
             f"{random_features}; plain in {name}, features in float32 in ours",
             partial(task, n, d),
             partial(plain_predictions, feature_map="rf", width=k, dtype=dtype),
-            partial(our_random_features, width=k),
+            partial(our_predictions, feature_map="rf", width=k),
             repeats=once,
         )
         for name, dtype in (("float64", torch.float64), ("float32", torch.float32))
@@ -126,7 +116,7 @@ def cases(quick: bool) -> list[Case]:
             f"tangent features, d={d}, k={tangent}, N={n}: predict train, spurious and test; both in float32",
             partial(task, n, d),
             partial(plain_predictions, feature_map="ntk", width=tangent, dtype=torch.float32),
-            partial(our_tangent_features, width=tangent),
+            partial(our_predictions, feature_map="ntk", width=tangent),
             repeats=1 if quick else 2,
         ),
         Case(

@@ -32,7 +32,7 @@ from memorization.models.networks import mlp, small_cnn
 from memorization.models.stacked import StackedNetwork
 from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.train import fit
+from memorization.training.train import train
 
 OUT = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "training.json"
 Inputs = tuple[list[nn.Module], LabelledViews, Recipe]
@@ -77,7 +77,7 @@ def inputs_of(stack: Stack) -> Inputs:
     """Return networks, views and recipe, after a first use of each way, which loads modules."""
     networks, views = stack.networks(), stack.views()
     for way in ("loop", "batched", "vmap"):
-        fit(StackedNetwork(networks[:2], way), views.take([0, 1]), Recipe(epochs=1))
+        train(StackedNetwork(networks[:2], way), views.take([0, 1]), "mse", Recipe(epochs=1))
     return networks, views, Recipe(epochs=stack.epochs)
 
 
@@ -85,7 +85,8 @@ def one_by_one(inputs: Inputs) -> dict[str, Tensor]:
     """Train one network after the other, each with PyTorch's own layers."""
     networks, views, recipe = inputs
     done = [
-        fit(StackedNetwork([network], "loop"), views.take([m]), recipe) for m, network in enumerate(networks)
+        train(StackedNetwork([network], "loop"), views.take([m]), "mse", recipe)
+        for m, network in enumerate(networks)
     ]
     return {"weights": torch.stack([weights_of(one.networks[0]) for one in done])}
 
@@ -93,7 +94,7 @@ def one_by_one(inputs: Inputs) -> dict[str, Tensor]:
 def stacked(inputs: Inputs, *, way: str) -> dict[str, Tensor]:
     """Train all networks as one."""
     networks, views, recipe = inputs
-    done = fit(StackedNetwork(networks, way), views, recipe)
+    done = train(StackedNetwork(networks, way), views, "mse", recipe)
     return {"weights": torch.stack([weights_of(network) for network in done.networks])}
 
 

@@ -24,7 +24,7 @@ profile: str = "book"  # which parameter file | name | one of smoke, book, deskt
 # %% tags=["hide-input"]
 from memorization.report.prices import benchmark_figure, benchmark_table, foot, read_benchmarks
 from memorization.report.styles import apply_theme
-from memorization.runs import start
+from memorization.runs.start import start
 
 run = start("benchmarks", globals())
 apply_theme()

@@ -42,9 +42,9 @@ reference: int = 400  # images that vote in the k-NN probe, with true labels; th
 n_test: int = 1397  # test images | images | 20..10000
 side: int = 8  # side of the images, average-pooled to it | pixels | 4..64
 architecture: str = "small_cnn"  # the network | name | one of small_cnn, mlp, resnet18_small, resnet18_medium
-widths: list[int] = [16, 32, 64]  # channels of the encoder's blocks (small_cnn), or neurons of its layers (mlp) | channels | 1..1024
-strides: list[int] = [1, 2, 2]  # strides of the blocks (small_cnn) | pixels | 1..4
-hidden: list[int] = [1024]  # hidden widths of the projector | neurons | 1..65536
+widths: list[int] = [16, 32, 64]  # channels of the encoder's blocks (small_cnn), or neurons of its layers (mlp) | channels | 1..1024; may repeat
+strides: list[int] = [1, 2, 2]  # strides of the blocks (small_cnn) | pixels | 1..4; may repeat
+hidden: list[int] = [1024]  # hidden widths of the projector | neurons | 1..65536; may repeat
 policy: str = "small_digits"  # augmentation | name | one of small_digits, small_mnist, small_fashion, small_color, full, full_rotations, most_difficult, isometry, myrandaugment
 strength: float = 0.5  # strength of the augmentation in the standard arm | factor | (0..4]
 epochs: int = 800  # epochs with augmentation | epochs | 1..20000
@@ -79,16 +79,15 @@ from memorization.studies.benign_memorization.experiments import (
     memorize,
 )
 from memorization.studies.benign_memorization.experiments import pixel_probe
-from memorization.studies.benign_memorization.experiments import one_row_per_run, scale
+from memorization.studies.benign_memorization.experiments import scale
 from memorization.report.figures import SEED_BAND, SEED_BARS, legend_above, panels, show
 from memorization.report.files import number
 from memorization.report.judging import judge
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
-from memorization.report.styles import apply_theme, arm_names, named_sets, plain_arms
+from memorization.report.styles import apply_theme
 from memorization.report.tables import parameter_table, say, table
 from memorization.studies.benign_memorization.figures import (
-    benign_table,
     draw_datasets,
     draw_depth,
     draw_groups,
@@ -100,9 +99,16 @@ from memorization.studies.benign_memorization.figures import (
     draw_shared_independent,
     draw_strength,
     draw_views,
+)
+from memorization.studies.benign_memorization.tables import (
+    arm_names,
+    benign_table,
+    named_sets,
+    one_row_per_run,
+    plain_arms,
     readable,
 )
-from memorization.runs import start
+from memorization.runs.start import start
 
 run = start("benign_memorization", globals())
 check_relations(run.settings)
@@ -554,7 +560,7 @@ from memorization.studies.benign_memorization.own_network import memorization_re
 from memorization.models.networks import network
 from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.train import fit
+from memorization.training.train import train
 
 # %%
 own = min(memorized, 400)  # digits, whatever the page itself is about
@@ -563,7 +569,7 @@ images, true = split.memorized.floats(), split.memorized.labels
 labels = random_labels(len(true), 10, generator(0, "own case"))
 untrained = network("small_cnn", hidden=[64], generator=generator(0, "own weights"))
 seen = LabelledViews(images, labels[None], seeds=(0,), classes=10)
-model = fit([untrained], seen, Recipe(epochs=min(epochs, 100), batch=min(batch, own))).networks[0]
+model = train([untrained], seen, "mse", Recipe(epochs=min(epochs, 100), batch=min(batch, own))).networks[0]
 
 # %% tags=["hide-input"]
 report = memorization_report(

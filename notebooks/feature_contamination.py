@@ -64,7 +64,7 @@ frame_epochs: int = 10  # epochs of the networks in frames | epochs | 1..10000
 map_means: list[float] = [0.0, 0.125, 0.25, 0.375, 0.5]  # means in the interactive figure | weight | 0..1
 map_slopes: list[float] = [0.0, 0.25, 0.5, 0.75, 1.0]  # slopes in it, up to eight | slope | 0..1
 map_seeds: int = 2  # networks at each of its points | seeds | 1..100
-clip_students: list[str] = ["RN50"]  # CLIP image encoders to distill, at profile paper only | name | any
+clip_students: list[str] = ["RN50"]  # CLIP image encoders to distill, at profile paper only | name | any; may be empty
 clip_options: dict[str, int] = {}  # what differs there from the authors' setting, such as classes, pixels, epochs, warmup | number | any
 workers: int = 0  # experiments side by side, in a process each; 0: one per core | processes | 0..1024
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
@@ -113,7 +113,7 @@ from memorization.studies.feature_contamination.figures import (
     explorer_data,
     risk_explorer,
 )
-from memorization.runs import start
+from memorization.runs.start import start
 
 run = start("feature_contamination", globals())
 apply_theme()
@@ -630,7 +630,7 @@ examples belong to which environment.
 #
 # ```python
 # from memorization.measures import contaminate, feature_ends
-# from memorization.runs import sweep
+# from memorization.runs.sweep import sweep
 #
 # arms = [{"activation": "gelu", "flip": p} for p in (0.0, 0.1)]
 # setting = {"arms": arms, "background": 64, "shifts": [-2.0]}

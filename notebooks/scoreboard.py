@@ -26,7 +26,7 @@ paper: str = "all"  # whose claims are shown | key of the paper, or all | any
 from memorization.report.prices import foot
 from memorization.report.scoreboard import scoreboard
 from memorization.report.tables import say
-from memorization.runs import start
+from memorization.runs.start import start
 
 run = start("scoreboard", globals())
 

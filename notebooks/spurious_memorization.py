@@ -114,7 +114,7 @@ from memorization.studies.spurious_memorization.figures import (
     named_pairs,
     summary,
 )
-from memorization.runs import start
+from memorization.runs.start import start
 
 run = start("spurious_memorization", globals())
 apply_theme()

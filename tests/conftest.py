@@ -49,7 +49,7 @@ label: str = "none"  # what to call it | name | any
 
 # %%
 from pathlib import Path
-from memorization.runs import start
+from memorization.runs.start import start
 
 run = start("tiny", globals())
 
@@ -87,7 +87,8 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
     (root / "notebooks" / "tiny.py").write_text(
         TINY.replace(
-            "from memorization.runs import start", "import tiny_points\nfrom memorization.runs import start"
+            "from memorization.runs.start import start",
+            "import tiny_points\nfrom memorization.runs.start import start",
         )
     )
     (root / "notebooks" / "parameters" / "tiny.book.yaml").write_text("profile: book\n")
@@ -161,6 +162,7 @@ class FakeRun:
     folder: Path
     name: str = "toy"
     profile: str = "book"
+    own: bool = True
     source_url: str = "https://example.org/notebooks/toy.py"
     provenance: dict[str, Any] = field(
         default_factory=lambda: {"versions": {"torch": "2.13.0"}, "device": "a cpu", "cores": 2}

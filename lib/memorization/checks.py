@@ -1,4 +1,7 @@
-"""What bad input gets: one function a kind of check, one wording: what was given, and what is allowed."""
+"""What bad input gets: one function a kind of check, one wording: what was given, and what is allowed.
+
+Torch is imported by the checks of tensors alone: commands that compute nothing start without it.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import difflib
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
@@ -73,27 +77,34 @@ def checked_seeds(seeds: Any) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def check_images(images: Tensor) -> None:
-    """Refuse images that are not (N, c, height, width), floating point in [0, 1] or uint8."""
+def check_images(images: Tensor, name: str = "images", *, bytes_too: bool = True) -> None:
+    """Refuse images that are not (N, c, height, width), floating point in [0, 1] or, ``bytes_too``, uint8."""
+    import torch
+    from torch import Tensor
+
     if not isinstance(images, Tensor) or images.ndim != 4 or 0 in images.shape:
         shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
         raise ValueError(
-            f"images: got {shape}; allowed: a tensor of shape (N, c, height, width) with at least one image"
+            f"{name}: got {shape}; allowed: a tensor of shape (N, c, height, width) with at least one image"
         )
-    if images.dtype == torch.uint8:
+    if images.dtype == torch.uint8 and bytes_too:
         return
     if not images.is_floating_point():
-        raise TypeError(f"images are {images.dtype}; allowed: floating point in [0, 1], or uint8 in 0..255")
+        other = ", or uint8 in 0..255" if bytes_too else ": divide by the largest level"
+        raise TypeError(f"{name} are {images.dtype}; allowed: floating point in [0, 1]{other}")
     low, high = (float(end) for end in torch.aminmax(images))
     if not (low >= 0 and high <= 1):  # true for NaN, too
         raise ValueError(
-            f"images have values from {low:.4g} to {high:.4g}; allowed: [0, 1]: divide by the largest level, "
+            f"{name} have values from {low:.4g} to {high:.4g}; allowed: [0, 1]: divide by the largest level, "
             "and leave standardization to the network's first layer"
         )
 
 
 def check_labels(labels: Tensor, images: Tensor, models: int, classes: int) -> None:
     """Refuse labels that are not int64 class numbers (M, N) beside the images."""
+    import torch
+    from torch import Tensor
+
     if type(classes) is not int or classes < 1:
         raise ValueError(f"classes={classes!r}; allowed: a whole number >= 1")
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
@@ -118,6 +129,9 @@ def check_labels(labels: Tensor, images: Tensor, models: int, classes: int) -> N
 
 def per_network(value: Any, name: str, models: int, device: torch.device) -> Tensor:
     """Return one number >= 0 for each network, shape (M,), of a tensor or of one number for all."""
+    import torch
+    from torch import Tensor
+
     if not isinstance(value, Tensor):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"{name}={value!r} ({type(value).__name__}); allowed: a tensor or a number")
@@ -132,3 +146,46 @@ def per_network(value: Any, name: str, models: int, device: torch.device) -> Ten
     if not bool(((value >= 0) & value.isfinite()).all()):
         raise ValueError(f"{name} holds {value.flatten().tolist()}; allowed: numbers >= 0")
     return value.to(device).expand(models)
+
+
+def check_tensor(name: str, value: object) -> None:
+    """Refuse what is no tensor, such as a NumPy array."""
+    from torch import Tensor
+
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name}: got a {type(value).__name__}; allowed: a tensor, such as torch.as_tensor(array)"
+        )
+
+
+def as_classes(labels: Tensor, n: int, name: str, classes: int | None = None) -> Tensor:
+    """Return one class number per row as int64.
+
+    Args:
+        labels: shape (n,), integers in 0..C-1.
+        n: number of rows that they belong to.
+        name: what they label, for the messages.
+        classes: number C of classes; None asks only for numbers >= 0.
+
+    Raises:
+        TypeError: for what is no tensor of integers.
+        ValueError: for another shape, or a label outside 0..C-1.
+    """
+    import torch
+
+    check_tensor(f"{name} labels", labels)
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise TypeError(f"{name} labels must be class numbers of an integer type; got {labels.dtype}")
+    if tuple(labels.shape) != (n,):
+        raise ValueError(
+            f"{name}: one label per row is needed; got {n} rows and labels of shape {tuple(labels.shape)}"
+        )
+    if classes is not None:
+        check_whole("classes", classes, 1)
+    numbers = labels.long()
+    outside = (numbers < 0) | (numbers >= (classes or torch.iinfo(torch.int64).max))
+    if bool(outside.any()):
+        first = int(outside.nonzero()[0])
+        allowed = f"0..{classes - 1}" if classes else "0..C-1"
+        raise ValueError(f"{name} label {int(numbers[first])} of row {first} is outside {allowed}")
+    return numbers

@@ -8,7 +8,7 @@ import pytest
 
 from memorization.runs import cli
 from memorization.runs.notebook import Job
-from memorization.runs.source import declared_parameters
+from memorization.runs.parameters import declared_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = [

@@ -121,3 +121,9 @@ def test_one_target_per_row_is_needed():
     _, _, blocks = make()
     with pytest.raises(ValueError, match=r"one target per training row: 20 rows, targets of shape \(3,\)"):
         fit(blocks, torch.ones(3))
+
+
+def test_targets_in_a_numpy_array_are_refused_with_what_to_give():
+    task, _, blocks = make()
+    with pytest.raises(TypeError, match="targets: got a ndarray; allowed: a tensor, such as"):
+        fit(blocks, task.labels.numpy())

@@ -1,14 +1,16 @@
-"""Stacked networks do what their members do one by one."""
+"""Stacked networks do what their members do one by one; columns are what PyTorch's own unfold copies."""
 
 import copy
+import itertools
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812, its usual name
 
 from memorization.draws import generator
-from memorization.models.networks import mlp, small_cnn
-from memorization.models.stacked import StackedNetwork, has_batched_form
+from memorization.models.networks import mlp, resnet18, small_cnn
+from memorization.models.stacked import StackedNetwork, Window, columns_of, has_batched_form
 
 WAYS = ("batched", "vmap", "loop")
 
@@ -131,6 +133,13 @@ def test_a_network_that_is_no_chain_has_no_batched_form_but_can_be_stacked():
         StackedNetwork(networks, "batched")
 
 
+def test_the_blocks_of_a_resnet_can_be_mapped_over():
+    members = [resnet18(hidden=(4,), generator=generator(seed, "weights")) for seed in range(2)]
+    x = torch.rand(2, 2, 3, 8, 8, generator=generator(0, "images"))
+    stacks = [StackedNetwork(members, way).eval() for way in ("vmap", "loop")]
+    torch.testing.assert_close(*(stack(x) for stack in stacks), rtol=1e-4, atol=1e-5)
+
+
 def test_members_of_other_shape_are_refused():
     with pytest.raises(ValueError, match="network 1 has other layers than network 0"):
         StackedNetwork([make_cnn(0), make_cnn(1, widths=(4, 8))])
@@ -139,7 +148,7 @@ def test_members_of_other_shape_are_refused():
 def test_an_empty_stack_and_an_unknown_way_are_refused():
     with pytest.raises(ValueError, match="at least one network; got none"):
         StackedNetwork([])
-    with pytest.raises(ValueError, match="way='fast'; allowed: auto, batched, vmap, loop"):
+    with pytest.raises(ValueError, match=r"unknown way 'fast'.*; choose one of auto, batched, vmap, loop"):
         StackedNetwork([make_mlp(0)], "fast")
 
 
@@ -203,3 +212,47 @@ def test_a_shared_activation_or_a_chain_with_a_forward_of_its_own_computes_the_s
     x = torch.randn(2, 5, 3, dtype=torch.float64, generator=generator(0, "inputs"))
     expected = torch.stack([member(x[m]) for m, member in enumerate(members)])
     torch.testing.assert_close(StackedNetwork(members)(x), expected)
+
+
+WINDOWS = [
+    Window(*sizes)
+    for sizes in itertools.product(
+        [(3, 3), (2, 1)], [(1, 1), (2, 1), (3, 2)], [(0, 0), (1, 1), (2, 1)], [(1, 1), (2, 1)]
+    )
+]
+
+
+def pictures(height=5, width=6):
+    source = torch.Generator().manual_seed(0)
+    shape = (2, 3, height, width, 4)
+    return torch.rand(shape, generator=source, dtype=torch.float64).requires_grad_()
+
+
+def unfolded(images, window):
+    examples = images.movedim(-1, 1).flatten(0, 1)
+    rows = F.unfold(examples, window.kernel, window.dilation, window.padding, window.stride)
+    sides = [window.positions(axis, side) for axis, side in enumerate(images.shape[2:4])]
+    return rows.view(len(images), -1, images.shape[1], *window.kernel, *sides).movedim(1, -1)
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_columns_are_the_pixels_under_the_kernel(window):
+    images = pictures()
+    assert torch.equal(columns_of(images, window), unfolded(images, window))
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_the_gradient_of_a_pixel_is_the_sum_over_its_copies(window):
+    images = pictures()
+    columns = columns_of(images, window)
+    weights = torch.rand_like(columns)
+    ours, theirs = (
+        torch.autograd.grad(made, images, weights)[0] for made in (columns, unfolded(images, window))
+    )
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_tap_that_never_meets_the_image_gives_zeros():
+    window = Window((3, 3), padding=(3, 3), dilation=(3, 3))
+    images = pictures(1, 1)
+    assert torch.equal(columns_of(images, window), unfolded(images, window))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memorization.runs.source import names
+from memorization.runs.parameters import names
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTION = re.compile(r"`(-p [^`]+)`")

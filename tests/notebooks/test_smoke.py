@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from conftest import tracked
 
-from memorization.runs.source import names
+from memorization.runs.parameters import names
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,8 +8,13 @@ import pytest
 import yaml
 
 from memorization.report.claims import read_claims
-from memorization.runs.parameters import check_parameters
-from memorization.runs.source import PROFILES, declared_parameters, names, profile_values
+from memorization.runs.parameters import (
+    PROFILES,
+    check_parameters,
+    declared_parameters,
+    names,
+    profile_values,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = names(ROOT)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -246,12 +247,46 @@ def test_claims_are_read_from_the_run_where_none_are_given(run, records, claims_
         ({**HOLDS, "where": "N >"}, "the selection 'N >' fails"),
         ({**HOLDS, "value": "acuracy"}, "cannot evaluate 'acuracy' .*columns of 'toy': N, kind"),
         ({**HOLDS, "each": "width"}, "no column 'width' in 'toy'; it has N, kind"),
-        ({"test": "order", "by": "kind", "sequence": ["high", "lo"]}, "no rows with .*'lo'.*'high'.*'low'"),
+        ({**HOLDS, "where": "N.max() > 1"}, "the selection 'N.max.. > 1' fails .*the call N.max"),
     ],
 )
 def test_a_check_that_does_not_fit_the_records_is_refused(verdict, check, message):
     with pytest.raises(ClaimError, match=message):
         verdict(check)
+
+
+SWEPT = [
+    ({"test": "order", "by": "kind", "sequence": ["high", "lo"]}, "no records with kind = lo; there are"),
+    (
+        {"test": "at_most", "bound": -0.9, "reduce": "spearman", "against": "N", "where": "N == 10"},
+        "a rank correlation needs at least two values of N, there is one",
+    ),
+    ({**HOLDS, "where": "N == 30"}, "no records in 'toy' with N == 30"),
+]
+
+
+@pytest.mark.parametrize(("check", "note"), SWEPT)
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_check_whose_rows_were_not_swept_is_not_tested_and_says_why(verdict, check, note, averaged):
+    row = verdict({**check, "average_first": ["N"]} if averaged else check)
+    assert (row["verdict"], row["value"]) == (UNTESTED, None)
+    assert note in row["note"]
+
+
+def test_a_place_whose_rows_were_not_swept_is_named_beside_the_others(verdict, records):
+    check = {"test": "order", "by": "kind", "sequence": ["high", "low"], "each": "N"}
+    rows = records[(records["N"] > 10) | (records["kind"] == "low")]
+    row = verdict(check, tables={"toy": rows})
+    assert row["verdict"] == REPRODUCED
+    assert "closest of 2 places" in row["note"]
+    assert "not tested at N = 10: no records with kind = high" in row["note"]
+
+
+def test_a_column_that_other_parameters_do_not_bring_is_not_tested(run, records, claims_of):
+    other = dataclasses.replace(run, own=False)
+    row = judge(other, claims_of({**HOLDS, "value": "noise_conv3"}), {"toy": records})[0]
+    assert row["verdict"] == UNTESTED
+    assert "cannot evaluate 'noise_conv3'" in row["note"]
 
 
 def test_nothing_is_stored_when_a_check_does_not_fit(run, verdict):

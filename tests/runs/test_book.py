@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from memorization.runs.book import BookError, assemble
-from memorization.runs.publish import publish
+from memorization.runs.book import BookError, assemble, publish, take_in
 from memorization.runs.records import Record, RecordStore
 
 
@@ -72,3 +71,43 @@ def test_records_of_the_book_profile_are_not_published(project):
         store.append(record(0))
     publish(project, "book")
     assert not (project / "results").exists()
+
+
+def test_runs_with_other_parameters_are_left_out_and_named(project):
+    for name in ("a.desktop", "a.desktop-custom"):
+        with RecordStore(project / "_build" / "records" / f"{name}.jsonl") as store:
+            store.append(record(0))
+    custom = project / "_build" / "notebooks" / "desktop-custom"
+    custom.mkdir(parents=True)
+    (custom / "a.ipynb").write_text("{}")
+    done = publish(project, "desktop")
+    assert done == [
+        "records: 1 new of a.desktop.jsonl → results/records/",
+        "left out: a.desktop-custom.jsonl, made with other parameters than the profile's",
+        "left out: a.ipynb, made with other parameters than the profile's",
+    ]
+    assert [path.name for path in (project / "results" / "records").glob("*.jsonl")] == ["a.desktop.jsonl"]
+
+
+def test_what_another_machine_left_is_taken_in_once(project, tmp_path):
+    (project / "notebooks").mkdir(exist_ok=True)
+    (project / "notebooks" / "a.py").write_text("")
+    folder = tmp_path / "out"
+    for name in ("a.paper", "b.paper", "a.book"):
+        with RecordStore(folder / "records" / f"{name}.jsonl") as store:
+            store.append(record(0))
+    (folder / "records" / "a.desktop.jsonl").write_text("{not a record file}\n")
+    (folder / "benchmarks").mkdir()
+    (folder / "benchmarks" / "on_a_gpu.json").write_text("[]")
+    (folder / "benchmarks" / "half.json").write_text("[{")
+    with pytest.raises(FileNotFoundError, match=r"summary\.json is absent; give the folder that \.ci/gpu"):
+        take_in(project, folder)
+    (folder / "summary.json").write_text("{}")
+    done = take_in(project, folder)
+    assert "records: 1 new of a.paper.jsonl → results/records/" in done
+    assert "benchmarks: on_a_gpu.json → results/benchmarks/" in done
+    refused = sorted(
+        one.split(":")[1].split(";")[0].strip().split(" ")[0] for one in done if "refused" in one
+    )
+    assert refused == ["a.book.jsonl", "a.desktop.jsonl", "b.paper.jsonl", "half.json"]
+    assert "records: 0 new of a.paper.jsonl → results/records/" in take_in(project, folder)

@@ -90,7 +90,7 @@ def test_without_a_scheduler_at_the_address_it_says_what_to_do(monkeypatch):
 def test_a_worker_with_other_code_is_refused(cluster, monkeypatch):
     from cluster_points import point
 
-    import memorization.runs.cluster as module
+    import memorization.runs.sweep as module
 
     monkeypatch.setattr(module, "code_digest", lambda function: "other")
     with pytest.raises(SweepError, match="the worker runs other code"):

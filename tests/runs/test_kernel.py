@@ -5,8 +5,7 @@ import os
 import pytest
 from conftest import calls
 
-from memorization.runs.kernel import how_it_ended
-from memorization.runs.notebook import Job, NotebookError, execute
+from memorization.runs.notebook import Job, NotebookError, _how_it_ended, execute
 
 
 @pytest.fixture
@@ -46,10 +45,10 @@ def test_a_kernel_that_died_in_a_cell_tells_how(job, end, message):
 )
 def test_other_signals_have_their_own_reasons(tmp_path, code, message):
     (tmp_path / "code").write_text(code)
-    assert message in how_it_ended(tmp_path / "code")
+    assert message in _how_it_ended(tmp_path / "code")
 
 
 def test_without_an_exit_code_memory_is_the_usual_reason(tmp_path):
-    assert how_it_ended(tmp_path / "none").startswith(
+    assert _how_it_ended(tmp_path / "none").startswith(
         "the kernel died, most often because memory ran out: choose"
     )

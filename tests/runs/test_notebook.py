@@ -1,9 +1,13 @@
 """Executing a notebook: only a complete run replaces its output."""
 
+import contextlib
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -186,10 +190,10 @@ def test_two_outputs_in_one_folder_keep_their_figures_apart_and_leave_other_file
     assert mine.read_text() == "keep"
 
 
-def test_the_parameters_are_printed_as_a_table(tiny):
+def test_the_parameters_are_printed_in_100_columns(tiny):
     text = command(tiny, "parameters", "tiny").stdout
-    assert "width      int" in text
-    assert "1..100" in text
+    assert "width: int = 4\n    number of features [features]; allowed: 1..100\n" in text
+    assert max(map(len, text.splitlines())) <= 100
     assert "profile smoke: alphas=[0.5], width=2" in text
 
 
@@ -266,3 +270,87 @@ def test_a_second_run_of_the_same_notebook_at_once_is_told_who_runs_it(held):
     assert "tiny.book is in use by process" in second.stderr
     assert process.wait(120) == 0
     assert len(calls(held)) == 4
+
+
+def verdict_of(path):
+    return json.loads(path.read_text())
+
+
+def judging(root):
+    """Let the tiny notebook write a verdict with its width, as the papers' pages write theirs."""
+    end = "run.verdicts_path.parent.mkdir(parents=True, exist_ok=True)\n"
+    end += "_ = run.verdicts_path.write_text(str(width))"
+    edit(root, 'print("the end")', f'{end}\nprint("the end")')
+
+
+def test_a_run_with_other_parameters_writes_beside_itself_and_never_over_the_profiles(tiny, tmp_path):
+    judging(tiny)
+    assert command(tiny, "run", "tiny").returncode == 0
+    assert command(tiny, "run", "tiny", "-p", "width", "9").returncode == 0
+    assert command(tiny, "run", "tiny", "-p", "width", "8", "-o", str(tmp_path / "x.ipynb")).returncode == 0
+    assert verdict_of(tiny / "_build" / "verdicts" / "tiny.book.json") == 4
+    custom = tiny / "_build" / "notebooks" / "book-custom" / "tiny_files" / "verdicts" / "tiny.book.json"
+    assert verdict_of(custom) == 9
+    assert verdict_of(tmp_path / "x_files" / "verdicts" / "tiny.book.json") == 8
+    own, other = (tiny / "_build" / "records" / f"tiny.book{suffix}.jsonl" for suffix in ("", "-custom"))
+    assert len(own.read_text().splitlines()) == 5
+    assert len(other.read_text().splitlines()) == 9
+
+
+def test_plain_papermill_and_a_script_with_other_parameters_write_beside_themselves_too(tiny, tmp_path):
+    import jupytext
+
+    judging(tiny)
+    source = tmp_path / "tiny.ipynb"
+    jupytext.write(jupytext.read(tiny / "notebooks" / "tiny.py"), source)
+    papermill = [sys.executable, "-m", "papermill", str(source), str(tmp_path / "out.ipynb"), "-k", "python3"]
+    for options in ([], ["-p", "width", "3"]):
+        subprocess.run([*papermill, *options], capture_output=True, check=True, cwd=tiny / "notebooks")
+    assert verdict_of(tiny / "_build" / "verdicts" / "tiny.book.json") == 4
+    custom = tiny / "_build" / "notebooks" / "book-custom" / "tiny_files" / "verdicts" / "tiny.book.json"
+    assert verdict_of(custom) == 3
+
+
+@pytest.mark.parametrize("folder", ["", "notebooks"])
+def test_a_notebook_is_a_script_too(tiny, folder):
+    judging(tiny)
+    path = os.path.relpath(tiny / "notebooks" / "tiny.py", tiny / folder)
+    done = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, check=False, cwd=tiny / folder
+    )
+    assert done.returncode == 0, done.stderr
+    assert verdict_of(tiny / "_build" / "verdicts" / "tiny.book.json") == 4
+
+
+def alive(word):
+    """The processes that have a word in their environment: a killed command's kernel and workers, say."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            found += [path.parent.name] if word.encode() in path.read_bytes() else []
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_is_left_behind_by_a_command_that_is_killed_or_interrupted(tiny, tmp_path, end):
+    edit(tiny, 'print("the end")', 'open("started", "w").close()\nimport time\ntime.sleep(300)')
+    word = f"MARK_OF_THIS_TEST={tmp_path}"
+    environment = {**os.environ, "MARK_OF_THIS_TEST": str(tmp_path), "TMPDIR": str(tmp_path)}
+    words = [sys.executable, "-m", "memorization", "--root", str(tiny), "run", "tiny"]
+    running = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 100
+    while not (tiny / "notebooks" / "started").exists():
+        assert time.monotonic() < deadline
+        assert running.poll() is None
+        time.sleep(0.05)
+    assert len(alive(word)) >= 2
+    running.send_signal(end)
+    running.wait(30)
+    deadline = time.monotonic() + 10
+    while alive(word) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert alive(word) == []
+    edit(tiny, "import time\ntime.sleep(300)", 'print("the end")')
+    assert command(tiny, "run", "tiny", TMPDIR=str(tmp_path)).returncode == 0
+    assert list(tmp_path.glob("mm-*")) == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from memorization.runs.parameters import ParameterError, check_parameters, declared
+from memorization.runs.parameters import ParameterError, check_parameters, declared, source_path
 
 CELL = """
 width: int = 8000  # number of random features | features | 1..1000000
@@ -102,3 +102,34 @@ def test_a_typed_value_that_is_no_yaml_is_refused():
 def test_a_line_that_is_no_declaration_is_refused(line):
     with pytest.raises(ParameterError, match="width"):
         declared(line)
+
+
+LISTS = """
+sizes: list[int] = [1, 2]  # sizes | examples | 1..
+names: list[str] = []  # names | name | any; may be empty
+widths: list[int] = [4, 4]  # widths | neurons | 1..; may repeat
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sizes": []}, r"sizes = \[\] .*allowed: a list of int with at least one element"),
+        ({"sizes": [3, 3]}, r"sizes = \[3, 3\] .*allowed: each element once"),
+        ({"names": ["a", "a"]}, "allowed: each element once"),
+        ({"widths": []}, "with at least one element"),
+    ],
+)
+def test_empty_and_doubled_lists_are_refused_where_they_are_swept(given, message):
+    with pytest.raises(ParameterError, match=message):
+        check_parameters(declared(LISTS), given)
+
+
+def test_lists_that_may_be_empty_or_repeat_say_so():
+    assert check_parameters(declared(LISTS), {"names": [], "widths": [2, 2]})["widths"] == [2, 2]
+
+
+def test_a_name_with_a_path_in_it_is_no_notebook(tiny):
+    for name in ("notebooks/tiny", "tiny.py", "../notebooks/tiny"):
+        with pytest.raises(ParameterError, match=r"Did you mean 'tiny'.*a name without folder and without"):
+            source_path(tiny, name)

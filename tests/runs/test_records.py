@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from memorization.runs.lock import LockedError
-from memorization.runs.records import Record, RecordError, RecordStore, clean, key_of, newest
+from memorization.runs import records
+from memorization.runs.records import LockedError, Record, RecordError, RecordStore, clean, key_of, newest
 
 
 def record(alpha=0.5, seed=0, value=1.5, code="c0de"):
@@ -172,3 +173,33 @@ def test_nan_is_kept_as_null(path):
 def test_an_object_is_refused_with_what_a_record_holds():
     with pytest.raises(TypeError, match="a record holds numbers"):
         clean(object(), "x")
+
+
+def test_a_full_disk_leaves_every_file_as_it_was_and_names_the_path(tmp_path, monkeypatch):
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    for path in (good, bad):
+        path.write_text("old")
+    write = Path.write_text
+
+    def full(self, text, **options):
+        if self.name == ".bad.json.part":
+            write(self, text[:1], **options)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="cannot be written: No space left on device; what was there") as told:
+        records.put({good: "new", bad: "new"})
+    assert str(bad) in str(told.value)
+    assert [path.read_text() for path in (good, bad)] == ["old", "old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.json", "good.json"]
+
+
+def test_files_folders_and_texts_replace_others_as_a_whole(tmp_path):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "a.csv").write_text("1")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "old.csv").write_text("0")
+    records.put({tmp_path / "there": tmp_path / "made", tmp_path / "deep" / "text": "words"})
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["a.csv"]
+    assert (tmp_path / "deep" / "text").read_text() == "words"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from memorization.runs import ParameterError, start
+from memorization.runs.parameters import ParameterError
+from memorization.runs.start import start
 
 CELL = (
     'profile: str = "book"  # which | name | one of smoke, book\nwidth: int = 4  # features | features | 1..9'

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from memorization.runs import sweep as public_sweep
 from memorization.runs.sweep import SweepError, experiment, sweep
+from memorization.runs.sweep import sweep as public_sweep
 
 CALLS = []
 
@@ -192,7 +192,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {folder!r})
 from slow_points import point
-from memorization.runs import sweep
+from memorization.runs.sweep import sweep
 table = sweep(point, {{"alpha": [1.0, 2.0, 3.0, 4.0]}}, seeds=2, store=Path({store!r}), progress=False)
 table[["alpha", "seed", "value"]].to_csv({out!r})
 """
@@ -328,3 +328,83 @@ def test_an_empty_name_is_refused():
 def test_a_function_without_a_name_of_its_own_has_its_full_name(store):
     run(curve, [{"alpha": 0.5}], store=store)
     assert f'"experiment":"{curve.__module__}.curve"' in store.read_text()
+
+
+def repeating(*, alpha, seed):
+    return {"alpha": alpha + 1, "value": 1.0}
+
+
+def partly(*, alpha, seeds):
+    return [FloatingPointError("loss is NaN at step 3") if s == 1 else {"value": alpha + s} for s in seeds]
+
+
+def test_a_returned_value_that_bears_an_arguments_name_is_refused():
+    with pytest.raises(SweepError, match=r"returned alpha = 1.5, but alpha is an argument \(0.5\)"):
+        sweep(repeating, {"alpha": [0.5]})
+
+
+@pytest.mark.parametrize(
+    ("grid", "seeds", "message"),
+    [
+        ({"alpha": []}, 1, r"grid\['alpha'\] is empty; allowed: a list with at least one value"),
+        ([], 1, "the grid is empty; allowed: a list with at least one point"),
+        ({"alpha": [0.5]}, 0, "seeds = 0; allowed: a number from 1, or a list with at least one seed"),
+        ({"alpha": [0.5]}, [], r"seeds = \[\]; allowed: a number from 1"),
+    ],
+)
+def test_no_points_and_no_seeds_are_refused_by_name(grid, seeds, message):
+    with pytest.raises(ValueError, match=message):
+        sweep(point, grid, seeds=seeds)
+
+
+def test_what_no_record_answers_is_said_and_counted(tmp_path, capsys):
+    sweep(point, {"alpha": [0.1]}, seeds=2, store=tmp_path / "r.jsonl")
+    found = sweep(point, {"alpha": [0.1, 0.2]}, seeds=3, store=tmp_path / "r.jsonl", missing="skip")
+    assert found.attrs["lacking"] == 4
+    assert len(found) == 2
+    assert "4 of 6 points have no record in r.jsonl" in capsys.readouterr().out
+    nothing = sweep(point, [], published=tmp_path / "r.jsonl", missing="skip")
+    assert nothing.attrs["lacking"] == 0
+
+
+@pytest.fixture
+def own_workers():
+    """Worker processes of this test alone: others find points of their own."""
+    from joblib.externals.loky import get_reusable_executor
+
+    yield
+    get_reusable_executor().shutdown(wait=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_seed_that_fails_leaves_the_others_of_its_stack(tmp_path, own_workers, workers):
+    options = {"seeds": 3, "stacked": True, "store": tmp_path / "r.jsonl", "workers": workers}
+    with pytest.raises(SweepError, match="seed 1 of 1: FloatingPointError: loss is NaN at step 3"):
+        sweep(partly, {"alpha": [0.5, 1.5]}, **options)
+    kept = sweep(partly, {"alpha": [0.5, 1.5]}, missing="skip", **options)
+    assert kept[["alpha", "seed", "value"]].values.tolist() == [
+        [0.5, 0, 0.5],
+        [0.5, 2, 2.5],
+        [1.5, 0, 1.5],
+        [1.5, 2, 3.5],
+    ]
+
+
+@experiment("large", memory=lambda given: 2**31 * given["alpha"])
+def large(*, alpha, n=10, seed):
+    return {"value": alpha}
+
+
+def test_a_point_of_enormous_memory_is_told_before_it_begins():
+    with pytest.warns(RuntimeWarning, match="a point needs about 20 GiB of memory"):
+        sweep(large, {"alpha": [10]})
+
+
+def test_a_sweep_of_ten_times_the_usual_price_is_told_before_it_begins(tmp_path):
+    def slow(*, n, seed):
+        time.sleep(0.05)
+        return {"value": n}
+
+    sweep(slow, {"n": [1]}, store=tmp_path / "r.jsonl", price=0.1)
+    with pytest.warns(RuntimeWarning, match=r"where the whole page takes 0 s at this profile's own"):
+        sweep(slow, {"n": [40]}, store=tmp_path / "r.jsonl", price=0.1)

@@ -98,7 +98,6 @@ def test_drawing_and_torchvision_stay_where_they_belong(module):
     assert misplaced_packages(source(module), module) == []
 
 
-@pytest.mark.skip(reason="modules were moved whole; each is put in order next")
 @pytest.mark.parametrize("package", [name for name in modules() if path_of(name).name == "__init__.py"])
 def test_the_first_file_of_a_room_holds_a_docstring_and_nothing_else(package):
     assert code_lines(source(package)) == 0
@@ -114,20 +113,17 @@ def _shows(name: str) -> bool:
     return room_of(name) == "studies" and name.rpartition(".")[2] in ("figures", "tables")
 
 
-@pytest.mark.skip(reason="modules were moved whole; each is put in order next")
 def test_a_module_of_less_than_40_lines_has_several_readers(module):
     readers = [other for other in FILES if module in imported_modules(other)]
     assert code_lines(source(module)) >= 40 or len(readers) != 1, f"it belongs into {readers}"
 
 
-@pytest.mark.skip(reason="modules were moved whole; each is put in order next")
 def test_a_module_of_more_than_450_lines_says_why(module):
     """In a comment of its first lines that begins with ``# Long:``."""
     beginning = source(module).splitlines()[:40]
     assert code_lines(source(module)) <= 450 or any(line.startswith("# Long: ") for line in beginning)
 
 
-@pytest.mark.skip(reason="modules were moved whole; each is put in order next")
 def test_a_public_name_stands_once_in_the_library():
     places: dict[str, list[str]] = {}
     for one in IN_ROOMS:

@@ -11,7 +11,7 @@ from memorization.data.augmentation.policies import augmentation
 from memorization.draws import generator
 from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.train import fit
+from memorization.training.train import train
 
 N, C = 12, 3
 IMAGES = torch.rand(N, 1, 8, 8, generator=generator(0, "images"))
@@ -30,9 +30,9 @@ class Counting(nn.Module):
         return self.answer(self.inner(x))
 
 
-def train(networks=None, recipe=Recipe(epochs=1, batch=6), objective="mse", **more):  # noqa: B008, never changed
+def trained(networks=None, recipe=Recipe(epochs=1, batch=6), objective="mse", **more):  # noqa: B008, never changed
     data = LabelledViews(IMAGES, LABELS, (0, 1), C, **more)
-    return fit([Counting(), Counting()] if networks is None else networks, data, recipe, objective=objective)
+    return train([Counting(), Counting()] if networks is None else networks, data, objective, recipe)
 
 
 def wrong_shape(images, draws, strength):
@@ -85,14 +85,14 @@ def images_alone(images):
 )
 def test_a_policy_of_ones_own_is_named_with_what_it_returned(policy, error, message):
     with pytest.raises(error, match=message):
-        train(policy=policy)
+        trained(policy=policy)
 
 
 @pytest.mark.parametrize(
     "policy", [augmentation("small_digits"), partial(augmentation("small_digits"), check=False)]
 )
 def test_the_librarys_own_policies_add_noise_and_clamp_nothing(policy):
-    assert train(policy=policy, strength=2.0).epochs == [1, 1]
+    assert trained(policy=policy, strength=2.0).epochs == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_librarys_own_policies_add_noise_and_clamp_nothing(policy):
 )
 def test_outputs_that_are_no_row_of_scores_for_each_image_are_refused(answer, error, message):
     with pytest.raises(error, match=message):
-        train([Counting(answer=answer), Counting(answer=answer)])
+        trained([Counting(answer=answer), Counting(answer=answer)])
 
 
 @pytest.mark.parametrize("objective", ["mse", "cross_entropy"])
@@ -121,22 +121,22 @@ def test_fewer_outputs_than_classes_are_refused(objective):
     with pytest.raises(
         ValueError, match="networks have 2 outputs for 3 classes; give networks with 3 outputs"
     ):
-        train([Counting(2), Counting(2)], objective=objective)
+        trained([Counting(2), Counting(2)], objective=objective)
 
 
 def test_more_outputs_than_classes_are_allowed_but_not_with_mixed_labels():
-    assert train([Counting(5), Counting(5)]).epochs == [1, 1]
+    assert trained([Counting(5), Counting(5)]).epochs == [1, 1]
     with pytest.raises(
         ValueError, match="networks have 5 outputs, mixed labels 3 classes; give networks with 3"
     ):
-        train([Counting(5), Counting(5)], mix=partial(mixup, targets="mixed"))
+        trained([Counting(5), Counting(5)], mix=partial(mixup, targets="mixed"))
 
 
 def test_an_objective_of_ones_own_may_ask_for_one_output():
     def signs(outputs, labels, examples):
         return (outputs[..., 0] - labels).square().mean(1)
 
-    assert train([Counting(1), Counting(1)], objective=signs).epochs == [1, 1]
+    assert trained([Counting(1), Counting(1)], objective=signs).epochs == [1, 1]
 
 
 def test_the_look_draws_nothing_from_the_global_generator():
@@ -144,7 +144,7 @@ def test_the_look_draws_nothing_from_the_global_generator():
     calls = []
     networks[0].answer = networks[1].answer = lambda scores: calls.append(torch.get_rng_state()) or scores
     before = torch.get_rng_state()
-    train(networks)
+    trained(networks)
     torch.set_rng_state(before)
     torch.nn.functional.dropout(torch.ones(6, 64))
     after_one_dropout = torch.get_rng_state()

@@ -18,7 +18,7 @@ from memorization.draws import generator
 from memorization.models.networks import network
 from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
-from memorization.training.train import fit
+from memorization.training.train import train
 
 folder = Path(sys.argv[1])
 split = memorized_split("digits", memorized=60)
@@ -32,7 +32,7 @@ def pace(done, epochs):
     time.sleep(0.02)
 
 saving = {"checkpoint": folder / "run.pt", "checkpoint_every": 5}
-done = fit(networks, views, Recipe(epochs=60, batch=20), progress=pace, **saving)
+done = train(networks, views, "mse", Recipe(epochs=60, batch=20), progress=pace, **saving)
 torch.save([n.state_dict() for n in done.networks], folder / "weights.pt")
 done.history.to_csv(folder / "history.csv")
 """

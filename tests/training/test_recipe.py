@@ -51,16 +51,12 @@ def test_frozen_parameters_are_left_out_and_there_must_be_others():
         Recipe().build([frozen])
 
 
-def test_an_incomplete_batch_is_no_step():
-    assert Recipe(batch=8).steps(23) == 2
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"optimizer": "lars"}, "optimizer='lars'; allowed: adam, adamw, sgd"),
-        ({"schedule": "poly"}, "schedule='poly'; allowed: constant, cosine, step"),
-        ({"precision": "fp16"}, "precision='fp16'; allowed: float32, bf16"),
+        ({"optimizer": "lars"}, "unknown optimizer 'lars'; choose one of adam, adamw, sgd"),
+        ({"schedule": "poly"}, "unknown schedule 'poly'; choose one of constant, cosine, step"),
+        ({"precision": "fp16"}, "unknown precision 'fp16'.*choose one of float32, bf16"),
         ({"epochs": 0}, "epochs=0: no optimizer step would be taken; allowed: 1 or more"),
         ({"batch": 0}, "batch=0: no optimizer step would be taken"),
         ({"learning_rate": 0}, "learning_rate=0; allowed: a number above 0"),
@@ -68,6 +64,19 @@ def test_an_incomplete_batch_is_no_step():
         ({"weight_decay": -1}, "weight_decay=-1, warmup=0, momentum=0.9; allowed: weight_decay >= 0"),
         ({"momentum": 1}, r"momentum in \[0, 1\)"),
         ({"stop_at": 1.5}, r"stop_at=1.5; allowed: an accuracy in \(0, 1\], or None"),
+        ({"steps": -1}, "steps=-1; allowed: a whole number, 0 or more, or None"),
+        ({"steps": 1.5}, "steps=1.5; allowed: a whole number, 0 or more"),
+        ({"clip": math.inf}, "clip=inf; allowed: a finite number above 0, or None"),
+        ({"warmup": 1, "warmup_steps": 10}, "warmup=1 epochs and 10 steps; give one of them"),
+        ({"learning_rate": [0.1, -0.1]}, r"learning_rate=\[0.1, -0.1\]; allowed: a number above 0"),
+        ({"optimizer": "adam", "learning_rate": [0.1, 0.2]}, "optimizer='adam' takes one rate and one decay"),
+        (
+            {"optimizer": "adamw", "weight_decay": [0.1, 0.2]},
+            "optimizer='adamw' takes one rate and one decay",
+        ),
+        ({"learning_rate": 2.0, "weight_decay": 0.5}, "must be below 1: weights would flip"),
+        ({"optimizer": "sgd", "learning_rate": [0.1, 2.0], "weight_decay": 0.5}, "must be below 1"),
+        ({"optimizer": "sgd", "learning_rate": [0.1, 2.0], "weight_decay": [0.0, 0.5]}, "must be below 1"),
     ],
 )
 def test_values_that_cannot_train_are_refused(wrong, message):
@@ -84,6 +93,8 @@ def test_values_that_cannot_train_are_refused(wrong, message):
         ({"stop_after": "10"}, r"stop_after='10' \(str\); allowed: a whole number"),
         ({"warmup": 0.5}, r"warmup=0.5 \(float\); allowed: a whole number"),
         ({"learning_rate": "1e-3"}, r"learning_rate='1e-3' \(str\); allowed: a number"),
+        ({"learning_rate": []}, r"learning_rate=\[\] \(list\); allowed: a number, or one for each network"),
+        ({"learning_rate": [0.1, "x"]}, r"allowed: a number, or one for each network"),
         ({"learning_rate": None}, r"learning_rate=None \(NoneType\); allowed: a number"),
         ({"stop_at": True}, r"stop_at=True \(bool\); allowed: a number"),
         ({"compiled": 1}, r"compiled=1 \(int\); allowed: True or False"),
@@ -99,3 +110,46 @@ def test_a_weight_decay_that_is_not_a_number_is_refused():
         ValueError, match=r"weight_decay=nan, warmup=0, momentum=0.9; allowed: weight_decay >= 0"
     ):
         Recipe(weight_decay=math.nan)
+
+
+def test_rate_and_decay_are_multiplied_network_by_network():
+    Recipe(optimizer="sgd", learning_rate=[4.0, 0.1], weight_decay=[0.0, 0.5])
+
+
+def test_adam_takes_one_rate_given_for_each_network():
+    built = Recipe(learning_rate=[0.1, 0.1], weight_decay=[0.0, 0.0]).build(
+        [torch.ones(2, 3, requires_grad=True)]
+    )
+    assert built.param_groups[0]["lr"] == 0.1
+
+
+def test_as_many_rates_as_networks_are_needed():
+    with pytest.raises(
+        ValueError, match="2 numbers as learning_rate of 3 networks; give one, or one for each"
+    ):
+        Recipe(optimizer="sgd", learning_rate=[0.1, 0.2]).build([torch.ones(3, 2, requires_grad=True)])
+
+
+def test_a_warmup_in_steps_rises_linearly_and_the_cosine_takes_the_rest():
+    recipe = Recipe(epochs=2, learning_rate=1.0, schedule="cosine", warmup_steps=4)
+    rates = [recipe.rate(step, 6) for step in range(12)]
+    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert rates[4:] == pytest.approx([0.5 * (1 + math.cos(math.pi * k / 8)) for k in range(8)])
+
+
+def test_a_rate_for_each_network_is_that_of_a_network_alone():
+    start = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gradients = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    rates, decays = [0.1, 0.2, 0.3], [0.0, 0.1, 0.2]
+    stacked = start.clone().requires_grad_()
+    optimizer = Recipe(optimizer="sgd", learning_rate=rates, weight_decay=decays).build([stacked])
+    for gradient in gradients:
+        stacked.grad = gradient.clone()
+        optimizer.step()
+    for m in range(3):
+        alone = start[m].clone().requires_grad_()
+        plain = torch.optim.SGD([alone], rates[m], momentum=0.9, weight_decay=decays[m])
+        for gradient in gradients:
+            alone.grad = gradient[m].clone()
+            plain.step()
+        torch.testing.assert_close(stacked[m], alone, rtol=1e-13, atol=1e-13)

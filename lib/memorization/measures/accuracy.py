@@ -1,15 +1,11 @@
-"""Accuracy by sign, area under the ROC curve, covariance and mean squared error, on any device.
-
-Networks as they are when they are measured: evaluation mode, no gradients, every mode restored after.
-
-Batch-norm statistics of a network set by one pass over images, with no change of a weight.
-
-How much of a labelling a network has memorized: on clean images, on fresh views, on a bank of views.
+"""How much of a labelling a network has memorized: on clean images, on fresh views, on a bank of views.
 
 Anagnostidis et al. (ICLR 2023). "Training accuracy" has several meanings that differ a lot, so they keep
 their names: the *batch accuracy* comes from the training loop (training mode, augmented batches); here are
 the *clean-view accuracy* (un-augmented images, which overstates memorization), the *fresh-view accuracy*
-(new random views) and the accuracy on a fixed *bank* of views, all in evaluation mode.
+(new random views) and the accuracy on a fixed *bank* of views, all in evaluation mode: no gradients, and
+every mode restored after. An untrained network is measured with batch-norm statistics that one pass over
+images has set.
 """
 
 from __future__ import annotations
@@ -23,245 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from memorization.checks import as_classes, check_images, check_tensor, check_whole
 from memorization.data.augmentation.policies import check_views
-from memorization.measures.probes import check_labels
-
-
-def sign_accuracy(predictions: Tensor, labels: Tensor) -> Tensor:
-    """Fraction of examples with ``prediction * label > 0``; a prediction of exactly 0 counts as wrong.
-
-    Bombari & Mondelli (ICML 2024), test, spurious and training accuracy.
-
-    Args:
-        predictions: shape (B,), real.
-        labels: shape (B,), -1 or +1.
-
-    Returns:
-        Scalar in [0, 1], float64.
-
-    Raises:
-        ValueError: if a label is neither -1 nor +1, or a prediction is NaN.
-    """
-    _same_shape(predictions, labels)
-    _check_numbers(predictions)
-    if not bool((labels.abs() == 1).all()):
-        raise ValueError(
-            f"accuracy needs labels -1 and +1 of both classes; got values {_some(labels)}; "
-            "for real-valued targets ask for the covariance only"
-        )
-    return (predictions.double() * labels > 0).double().mean()
-
-
-def auc(scores: Tensor, labels: Tensor) -> Tensor:
-    """Probability that a positive example scores above a negative one; ties count one half.
-
-    Unlike accuracy it does not move when every score is shifted by one number.
-
-    Args:
-        scores: shape (B,), real.
-        labels: shape (B,), -1 or +1, both present.
-
-    Returns:
-        Scalar in [0, 1], float64.
-
-    Raises:
-        ValueError: if one class is absent, or a score is NaN.
-    """
-    _same_shape(scores, labels)
-    _check_numbers(scores)
-    positive, negative = scores[labels > 0], scores[labels < 0].sort().values
-    if len(positive) == 0 or len(negative) == 0:
-        raise ValueError(
-            f"need both classes; got {len(positive)} positive and {len(negative)} negative labels; "
-            "for real-valued targets ask for the covariance only"
-        )
-    below = torch.searchsorted(negative, positive)
-    not_above = torch.searchsorted(negative, positive, right=True)
-    return (below + not_above).double().mean() / (2 * len(negative))
-
-
-def covariance(first: Tensor, second: Tensor) -> Tensor:
-    """Mean product of deviations, ``E[(a - E a)(b - E b)]`` over the B examples (divided by B).
-
-    Args:
-        first: shape (B,), real.
-        second: shape (B,), real.
-
-    Returns:
-        Scalar, float64.
-    """
-    _same_shape(first, second)
-    a, b = first.double(), second.double()
-    return ((a - a.mean()) * (b - b.mean())).mean()
-
-
-def mean_squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Mean of ``(prediction - target)^2``; both of shape (B,). Returns a float64 scalar."""
-    _same_shape(predictions, targets)
-    return (predictions.double() - targets).square().mean()
-
-
-def _same_shape(first: Tensor, second: Tensor) -> None:
-    if first.ndim != 1 or first.shape != second.shape or len(first) == 0:
-        raise ValueError(
-            "need two non-empty vectors of one length; "
-            f"got shapes {tuple(first.shape)} and {tuple(second.shape)}"
-        )
-
-
-def _check_numbers(predictions: Tensor) -> None:
-    """Refuse NaN, which every comparison would count as a wrong answer."""
-    broken = int(predictions.isnan().sum())
-    if broken:
-        raise ValueError(
-            f"{broken} of {len(predictions)} predictions are NaN, neither right nor wrong; look for what "
-            "made them: a model that diverged, or inputs that are not finite"
-        )
-
-
-def _some(labels: Tensor) -> str:
-    values = labels.unique().tolist()
-    return f"{values[:3]}..." if len(values) > 3 else str(values)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode without gradients; each submodule gets its own mode back.
-
-    Args:
-        model: any network; a part of it may be frozen in evaluation mode while the rest trains.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-def device_of(model: nn.Module, images: Tensor) -> torch.device:
-    """Return the device of a network's first parameter or buffer, or the images' if it has none."""
-    first = next(chain(model.parameters(), model.buffers()), images)
-    return first.device
-
-
-def class_scores(model: nn.Module, images: Tensor, batch: int = 1024) -> Tensor:
-    """Return the network's outputs in evaluation mode.
-
-    Args:
-        model: maps (B, ...) to (B, C).
-        images: shape (n, ...); batches are moved to the model's device.
-        batch: images per forward pass.
-
-    Returns:
-        Scores of the classes, shape (n, C), on the model's device.
-
-    Raises:
-        ValueError: if there are no images, or the output is not one row of finite scores per image: a class
-            would be read off NaN as well.
-    """
-    check_batch(images, batch)
-    device = device_of(model, images)
-    with evaluating(model):
-        scores = torch.cat([_scores(model, part.to(device)) for part in images.split(batch)])
-    broken = int((~scores.isfinite()).any(dim=1).sum())
-    if broken:
-        raise ValueError(
-            f"the network gives NaN or Inf for {broken} of {len(scores)} images; a network that diverged "
-            "cannot be evaluated: look for the step at which its loss grew, or for images that are not finite"
-        )
-    return scores
-
-
-def check_batch(images: Tensor, batch: int) -> None:
-    """Refuse an empty set of images, and a batch that is not a whole number >= 1."""
-    if images.ndim == 0 or len(images) == 0:
-        raise ValueError(f"at least one image is needed; got shape {tuple(images.shape)}")
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"batch must be a whole number >= 1; got {batch!r}")
-
-
-def check_images(images: Tensor, name: str = "images") -> None:
-    """Refuse images that are not floating-point numbers in [0, 1], the range that policies expect.
-
-    Raises:
-        ValueError: saying what was given; NaN is outside the range too.
-    """
-    if images.ndim != 4 or len(images) == 0:
-        raise ValueError(
-            f"{name}: expected images of shape (n, channels, height, width); got {tuple(images.shape)}"
-        )
-    if not images.is_floating_point():
-        raise ValueError(
-            f"{name}: expected float images in [0,1]; got {images.dtype}: divide by the largest level"
-        )
-    low, high = (float(value) for value in images.aminmax())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"{name}: expected float images in [0,1]; got values from {low:g} to {high:g}")
-
-
-def _scores(model: nn.Module, images: Tensor) -> Tensor:
-    scores = model(images)
-    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
-        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        raise ValueError(
-            f"the network must map {len(images)} images to scores of shape ({len(images)}, C); got {shape}"
-        )
-    return scores
-
-
-def calibrated(model: nn.Module, images: Tensor, batch: int = 1024) -> nn.Module:
-    """Copy a network and set its batch-norm statistics to their averages over one pass.
-
-    An untrained network has running mean 0 and variance 1, that is no normalization at all, which moves the
-    k-NN probe at initialization by several percentage points, up or down. Benign or malign is judged against
-    that probe, so it is measured on a calibrated copy.
-
-    Each layer sees batches normalized by their own statistics, as in training, and stores the average of the
-    batches' means and (unbiased) variances, weighted by the batches' sizes. Everything else, such as
-    dropout, is in evaluation mode.
-
-    Args:
-        model: any network; it is not changed. Without batch norm the copy is equal to it.
-        images: shape (n, ...), un-augmented training images; at least two for batch norm on vectors.
-        batch: largest number of images per forward pass; the images are split into nearly equal batches.
-
-    Returns:
-        A deep copy with the same weights and modes on the same device.
-    """
-    check_batch(images, batch)
-    twin = copy.deepcopy(model)
-    norms = [
-        module
-        for module in twin.modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None  # else there is nothing to set
-    ]
-    if norms:
-        _one_pass(twin, norms, images, batch)
-    return twin
-
-
-def _one_pass(model: nn.Module, norms: list[_BatchNorm], images: Tensor, batch: int) -> None:
-    modes = [(module, module.training) for module in model.modules()]
-    momenta = [norm.momentum for norm in norms]
-    device, seen = device_of(model, images), 0
-    model.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.train()
-    with torch.no_grad():
-        for part in images.tensor_split(-(-len(images) // batch)):
-            seen += len(part)
-            for norm in norms:
-                norm.momentum = len(part) / seen  # makes the running value the weighted average so far
-            model(part.to(device))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    for module, training in modes:
-        module.training = training
-
 
 Policy = Callable[..., Tensor]
 
@@ -293,21 +52,20 @@ def memorization_accuracies(
         ``clean_view`` and, with a policy, ``fresh_view``: accuracies in [0, 1].
 
     Raises:
-        TypeError: for labels that are not integers.
-        ValueError: for images not float in [0, 1], labels that do not fit, draws < 1, a policy that returns
+        TypeError: for images that are not floating point, or labels that are not integers.
+        ValueError: for images outside [0, 1], labels that do not fit, draws < 1, a policy that returns
             no finite view of each image, or a network whose outputs are not finite.
     """
-    check_images(images)
+    check_images(images, bytes_too=False)
     check_batch(images, batch)
     scores = class_scores(model, images, batch)
-    wanted = check_labels(labels, len(images), "training", scores.shape[1]).to(scores.device)
+    wanted = as_classes(labels, len(images), "training", scores.shape[1]).to(scores.device)
     found = {"clean_view": _agreement(scores, wanted)}
     if policy is None:
         return found
     if generator is None:
         raise ValueError("fresh views are drawn at random: pass a generator with the policy")
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-        raise ValueError(f"draws must be a whole number >= 1; got {draws!r}")
+    check_whole("draws", draws, 1)
     device, total = device_of(model, images), 0.0
     for _ in range(draws):
         for part, goal in zip(images.split(batch), wanted.split(batch), strict=True):
@@ -334,6 +92,8 @@ def bank_accuracy(model: nn.Module, bank: Tensor, labels: Tensor, *, batch: int 
         TypeError: for labels that are not integers.
         ValueError: for a bank that is not float or has no view, or labels that do not fit.
     """
+    check_tensor("bank", bank)
+    check_tensor("labels", labels)
     if bank.ndim != 5 or 0 in bank.shape or not bank.is_floating_point():
         raise ValueError(
             "the bank must hold float views of shape (n, K, channels, height, width) with K >= 1; "
@@ -347,8 +107,115 @@ def bank_accuracy(model: nn.Module, bank: Tensor, labels: Tensor, *, batch: int 
         )
     goals = (labels if labels.ndim == 2 else labels[:, None].expand(n, views)).flatten()
     scores = class_scores(model, bank.flatten(0, 1), batch)
-    return _agreement(scores, check_labels(goals, n * views, "bank", scores.shape[1]).to(scores.device))
+    return _agreement(scores, as_classes(goals, n * views, "bank", scores.shape[1]).to(scores.device))
 
 
 def _agreement(scores: Tensor, labels: Tensor) -> float:
     return float((scores.argmax(dim=1) == labels).double().mean())
+
+
+def class_scores(model: nn.Module, images: Tensor, batch: int = 1024) -> Tensor:
+    """Return the network's outputs in evaluation mode.
+
+    Args:
+        model: maps (B, ...) to (B, C).
+        images: shape (n, ...); batches are moved to the model's device.
+        batch: images per forward pass.
+
+    Returns:
+        Scores of the classes, shape (n, C), on the model's device.
+
+    Raises:
+        ValueError: if there are no images, or the output is not one row of finite scores per image: a class
+            would be read off NaN as well.
+    """
+    check_batch(images, batch)
+    device = device_of(model, images)
+    with evaluating(model):
+        scores = torch.cat([_scores(model, part.to(device)) for part in images.split(batch)])
+    broken = int((~scores.isfinite()).any(dim=1).sum())
+    if broken:
+        raise ValueError(
+            f"the network gives NaN or Inf for {broken} of {len(scores)} images; a network that diverged "
+            "cannot be evaluated: look for the step at which its loss grew, or for images that are not finite"
+        )
+    return scores
+
+
+def _scores(model: nn.Module, images: Tensor) -> Tensor:
+    scores = model(images)
+    if not isinstance(scores, Tensor) or scores.ndim != 2 or len(scores) != len(images):
+        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(
+            f"the network must map {len(images)} images to scores of shape ({len(images)}, C); got {shape}"
+        )
+    return scores
+
+
+def check_batch(images: Tensor, batch: int) -> None:
+    """Refuse what is no tensor, an empty set of images, and a batch that is not a whole number >= 1."""
+    check_tensor("images", images)
+    if images.ndim == 0 or len(images) == 0:
+        raise ValueError(f"at least one image is needed; got shape {tuple(images.shape)}")
+    check_whole("batch", batch, 1)
+
+
+def calibrated(model: nn.Module, images: Tensor, batch: int = 1024) -> nn.Module:
+    """Copy a network and set its batch-norm statistics to their averages over one pass.
+
+    An untrained network has running mean 0 and variance 1, that is no normalization at all, which moves the
+    k-NN probe at initialization by several percentage points, up or down. Benign or malign is judged against
+    that probe, so it is measured on a calibrated copy.
+
+    Each layer sees batches normalized by their own statistics, as in training, and stores the average of the
+    batches' means and (unbiased) variances, weighted by the batches' sizes. Everything else, such as
+    dropout, is in evaluation mode.
+
+    Args:
+        model: any network; it is not changed. Without batch norm the copy is equal to it.
+        images: shape (n, ...), un-augmented training images; at least two for batch norm on vectors.
+        batch: largest number of images per forward pass; the images are split into nearly equal batches.
+
+    Returns:
+        A deep copy with the same weights and modes on the same device.
+    """
+    check_batch(images, batch)
+    twin = copy.deepcopy(model)
+    norms = [m for m in twin.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+    momenta, seen = [norm.momentum for norm in norms], 0
+    # By hand: torch.optim.swa_utils.update_bn turns dropout on, and weighs batches of any size alike.
+    with evaluating(twin):
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.train()
+        for part in images.tensor_split(-(-len(images) // batch)) if norms else ():
+            seen += len(part)
+            for norm in norms:
+                norm.momentum = len(part) / seen  # makes the running value the weighted average so far
+            twin(part.to(device_of(twin, images)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return twin
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode without gradients; each submodule gets its own mode back.
+
+    Args:
+        model: any network; a part of it may be frozen in evaluation mode while the rest trains.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def device_of(model: nn.Module, images: Tensor) -> torch.device:
+    """Return the device of a network's first parameter or buffer, or the images' if it has none."""
+    first = next(chain(model.parameters(), model.buffers()), images)
+    return first.device

@@ -1,13 +1,9 @@
-"""What every probe of features returns, and the checks that every probe makes of its inputs.
-
-The largest entries of many long rows, ties settled by place.
-
-k-NN probes: one blockwise matrix product serves every K and every set of labels.
+"""Probes: what features tell of labels, by nearest neighbors or by a linear classifier.
 
 Anagnostidis et al. (ICLR 2023), the k-NN probe of the embedding: rows divided by their norms, Euclidean
-distance (the order of cosine similarity), K = 20 neighbors, uniform votes, true labels.
-
-A linear probe in closed form: ridge regression on one-hot targets, in the smaller dimension.
+distance (the order of cosine similarity), K = 20 neighbors, uniform votes, true labels. One blockwise
+matrix product serves every K and every set of labels. The linear probe beside it is ridge regression on
+one-hot targets, in closed form.
 """
 
 from __future__ import annotations
@@ -20,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-ZERO_ROWS = ("farthest", "raise")
+from memorization.checks import as_classes, check_tensor
+
+_BLOCK = 2**25  # similarities held at once: 128 MiB in float32
 
 
 class AbsentClassWarning(UserWarning):
@@ -33,8 +31,7 @@ class Probe:
 
     Attributes:
         predictions: predicted class of each query, shape (Q,), int64.
-        correct: whether the prediction is the query's label, shape (Q,), bool; what
-            :func:`paired_interval` compares between two networks.
+        correct: whether the prediction is the query's label, shape (Q,), bool.
     """
 
     predictions: Tensor
@@ -44,176 +41,6 @@ class Probe:
     def accuracy(self) -> float:
         """Fraction of correct answers, in [0, 1]."""
         return float(self.correct.double().mean())
-
-
-def check_features(features: Tensor, name: str) -> Tensor:
-    """Return the features if they are a non-empty matrix of floating-point numbers."""
-    if features.ndim != 2 or 0 in features.shape:
-        raise ValueError(
-            f"{name} features must be a matrix (rows, d) with at least one entry; "
-            f"got shape {tuple(features.shape)}"
-        )
-    if not features.is_floating_point():
-        raise TypeError(f"{name} features must be floating-point numbers; got {features.dtype}")
-    return features
-
-
-def check_same_width(reference: Tensor, queries: Tensor) -> None:
-    """Refuse queries whose features have another dimension than the reference's."""
-    if reference.shape[1] != queries.shape[1]:
-        raise ValueError(
-            "reference and query features must have one dimension; "
-            f"got shapes {tuple(reference.shape)} and {tuple(queries.shape)}"
-        )
-
-
-def check_labels(labels: Tensor, n: int, name: str, classes: int | None = None) -> Tensor:
-    """Check one class number per row.
-
-    Args:
-        labels: shape (n,), integers in 0..C-1.
-        n: number of rows that they belong to.
-        name: what they label, for the messages.
-        classes: number C of classes; None asks only for numbers >= 0.
-
-    Returns:
-        The labels as int64.
-
-    Raises:
-        TypeError: for labels that are not integers.
-        ValueError: for another shape, or a label outside 0..C-1.
-    """
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-        raise TypeError(f"{name} labels must be class numbers of an integer type; got {labels.dtype}")
-    if tuple(labels.shape) != (n,):
-        raise ValueError(
-            f"{name}: one label per row is needed; got {n} rows and labels of shape {tuple(labels.shape)}"
-        )
-    if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
-        raise ValueError(f"classes must be a whole number >= 1; got {classes!r}")
-    numbers = labels.long()
-    outside = (numbers < 0) | (numbers >= (classes or torch.iinfo(torch.int64).max))
-    if bool(outside.any()):
-        first = int(outside.nonzero()[0])
-        allowed = f"0..{classes - 1}" if classes else "0..C-1"
-        raise ValueError(f"{name} label {int(numbers[first])} of row {first} is outside {allowed}")
-    return numbers
-
-
-def warn_of_absent_classes(reference_labels: Tensor, query_labels: Tensor) -> None:
-    """Say which queries no probe can get right; their classes are in no reference row.
-
-    They stay in the accuracy: left out, it would be that of other queries, and lie higher, without a sign.
-    """
-    lost = query_labels[~torch.isin(query_labels, reference_labels.to(query_labels.device))]
-    if len(lost):
-        classes = ", ".join(str(c) for c in lost.unique().tolist()[:10])
-        warnings.warn(
-            f"{len(lost)} of {len(query_labels)} queries have a class that no reference row has ({classes}) "
-            "and count as wrong; add reference rows of it, or take these queries out",
-            AbsentClassWarning,
-            stacklevel=4,
-        )
-
-
-def check_k(k: int, limit: int, bound: str = "n_reference") -> None:
-    """Refuse a number of neighbors that is not a whole number in 1..limit."""
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= limit:
-        raise ValueError(f"k must be in [1, {bound}]; got k={k!r}, {bound}={limit}")
-
-
-def row_norms(features: Tensor, name: str) -> Tensor:
-    """Return the Euclidean norm of every row, shape (rows,), in float32 or float64.
-
-    Raises:
-        ValueError: with the count, if rows hold NaN or Inf (or numbers whose square overflows).
-    """
-    norms = torch.linalg.vector_norm(features, dim=1, dtype=_at_least_float32(features.dtype))
-    broken = int((~norms.isfinite()).sum())  # of the norms alone: a pass over all features costs more
-    if broken:
-        raise ValueError(
-            f"{broken} of {len(norms)} rows of the {name} features hold NaN or Inf, or numbers whose square "
-            "overflows; a network that diverged cannot be probed"
-        )
-    return norms
-
-
-def unit_rows(features: Tensor, name: str, zero_rows: str = "farthest") -> tuple[Tensor, Tensor]:
-    """Divide every row by its Euclidean norm.
-
-    Args:
-        features: shape (rows, d), floating point; half precision is computed in float32.
-        name: whose features these are, for the messages.
-        zero_rows: ``farthest`` warns of rows of zeros and leaves them zero, ``raise`` refuses them.
-
-    Returns:
-        The unit rows, shape (rows, d), and a mask of the rows of zeros, shape (rows,), bool.
-
-    Raises:
-        TypeError: for features that are not floating point.
-        ValueError: for NaN or Inf, with the count; for rows of zeros if they are to raise.
-    """
-    if zero_rows not in ZERO_ROWS:
-        raise ValueError(f"zero_rows must be one of {', '.join(ZERO_ROWS)}; got {zero_rows!r}")
-    norms = row_norms(check_features(features, name), name)
-    zero = norms == 0
-    count = int(zero.sum())
-    if count:
-        message = f"{count} of {len(norms)} rows of the {name} features are zero and have no direction"
-        if zero_rows == "raise":
-            raise ValueError(f"{message}; zero_rows='farthest' goes on without them")
-        warnings.warn(f"{message}; they count as farthest from everything", UserWarning, stacklevel=3)
-    return features / norms.masked_fill(zero, 1)[:, None], zero
-
-
-def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
-
-
-def grid_shape(n: int, k: int) -> tuple[int, int]:
-    """Return (groups, width) of the cheapest grid for n entries; groups * width >= n, width > k."""
-    groups = max(1, math.isqrt(n // (k + 1)))  # about as many maxima as candidates
-    return groups, max(-(-n // groups), k + 1)
-
-
-def largest(grid: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k largest entries of each (groups, width) grid and their places, smaller places first.
-
-    Two steps are cheaper than one pass over everything, whatever the order of the entries: the k + 1 largest
-    are in the k + 1 columns with the largest maxima.
-
-    Args:
-        grid: entries in any order, shape (B, groups, width) with width > k; filled up with -inf.
-        k: how many, of which none may be -inf.
-
-    Returns:
-        Values in descending order, shape (B, k), and places 0..groups * width - 1, shape (B, k), int64. Of
-        equal values the smaller place comes first, and goes in first.
-    """
-    columns = grid.amax(dim=1).topk(k + 1).indices  # (B, k + 1)
-    candidates = grid.gather(2, columns[:, None, :].expand(-1, grid.shape[1], -1)).flatten(1)
-    values, at = candidates.topk(k + 1)
-    places = at // (k + 1) * grid.shape[2] + columns.gather(1, at % (k + 1))
-    tied = values[:, k - 1] == values[:, k]  # the last place goes to one of several
-    places, order = places[:, :k].sort(dim=1)
-    values, order = values[:, :k].gather(1, order).sort(dim=1, descending=True, stable=True)
-    places = places.gather(1, order)
-    for rows in tied.nonzero()[:, 0].split(64):
-        places[rows] = _smallest_places(grid[rows].flatten(1), values[rows], places[rows])
-    return values, places
-
-
-def _smallest_places(entries: Tensor, values: Tensor, places: Tensor) -> Tensor:
-    """Give the places of the last value's ties to the first of all entries that have it; shape (B, k)."""
-    k, width = values.shape[1], entries.shape[1]
-    numbers = torch.arange(width, device=entries.device)
-    ties = torch.where(entries == values[:, -1:], numbers, width).topk(k, largest=False).values
-    above = (values > values[:, -1:]).sum(dim=1, keepdim=True)
-    rank = torch.arange(k, device=entries.device).expand_as(places)
-    return torch.where(rank < above, places, ties.gather(1, (rank - above).clamp(min=0)))
-
-
-_BLOCK = 2**25  # similarities held at once: 128 MiB in float32
 
 
 @dataclass(frozen=True)
@@ -230,24 +57,13 @@ class Neighbors:
     similarities: Tensor
     n_reference: int
 
-    def votes(self, labels: Tensor, k: int | None = None, classes: int | None = None) -> Tensor:
-        """Count the neighbors of each class.
+    def predict(self, labels: Tensor, k: int | None = None, classes: int | None = None) -> Tensor:
+        """Return the class with most votes, the smallest one if several have most.
 
         Args:
             labels: classes of the reference rows, shape (n_reference,), integers in 0..C-1.
             k: how many neighbors vote, 1..k_max; None for all of them.
-            classes: number C of classes; None for the largest label + 1.
-
-        Returns:
-            Votes, shape (Q, C), int32; each row sums to k.
-        """
-        near = self._labels(labels, k, classes)
-        width = classes or int(labels.max()) + 1
-        votes = torch.zeros(len(near), width, dtype=torch.int32, device=near.device)
-        return votes.scatter_add_(1, near, torch.ones_like(near, dtype=torch.int32))
-
-    def predict(self, labels: Tensor, k: int | None = None, classes: int | None = None) -> Tensor:
-        """Return the class with most votes, the smallest one if several have most; arguments as in votes.
+            classes: number C of classes; None does not check the largest label.
 
         Returns:
             Classes, shape (Q,), int64.
@@ -264,9 +80,9 @@ class Neighbors:
 
         Warns of queries whose class no reference row has; they count as wrong.
         """
-        wanted = check_labels(query_labels, len(self.indices), "query", classes).to(self.indices.device)
+        wanted = as_classes(query_labels, len(self.indices), "query", classes).to(self.indices.device)
         predictions = self.predict(labels, k, classes)
-        warn_of_absent_classes(labels, wanted)
+        _warn_of_absent_classes(labels, wanted)
         return Probe(predictions, predictions == wanted)
 
     def accuracy(
@@ -278,8 +94,8 @@ class Neighbors:
     def _labels(self, labels: Tensor, k: int | None, classes: int | None) -> Tensor:
         k_max = self.indices.shape[1]
         k = k_max if k is None else k
-        check_k(k, k_max, "k_max")
-        numbers = check_labels(labels, self.n_reference, "reference", classes)
+        _check_k(k, k_max, "k_max")
+        numbers = as_classes(labels, self.n_reference, "reference", classes)
         return numbers.to(self.indices.device)[self.indices[:, :k]]  # (Q, k)
 
 
@@ -290,13 +106,13 @@ def nearest(
     *,
     chunk: int | None = None,
     leave_one_out: bool = False,
-    zero_rows: str = "farthest",
 ) -> Neighbors:
     """Find the k_max nearest reference rows of each query by direction.
 
     Equal similarities, also those that compete for the last place, go to the smaller row number. Equal are
     those with the same floating-point number: one direction at two lengths may differ in the last bit.
-    A reference row of zeros is farther than any other; a query of zeros is equally far from all others.
+    A reference row of zeros is farther than any other; a query of zeros is equally far from all others; both
+    are told in a warning.
 
     Args:
         reference: shape (n_reference, d), floating point, finite.
@@ -304,7 +120,6 @@ def nearest(
         k_max: number of neighbors, a whole number in 1..n_reference, one less with ``leave_one_out``.
         chunk: queries per matrix product; None keeps a block of similarities at 128 MiB in float32.
         leave_one_out: query i is reference row i and must not find itself.
-        zero_rows: ``farthest`` (with a warning) or ``raise``.
 
     Returns:
         The neighbors, nearest first.
@@ -313,19 +128,16 @@ def nearest(
         TypeError: for features that are not floating point.
         ValueError: for another k, shapes that do not fit, NaN or Inf, or a chunk < 1.
     """
-    n = len(check_features(reference, "reference"))
-    asked = reference if queries is None else check_features(queries, "query")
-    check_same_width(reference, asked)
+    asked = reference if queries is None else queries
+    n = _check_pair(reference, asked)
     if leave_one_out and asked is not reference and not torch.equal(asked, reference):
         raise ValueError(
             "leave_one_out needs query i to be reference row i; got other rows: leave out the queries"
         )
-    check_k(k_max, n - leave_one_out, "n_reference - 1" if leave_one_out else "n_reference")
-    unit, zero = unit_rows(reference, "reference", zero_rows)
-    directions = unit if asked is reference else unit_rows(asked, "query", zero_rows)[0]
-    if not bool(zero.any()):
-        return _search(unit, directions, k_max, chunk, leave_one_out, None)
-    return _search(unit, directions, k_max, chunk, leave_one_out, zero)
+    _check_k(k_max, n - leave_one_out, "n_reference - 1" if leave_one_out else "n_reference")
+    unit, zero = unit_rows(reference, "reference")
+    directions = unit if asked is reference else unit_rows(asked, "query")[0]
+    return _search(unit, directions, k_max, chunk, leave_one_out, zero if bool(zero.any()) else None)
 
 
 def knn_probe(
@@ -388,32 +200,6 @@ def noise_probe(
     )
 
 
-def _search(
-    unit: Tensor, directions: Tensor, k: int, chunk: int | None, own: bool, zero: Tensor | None
-) -> Neighbors:
-    """Multiply block by block and keep the k largest similarities of each query."""
-    n, q = len(unit), len(directions)
-    groups, width = grid_shape(n, k)
-    rows = max(1, _BLOCK // (groups * width)) if chunk is None else chunk
-    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
-        raise ValueError(f"chunk must be a whole number >= 1, or None; got {chunk!r}")
-    dtype = torch.promote_types(unit.dtype, directions.dtype)
-    unit, rows = unit.to(dtype), min(rows, q)
-    block = unit.new_full((rows, groups * width), -torch.inf)  # what no reference fills stays farthest
-    indices = torch.empty(q, k, dtype=torch.int64, device=unit.device)
-    similarities = unit.new_empty(q, k)
-    for start in range(0, q, rows):
-        part = slice(start, min(start + rows, q))
-        similar = block[: part.stop - start]
-        torch.mm(directions[part].to(dtype), unit.T, out=similar[:, :n])
-        if zero is not None:
-            similar[:, :n].masked_fill_(zero, -2)  # below -1, the least cosine
-        if own:
-            similar[:, start : part.stop].fill_diagonal_(-torch.inf)
-        similarities[part], indices[part] = largest(similar.view(len(similar), groups, width), k)
-    return Neighbors(indices, similarities, n)
-
-
 def linear_probe(
     reference: Tensor,
     reference_labels: Tensor,
@@ -445,20 +231,20 @@ def linear_probe(
         TypeError: for features that are not floating point, or labels that are not integers.
         ValueError: for shapes that do not fit, NaN or Inf, labels outside 0..C-1, or ridge <= 0.
     """
+    _check_pair(reference, queries)
     for rows, name in ((reference, "reference"), (queries, "query")):
-        row_norms(check_features(rows, name), name)
-    check_same_width(reference, queries)
-    labels = check_labels(reference_labels, len(reference), "reference", classes).to(reference.device)
-    wanted = check_labels(query_labels, len(queries), "query", classes).to(reference.device)
+        _row_norms(rows, name)
+    labels = as_classes(reference_labels, len(reference), "reference", classes).to(reference.device)
+    wanted = as_classes(query_labels, len(queries), "query", classes).to(reference.device)
     if not (ridge > 0 and math.isfinite(ridge)):
         raise ValueError(f"ridge must be a finite number > 0; got {ridge!r}")
-    weights, intercept = _fit(reference, one_hot(labels, classes or -1).double(), ridge)
-    warn_of_absent_classes(labels, wanted)
+    weights, intercept = _ridge(reference, one_hot(labels, classes or -1).double(), ridge)
+    _warn_of_absent_classes(labels, wanted)
     predictions = (queries.double() @ weights + intercept).argmax(dim=1)
     return Probe(predictions, predictions == wanted)
 
 
-def _fit(features: Tensor, targets: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+def _ridge(features: Tensor, targets: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
     """Return weights (d, C) and intercept (C,) of the penalized least-squares problem."""
     rows, center, level = features.double(), features.double().mean(dim=0), targets.mean(dim=0)
     rows, targets = rows - center, targets - level  # centering makes the intercept free of the penalty
@@ -472,3 +258,146 @@ def _fit(features: Tensor, targets: Tensor, ridge: float) -> tuple[Tensor, Tenso
     else:
         weights = rows.T @ torch.cholesky_solve(targets, factor)
     return weights, level - center @ weights
+
+
+def _search(
+    unit: Tensor, directions: Tensor, k: int, chunk: int | None, own: bool, zero: Tensor | None
+) -> Neighbors:
+    """Multiply block by block and keep the k largest similarities of each query."""
+    n, q = len(unit), len(directions)
+    groups = max(1, math.isqrt(n // (k + 1)))  # the cheapest grid has about as many maxima as candidates
+    width = max(-(-n // groups), k + 1)
+    rows = max(1, _BLOCK // (groups * width)) if chunk is None else chunk
+    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
+        raise ValueError(f"chunk must be a whole number >= 1, or None; got {chunk!r}")
+    dtype = torch.promote_types(unit.dtype, directions.dtype)
+    unit, rows = unit.to(dtype), min(rows, q)
+    block = unit.new_full((rows, groups * width), -torch.inf)  # what no reference fills stays farthest
+    indices = torch.empty(q, k, dtype=torch.int64, device=unit.device)
+    similarities = unit.new_empty(q, k)
+    for start in range(0, q, rows):
+        part = slice(start, min(start + rows, q))
+        similar = block[: part.stop - start]
+        torch.mm(directions[part].to(dtype), unit.T, out=similar[:, :n])
+        if zero is not None:
+            similar[:, :n].masked_fill_(zero, -2)  # below -1, the least cosine
+        if own:
+            similar[:, start : part.stop].fill_diagonal_(-torch.inf)
+        similarities[part], indices[part] = largest(similar.view(len(similar), groups, width), k)
+    return Neighbors(indices, similarities, n)
+
+
+def largest(grid: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest entries of each (groups, width) grid and their places, smaller places first.
+
+    Two steps are cheaper than one pass over everything, whatever the order of the entries: the k + 1 largest
+    are in the k + 1 columns with the largest maxima.
+
+    Args:
+        grid: entries in any order, shape (B, groups, width) with width > k; filled up with -inf.
+        k: how many, of which none may be -inf.
+
+    Returns:
+        Values in descending order, shape (B, k), and places 0..groups * width - 1, shape (B, k), int64. Of
+        equal values the smaller place comes first, and goes in first.
+    """
+    columns = grid.amax(dim=1).topk(k + 1).indices  # (B, k + 1)
+    candidates = grid.gather(2, columns[:, None, :].expand(-1, grid.shape[1], -1)).flatten(1)
+    values, at = candidates.topk(k + 1)
+    places = at // (k + 1) * grid.shape[2] + columns.gather(1, at % (k + 1))
+    tied = values[:, k - 1] == values[:, k]  # the last place goes to one of several
+    places, order = places[:, :k].sort(dim=1)
+    values, order = values[:, :k].gather(1, order).sort(dim=1, descending=True, stable=True)
+    places = places.gather(1, order)
+    for rows in tied.nonzero()[:, 0].split(64):
+        places[rows] = _smallest_places(grid[rows].flatten(1), values[rows], places[rows])
+    return values, places
+
+
+def _smallest_places(entries: Tensor, values: Tensor, places: Tensor) -> Tensor:
+    """Give the places of the last value's ties to the first of all entries that have it; shape (B, k)."""
+    k, width = values.shape[1], entries.shape[1]
+    numbers = torch.arange(width, device=entries.device)
+    ties = torch.where(entries == values[:, -1:], numbers, width).topk(k, largest=False).values
+    above = (values > values[:, -1:]).sum(dim=1, keepdim=True)
+    rank = torch.arange(k, device=entries.device).expand_as(places)
+    return torch.where(rank < above, places, ties.gather(1, (rank - above).clamp(min=0)))
+
+
+def unit_rows(features: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """Divide every row by its Euclidean norm; rows of zeros stay zero, and are told in a warning.
+
+    Args:
+        features: shape (rows, d), floating point; half precision is computed in float32.
+        name: whose features these are, for the messages.
+
+    Returns:
+        The unit rows, shape (rows, d), and a mask of the rows of zeros, shape (rows,), bool.
+
+    Raises:
+        ValueError: for NaN or Inf, with the count.
+    """
+    norms = _row_norms(features, name)
+    zero = norms == 0
+    if count := int(zero.sum()):
+        warnings.warn(
+            f"{count} of {len(norms)} rows of the {name} features are zero and have no direction; they count "
+            "as farthest from everything",
+            UserWarning,
+            stacklevel=3,
+        )
+    return features / norms.masked_fill(zero, 1)[:, None], zero
+
+
+def _row_norms(features: Tensor, name: str) -> Tensor:
+    """The Euclidean norm of every row, shape (rows,), in float32 or float64; refuses NaN and Inf."""
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    norms = torch.linalg.vector_norm(features, dim=1, dtype=dtype)
+    broken = int((~norms.isfinite()).sum())  # of the norms alone: a pass over all features costs more
+    if broken:
+        raise ValueError(
+            f"{broken} of {len(norms)} rows of the {name} features hold NaN or Inf, or numbers whose square "
+            "overflows; a network that diverged cannot be probed"
+        )
+    return norms
+
+
+def _check_pair(reference: Tensor, queries: Tensor) -> int:
+    """Refuse what are no two sets of features of one width; return the number of reference rows."""
+    for features, name in ((reference, "reference"), (queries, "query")):
+        check_tensor(f"{name} features", features)
+        if features.ndim != 2 or 0 in features.shape:
+            raise ValueError(
+                f"{name} features must be a matrix (rows, d) with at least one entry; "
+                f"got shape {tuple(features.shape)}"
+            )
+        if not features.is_floating_point():
+            raise TypeError(f"{name} features must be floating-point numbers; got {features.dtype}")
+    if reference.shape[1] != queries.shape[1]:
+        raise ValueError(
+            "reference and query features must have one dimension; "
+            f"got shapes {tuple(reference.shape)} and {tuple(queries.shape)}"
+        )
+    return len(reference)
+
+
+def _check_k(k: int, limit: int, bound: str = "n_reference") -> None:
+    """Refuse a number of neighbors that is not a whole number in 1..limit."""
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= limit:
+        raise ValueError(f"k must be in [1, {bound}]; got k={k!r}, {bound}={limit}")
+
+
+def _warn_of_absent_classes(reference_labels: Tensor, query_labels: Tensor) -> None:
+    """Say which queries no probe can get right; their classes are in no reference row.
+
+    They stay in the accuracy: left out, it would be that of other queries, and lie higher, without a sign.
+    """
+    lost = query_labels[~torch.isin(query_labels, reference_labels.to(query_labels.device))]
+    if len(lost):
+        classes = ", ".join(str(c) for c in lost.unique().tolist()[:10])
+        warnings.warn(
+            f"{len(lost)} of {len(query_labels)} queries have a class that no reference row has ({classes}) "
+            "and count as wrong; add reference rows of it, or take these queries out",
+            AbsentClassWarning,
+            stacklevel=4,
+        )

@@ -1,16 +1,9 @@
-"""Features of a network at several named sites from one forward pass.
+"""What a network knows at its named sites: features from one forward pass, every probe of them, invariance.
 
 Anagnostidis et al. (ICLR 2023) probe the layers one by one: after the stem, after each stage, the pooled
-embedding, the projector's hidden layer and the logits.
-
-Invariance of features under augmentation, on one scale for every site.
-
-Anagnostidis et al. (ICLR 2023) read benign memorization as learning of invariances; the normalized measure
-is ours: the distance of two views of one image over the distance of views of two images.
-
-Every probe at every site of one network: one row per site.
-
-What is measured of a network while it memorizes: probes at every site, and accuracies kept apart.
+embedding, the projector's hidden layer and the logits. They read benign memorization as learning of
+invariances; the normalized measure of it is ours: the distance of two views of one image over the distance
+of views of two images, on one scale for every site.
 """
 
 from __future__ import annotations
@@ -25,25 +18,98 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from memorization.checks import check_images, check_whole
 from memorization.data.augmentation.policies import check_views
-from memorization.data.splits import MemorizedSplit
-from memorization.draws import generator
-from memorization.measures.accuracy import (
-    Policy,
-    bank_accuracy,
-    calibrated,
-    check_batch,
-    check_images,
-    class_scores,
-    device_of,
-    evaluating,
-    memorization_accuracies,
-)
+from memorization.measures.accuracy import Policy, check_batch, device_of, evaluating
 from memorization.measures.probes import AbsentClassWarning, linear_probe, nearest, noise_probe, unit_rows
-from memorization.models.networks import StagedNetwork
-from memorization.training.batches import LabelledViews
 
 Sites = Mapping[str, str] | Sequence[str]
+
+
+@dataclass(frozen=True)
+class SiteProber:
+    """Asks the sites of networks for the true classes of test images, and for memorized labels.
+
+    Attributes:
+        reference: images that vote, shape (N, ...), whatever the networks take.
+        labels: their true labels, shape (N,), int64.
+        test: images that are classified, shape (T, ...).
+        test_labels: their true labels, shape (T,), int64.
+        k: number K of neighbors.
+        pool: feature maps are average-pooled to at most this side.
+        batch: images per forward pass.
+    """
+
+    reference: Tensor
+    labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+    k: int = 20
+    pool: int = 4
+    batch: int = 1024
+
+    def probes(
+        self,
+        network: nn.Module,
+        sites: Sites,
+        memorized: Tensor | None = None,
+        memorized_labels: Tensor | None = None,
+        *,
+        linear: bool = False,
+    ) -> dict[str, dict[str, float]]:
+        """Probe every site of one network.
+
+        Args:
+            network: any network; evaluated in evaluation mode.
+            sites: as in :func:`site_features`.
+            memorized: images whose labels were memorized; None asks for no noise probe.
+            memorized_labels: those labels, one for each.
+            linear: whether to take the linear probe, too.
+
+        Returns:
+            For each site ``size`` (features per image), ``clean_probe`` (k-NN with true labels, accuracy on
+            the test images) and, where asked for, ``noise_probe`` (the memorized labels by leave-one-out
+            k-NN; chance is 1/C) and ``linear_probe`` (true labels, test images).
+
+        Raises:
+            KeyError: for an unknown site, with the available ones.
+            ValueError: naming the site whose features cannot be probed.
+        """
+        train, test = (
+            self._features(network, sites, self.reference),
+            self._features(network, sites, self.test),
+        )
+        noisy = train
+        if memorized is not None and memorized is not self.reference:
+            noisy = self._features(network, sites, memorized)
+        rows: dict[str, dict[str, float]] = {}
+        for site, known in train.items():
+            with _told_with(site):
+                clean = nearest(known, test[site], self.k).accuracy(self.labels, self.test_labels)
+                rows[site] = {"size": known.shape[1], "clean_probe": clean}
+                if memorized_labels is not None:
+                    rows[site]["noise_probe"] = noise_probe(noisy[site], memorized_labels, self.k).accuracy
+                if linear:
+                    found = linear_probe(known, self.labels, test[site], self.test_labels)
+                    rows[site]["linear_probe"] = found.accuracy
+        return rows
+
+    def _features(self, network: nn.Module, sites: Sites, images: Tensor) -> dict[str, Tensor]:
+        return site_features(network, images, sites, pool=self.pool, batch=self.batch)
+
+
+@contextmanager
+def _told_with(site: str) -> Iterator[None]:
+    """Say at which site a probe warns or fails."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"site {site!r}: {error}") from error
+    for warning in caught:  # absent classes are those of the data, and the same at every site
+        where = "" if issubclass(warning.category, AbsentClassWarning) else f"site {site!r}: "
+        warnings.warn(f"{where}{warning.message}", warning.category, stacklevel=3)
 
 
 def site_features(
@@ -77,22 +143,63 @@ def site_features(
         ValueError: if a site is reached never or twice in a forward pass, or its output is no feature.
     """
     check_batch(images, batch)
-    if isinstance(pool, bool) or not isinstance(pool, int) or pool < 1:
-        raise ValueError(f"pool must be a whole number >= 1; got {pool!r}")
-    modules = find_sites(model, sites)
-    recorder = _Recorder(list(modules), len(images), pool, dtype)
-    hooks = [module.register_forward_hook(recorder.hook(site)) for site, module in modules.items()]
-    device = device_of(model, images)
+    check_whole("pool", pool, 1)
+    modules, device = find_sites(model, sites), device_of(model, images)
+    passed: dict[str, list[Tensor]] = {site: [] for site in modules}
+    features: dict[str, Tensor] = {}
+    done = 0
+    with _hooked(model, modules, lambda site, output: passed[site].append(_pooled(site, output, part, pool))):
+        for part in images.split(batch):
+            model(part.to(device))
+            for site, found in passed.items():
+                if len(found) != 1:
+                    raise ValueError(
+                        f"site {site!r} was passed {len(found)} times in one forward pass; choose a "
+                        "submodule that is used once"
+                    )
+                rows = found.pop()
+                if done == 0:
+                    features[site] = rows.new_empty(len(images), rows.shape[1], dtype=dtype)
+                features[site][done : done + len(part)] = rows
+            done += len(part)
+    return features
+
+
+@contextmanager
+def _hooked(
+    model: nn.Module, modules: Mapping[str, nn.Module], see: Callable[[str, Any], None]
+) -> Iterator[None]:
+    """Evaluate a network, and see what each of the modules gives, with the module's name."""
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output, site=site: see(site, output))
+        for site, module in modules.items()
+    ]
     try:
         with evaluating(model):
-            for part in images.split(batch):
-                recorder.begin(len(part))
-                model(part.to(device))
-                recorder.finish()
+            yield
     finally:
         for hook in hooks:
             hook.remove()
-    return recorder.features
+
+
+def _pooled(site: str, output: Any, images: Tensor, pool: int) -> Tensor:
+    """Make a matrix of an output, at once: what comes after a site may change its output in place."""
+    if not _is_feature(output, images):
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(
+            f"site {site!r} gives {shape} for {len(images)} images; a feature has shape (B, d), (B, T, d) "
+            "or (B, c, h, w)"
+        )
+    if output.ndim == 3:
+        return output.mean(dim=1)
+    if output.ndim == 4:
+        height, width = output.shape[2:]
+        return adaptive_avg_pool2d(output, (min(height, pool), min(width, pool))).flatten(1)
+    return output.clone()
+
+
+def _is_feature(output: Any, images: Tensor) -> bool:
+    return isinstance(output, Tensor) and output.ndim in (2, 3, 4) and len(output) == len(images)
 
 
 def find_sites(model: nn.Module, sites: Sites) -> dict[str, nn.Module]:
@@ -133,78 +240,15 @@ def default_sites(model: nn.Module, images: Tensor) -> tuple[dict[str, str], dic
         out if one forward pass uses it never or twice (a shared activation), or if it gives no feature.
     """
     some = images[:2].to(device_of(model, images))
-    given: dict[str, list[Any]] = {name: [] for name, _ in model.named_children()}
-    hooks = [
-        child.register_forward_hook(lambda module, inputs, output, name=name: given[name].append(output))
-        for name, child in model.named_children()
-    ]
-    try:
-        with evaluating(model):
-            model(some)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    children = dict(model.named_children())
+    given: dict[str, list[Any]] = {name: [] for name in children}
+    with _hooked(model, children, lambda name, output: given[name].append(output)):
+        model(some)
     left_out = {name: f"used {len(seen)} times" for name, seen in given.items() if len(seen) != 1}
-    for name in given.keys() - left_out.keys():
-        if not _is_feature(given[name][0], len(some)):
+    for name in [name for name in given if name not in left_out]:
+        if not _is_feature(given[name][0], some):
             left_out[name] = "gives no feature"
     return {name: name for name in given if name not in left_out}, left_out
-
-
-def _is_feature(output: Any, rows: int) -> bool:
-    return isinstance(output, Tensor) and output.ndim in (2, 3, 4) and len(output) == rows
-
-
-class _Recorder:
-    """Pools what passes the sites and writes it into one preallocated matrix per site."""
-
-    def __init__(self, sites: Sequence[str], n: int, pool: int, dtype: torch.dtype | None) -> None:
-        self.features: dict[str, Tensor] = dict.fromkeys(sites, torch.empty(0))
-        self._n, self._pool, self._dtype = n, pool, dtype
-        self._start = self._rows = 0
-        self._calls: dict[str, int] = {}
-
-    def begin(self, rows: int) -> None:
-        """Start a forward pass over ``rows`` images."""
-        self._rows, self._calls = rows, dict.fromkeys(self.features, 0)
-
-    def hook(self, site: str) -> Callable[[nn.Module, Any, Any], None]:
-        """Return the forward hook of one site."""
-
-        def record(module: nn.Module, inputs: Any, output: Any) -> None:
-            self._calls[site] += 1
-            self._store(site, self._flat(site, output))
-
-        return record
-
-    def finish(self) -> None:
-        """End a forward pass; each site must have been passed once."""
-        for site, count in self._calls.items():
-            if count != 1:
-                raise ValueError(
-                    f"site {site!r} was passed {count} times in one forward pass; choose a submodule that is "
-                    "used once"
-                )
-        self._start += self._rows
-
-    def _flat(self, site: str, output: Any) -> Tensor:
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        if not _is_feature(output, self._rows):
-            raise ValueError(
-                f"site {site!r} gives {shape} for {self._rows} images; a feature has shape (B, d), (B, T, d) "
-                "or (B, c, h, w)"
-            )
-        if output.ndim == 3:
-            return output.mean(dim=1)
-        if output.ndim == 4:
-            height, width = output.shape[2:]
-            return adaptive_avg_pool2d(output, (min(height, self._pool), min(width, self._pool))).flatten(1)
-        return output
-
-    def _store(self, site: str, rows: Tensor) -> None:
-        if self._start == 0:
-            self.features[site] = rows.new_empty(self._n, rows.shape[1], dtype=self._dtype)
-        self.features[site][self._start : self._start + self._rows] = rows
 
 
 def invariance(
@@ -229,10 +273,10 @@ def invariance(
         images: shape (n, c, S, S), float in [0, 1], n >= 2; held-out images, so that it is not memorization.
             256 are enough.
         policy: augmentation, ``policy(images, generator, strength=strength)``.
-        sites: as in :func:`~memorization.measures.sites.site_features`; one pass serves all.
+        sites: as in :func:`site_features`; one pass serves all.
         generator: source of the views.
         views: views per image, an even number >= 2.
-        pool: see :func:`~memorization.measures.sites.site_features`.
+        pool: see :func:`site_features`.
         strength: passed to the policy.
         batch: images per forward pass.
 
@@ -242,10 +286,11 @@ def invariance(
 
     Raises:
         KeyError: for an unknown site.
-        ValueError: for images not float in [0, 1], fewer than two, an odd number of views, or a policy that
+        TypeError: for images that are not floating point.
+        ValueError: for images outside [0, 1], fewer than two, an odd number of views, or a policy that
             returns no finite view of each image.
     """
-    check_images(images)
+    check_images(images, bytes_too=False)
     if len(images) < 2:
         raise ValueError("invariance compares different images: at least two are needed; got 1")
     if isinstance(views, bool) or not isinstance(views, int) or views < 2 or views % 2:
@@ -276,252 +321,3 @@ def _ratio(site: str, same: float, different: float) -> float:
         )
         return float("nan")
     return same / different
-
-
-Row = dict[str, float | str]
-COLUMNS = (
-    "site",
-    "size",
-    "clean_probe",
-    "initial_probe",
-    "initial_probe_uncalibrated",
-    "noise_probe",
-    "linear_probe",
-    "invariance",
-)
-_INVARIANCE_IMAGES = 256
-
-
-@dataclass(frozen=True)
-class Data:
-    """Training images with their memorized and their true labels, and labelled test images."""
-
-    images: Tensor
-    labels: Tensor
-    true_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How the sites are probed: {site: submodule}, K, pooling, batch, strength of the policy, seed."""
-
-    places: Mapping[str, str]
-    k: int
-    pool: int
-    batch: int
-    strength: float
-    seed: int
-
-
-def site_rows(
-    model: nn.Module, initial: nn.Module, data: Data, policy: Policy | None, setting: Setting
-) -> dict[str, Row]:
-    """Probe a trained network and the one it started from.
-
-    Args:
-        model: the trained network.
-        initial: the network before training.
-        data: checked images and labels.
-        policy: augmentation; None leaves the invariance NaN.
-        setting: how the sites are probed.
-
-    Returns:
-        {site: row with the entries of ``COLUMNS``}.
-    """
-    rows = _trained_probes(model, data, setting)
-    before = {
-        "initial_probe": calibrated(initial, data.images, setting.batch),
-        "initial_probe_uncalibrated": initial,
-    }
-    for column, network in before.items():
-        for site, (train, test) in _both(network, data, setting):
-            with _named(site):
-                found = nearest(train, test, setting.k)
-                rows[site][column] = found.accuracy(data.true_labels, data.test_labels)
-    for site, value in _invariances(model, data.test_images, policy, setting).items():
-        rows[site]["invariance"] = value
-    return rows
-
-
-def _trained_probes(model: nn.Module, data: Data, setting: Setting) -> dict[str, Row]:
-    rows: dict[str, Row] = {}
-    for site, (train, test) in _both(model, data, setting):
-        with _named(site):
-            clean = nearest(train, test, setting.k)
-            rows[site] = {
-                "site": site,
-                "size": train.shape[1],
-                "clean_probe": clean.accuracy(data.true_labels, data.test_labels),
-                "noise_probe": noise_probe(train, data.labels, setting.k).accuracy,
-                "linear_probe": linear_probe(train, data.true_labels, test, data.test_labels).accuracy,
-            }
-    return rows
-
-
-@contextmanager
-def _named(site: str) -> Iterator[None]:
-    """Say at which site a probe warns or fails."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            yield
-        except ValueError as error:
-            raise ValueError(f"site {site!r}: {error}") from error
-    for warning in caught:  # absent classes are those of the data, and the same at every site
-        where = "" if issubclass(warning.category, AbsentClassWarning) else f"site {site!r}: "
-        warnings.warn(f"{where}{warning.message}", warning.category, stacklevel=3)
-
-
-def _both(network: nn.Module, data: Data, setting: Setting) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
-    """Each site with its features of the training and of the test images."""
-    train, test = (
-        site_features(network, images, setting.places, pool=setting.pool, batch=setting.batch)
-        for images in (data.images, data.test_images)
-    )
-    for site in setting.places:
-        yield site, (train[site], test[site])
-
-
-def _invariances(
-    model: nn.Module, images: Tensor, policy: Policy | None, setting: Setting
-) -> dict[str, float]:
-    if policy is None or len(images) < 2:
-        return dict.fromkeys(setting.places, float("nan"))
-    order = torch.randperm(len(images), generator=generator(setting.seed, "images for invariance"))
-    chosen = images[order[:_INVARIANCE_IMAGES].to(images.device)]
-    views = generator(setting.seed, "views for invariance")
-    return invariance(
-        model,
-        chosen,
-        policy,
-        setting.places,
-        views,
-        pool=setting.pool,
-        strength=setting.strength,
-        batch=setting.batch,
-    )
-
-
-_NAN = float("nan")
-_BANK_VIEWS = 64  # of a larger bank the first ones are looked at
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Measures a network in training; called by the training loop as ``watch(epoch, member, network)``.
-
-    Attributes:
-        split: memorized images, reference and test set, on the networks' device.
-        views: what the networks see.
-        policy: the augmentation of fresh views and of the invariance.
-        strength: of that policy, for the invariance; the same for all arms, so that they can be compared.
-        k: neighbors of the probes.
-        pool: feature maps are average-pooled to at most this side.
-    """
-
-    split: MemorizedSplit
-    views: LabelledViews
-    policy: Policy
-    strength: float
-    k: int = 20
-    pool: int = 4
-
-    def __call__(self, epoch: int, member: int, network: nn.Module) -> list[dict[str, Any]]:
-        """Return one row per site; what belongs to the whole network stands in each.
-
-        Before the first step (epoch 0) the network is measured with calibrated batch-norm statistics, and
-        ``uncalibrated_probe`` is its clean probe without.
-        """
-        raw = self._clean(network) if epoch == 0 else {}
-        if epoch == 0:
-            network = calibrated(network, self.images)
-        seed = self.views.seeds[member]
-        whole = self._accuracies(network, member)
-        spread = invariance(
-            network,
-            self._test[:_INVARIANCE_IMAGES],
-            self.policy,
-            self._sites(network),
-            generator(seed, "views for invariance"),
-            pool=self.pool,
-            strength=self.strength,
-        )
-        noise = self._noise(network, self.views.labels[member])
-        return [
-            {
-                "site": site,
-                "depth": depth,
-                "clean_probe": clean,
-                "uncalibrated_probe": raw.get(site, _NAN),
-                "noise_probe": noise[site],
-                "invariance": spread[site],
-                **whole,
-            }
-            for depth, (site, clean) in enumerate(self._clean(network).items())
-        ]
-
-    @property
-    def images(self) -> Tensor:
-        """The memorized images."""
-        return self.split.memorized.floats()
-
-    @property
-    def _test(self) -> Tensor:
-        return self.split.test.floats()
-
-    @staticmethod
-    def _sites(network: nn.Module) -> dict[str, str]:
-        if isinstance(network, StagedNetwork):
-            return network.sites
-        return {name: name for name, _ in network.named_children()}
-
-    def _features(self, network: nn.Module, images: Tensor) -> dict[str, Tensor]:
-        return site_features(network, images, self._sites(network), pool=self.pool)
-
-    def _clean(self, network: nn.Module) -> dict[str, float]:
-        """Test accuracy of the vote of the reference images, with true labels, at each site."""
-        reference = self._features(network, self.split.reference.floats())
-        test = self._features(network, self._test)
-        labels, wanted = self.split.reference.labels, self.split.test.labels
-        return {
-            site: nearest(rows, test[site], self.k).accuracy(labels, wanted)
-            for site, rows in reference.items()
-        }
-
-    def _noise(self, network: nn.Module, labels: Tensor) -> dict[str, float]:
-        """Accuracy on the memorized labels of a leave-one-out vote among the memorized images."""
-        features = self._features(network, self.views.images)
-        return {
-            site: nearest(rows, None, self.k, leave_one_out=True).accuracy(labels, labels)
-            for site, rows in features.items()
-        }
-
-    def _accuracies(self, network: nn.Module, member: int) -> dict[str, float]:
-        """The memorization accuracies kept apart, and the test accuracy of the network's own answers."""
-        seed, strength = self.views.seeds[member], float(self.views.strength[member])
-        labels = self.views.labels[member]
-        source = generator(seed, "fresh views")
-        found = memorization_accuracies(
-            network, self.views.images, labels, self.policy, source, strength=strength
-        )
-        answers = class_scores(network, self._test, 1024).argmax(1)
-        return {
-            "clean_view": found["clean_view"],
-            "fresh_view": found["fresh_view"],
-            "bank_view": self._bank(network, member),
-            "test_accuracy": float((answers == self.split.test.labels).double().mean()),
-        }
-
-    def _bank(self, network: nn.Module, member: int) -> float:
-        """Accuracy on the fixed views themselves, NaN where each visit shows a fresh one."""
-        fixed = min(int(self.views.bank[member]), _BANK_VIEWS)
-        if fixed == 0:
-            return _NAN
-        mine = self.views.take([member])
-        examples = torch.arange(mine.examples, device=mine.images.device)[None]
-        numbers = [torch.full_like(examples, k) for k in range(fixed)]
-        bank = torch.stack([mine.show(examples, k)[0] for k in numbers], 1)
-        labels = torch.stack([mine.label(examples, k)[0] for k in numbers], 1)
-        return bank_accuracy(network, bank, labels)

@@ -1,13 +1,12 @@
-"""Hermite coefficients of an activation: how much of it is constant, linear, quadratic, ...
+"""Activations of random features (the function itself) and of tangent features (its derivative).
 
-Normalized probabilists' polynomials ``h_l`` with ``E[h_l(x) h_m(x)] = 1`` for ``l = m`` and 0 otherwise, x
-standard normal. The trapezoid rule on [-14, 14] is used because Gauss-Hermite nodes overflow from a few
-hundred on.
+Bombari & Mondelli (ICML 2024) define ``phi2`` and ``phi4`` separately for the two maps: tangent features
+use ``h_0 + h_1`` and ``h_0 + h_3`` directly, which are not the derivatives of ``h_1 + h_2`` and ``h_1 +
+h_4``. Here ``h_l`` are the normalized probabilists' Hermite polynomials, with ``E[h_l(x) h_m(x)] = 1`` for
+``l = m`` and 0 otherwise, x standard normal. An activation's Hermite coefficients say how much of it is
+constant, linear, quadratic, ...; the trapezoid rule on [-14, 14] gives them, because Gauss-Hermite nodes
+overflow from a few hundred on.
 
-Activations of random features (the function itself) and of tangent features (its derivative).
-
-Bombari & Mondelli (ICML 2024) define ``phi2`` and ``phi4`` separately for the two maps: tangent features use
-``h_0 + h_1`` and ``h_0 + h_3`` directly, which are not the derivatives of ``h_1 + h_2`` and ``h_1 + h_4``.
 Functions may overwrite their argument: the memory traffic of a copy costs more than the arithmetic.
 """
 
@@ -20,54 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_HALF_WIDTH = 14.0
-_NODES = 28001  # odd: one node sits at 0, where ReLU has its kink
-
-
-def gaussian_grid(nodes: int = _NODES) -> tuple[Tensor, Tensor]:
-    """Return nodes x and weights w, shape (nodes,), float64: ``sum(w f(x)) = E f(x)`` for normal x."""
-    x = torch.linspace(-_HALF_WIDTH, _HALF_WIDTH, nodes, dtype=torch.float64)
-    weights = torch.exp(-0.5 * x**2)
-    return x, weights / weights.sum()
-
-
-def hermite_polynomials(x: Tensor, degree: int) -> Tensor:
-    """Evaluate ``h_0 ... h_degree`` by the normalized three-term recurrence.
-
-    Args:
-        x: points, shape (B,), float64.
-        degree: highest degree, >= 0.
-
-    Returns:
-        Values, shape (degree + 1, B).
-    """
-    values = [torch.ones_like(x), x]
-    for l in range(1, degree):  # noqa: E741 - the degree is called l in the paper
-        values.append((x * values[l] - l**0.5 * values[l - 1]) / (l + 1) ** 0.5)
-    return torch.stack(values[: degree + 1])
-
-
-def hermite_coefficients(function: Callable[[Tensor], Tensor], degree: int) -> Tensor:
-    """Compute ``mu_l = E[function(x) h_l(x)]`` for l = 0 ... degree.
-
-    Args:
-        function: elementwise function of a float64 tensor; it may overwrite its argument.
-        degree: highest degree, >= 0; beyond about 90 the grid no longer holds the polynomial's tails.
-
-    Returns:
-        Coefficients, shape (degree + 1,), float64.
-    """
-    x, weights = gaussian_grid()
-    return hermite_polynomials(x, degree) @ (weights * function(x.clone()))
-
-
-def second_moment(function: Callable[[Tensor], Tensor]) -> float:
-    """Return ``E[function(x)^2]`` = the sum of all squared Hermite coefficients."""
-    x, weights = gaussian_grid()
-    return (weights @ function(x.clone()) ** 2).item()
-
+from memorization.checks import check_choice
 
 FEATURE_MAPS = ("rf", "ntk")
+_HALF_WIDTH = 14.0
+_NODES = 28001  # odd: one node sits at 0, where ReLU has its kink
 
 
 @dataclass(frozen=True)
@@ -157,8 +113,49 @@ def activation(name: str, feature_map: str) -> Activation:
     Raises:
         ValueError: for an unknown name or feature map.
     """
-    if feature_map not in FEATURE_MAPS:
-        raise ValueError(f"unknown feature map {feature_map!r}; choose one of {', '.join(FEATURE_MAPS)}")
-    if name not in _FUNCTIONS:
-        raise ValueError(f"unknown activation {name!r}; choose one of {', '.join(ACTIVATIONS)}")
+    check_choice("feature map", feature_map, FEATURE_MAPS)
+    check_choice("activation", name, ACTIVATIONS)
     return Activation(name, feature_map, _FUNCTIONS[name][FEATURE_MAPS.index(feature_map)])
+
+
+def gaussian_grid(nodes: int = _NODES) -> tuple[Tensor, Tensor]:
+    """Return nodes x and weights w, shape (nodes,), float64: ``sum(w f(x)) = E f(x)`` for normal x."""
+    x = torch.linspace(-_HALF_WIDTH, _HALF_WIDTH, nodes, dtype=torch.float64)
+    weights = torch.exp(-0.5 * x**2)
+    return x, weights / weights.sum()
+
+
+def hermite_polynomials(x: Tensor, degree: int) -> Tensor:
+    """Evaluate ``h_0 ... h_degree`` by the normalized three-term recurrence.
+
+    Args:
+        x: points, shape (B,), float64.
+        degree: highest degree, >= 0.
+
+    Returns:
+        Values, shape (degree + 1, B).
+    """
+    values = [torch.ones_like(x), x]
+    for l in range(1, degree):  # noqa: E741 - the degree is called l in the paper
+        values.append((x * values[l] - l**0.5 * values[l - 1]) / (l + 1) ** 0.5)
+    return torch.stack(values[: degree + 1])
+
+
+def hermite_coefficients(function: Callable[[Tensor], Tensor], degree: int) -> Tensor:
+    """Compute ``mu_l = E[function(x) h_l(x)]`` for l = 0 ... degree.
+
+    Args:
+        function: elementwise function of a float64 tensor; it may overwrite its argument.
+        degree: highest degree, >= 0; beyond about 90 the grid no longer holds the polynomial's tails.
+
+    Returns:
+        Coefficients, shape (degree + 1,), float64.
+    """
+    x, weights = gaussian_grid()
+    return hermite_polynomials(x, degree) @ (weights * function(x.clone()))
+
+
+def second_moment(function: Callable[[Tensor], Tensor]) -> float:
+    """Return ``E[function(x)^2]`` = the sum of all squared Hermite coefficients."""
+    x, weights = gaussian_grid()
+    return (weights @ function(x.clone()) ** 2).item()

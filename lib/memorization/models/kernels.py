@@ -1,19 +1,14 @@
-"""Sums of products of hidden activations over many random directions, without holding the activations.
+"""Random features and tangent features: explicit (plain), as Gram blocks (fast), and at infinite width.
 
-The arithmetic of random and tangent features (Bombari & Mondelli, ICML 2024) is three products: inputs with
-directions, and the activations of all rows with those of the training rows. Two of them repeat work: a
-spurious query shares its spurious part with its training row, and the training block is symmetric. Neither
-is computed twice here.
+Bombari & Mondelli (ICML 2024). Random features ``phi(V z)`` have P = k of them; tangent features ``z (x)
+phi'(W z)`` have P = dk. Rows of V and W are N(0, 1/d). The Gram blocks never hold an N x P matrix. Their
+arithmetic is three products: inputs with directions, and the activations of all rows with those of the
+training rows. Two of them repeat work: a spurious query shares its spurious part with its training row, and
+the training block is symmetric. Neither is computed twice here.
 
-Infinite-width kernels: what the Gram blocks per unit of width converge to as the width grows.
-
-Arc-cosine and arc-sine forms hold for inputs of any norm (images). The other activations have the form of a
-Hermite series, which needs inputs on the sphere ``|z|^2 = d``.
-
-Random features and tangent features: explicit (plain), and as Gram blocks (fast).
-
-Bombari & Mondelli (ICML 2024). Random features ``phi(V z)`` have P = k of them; tangent features
-``z (x) phi'(W z)`` have P = dk. Rows of V and W are N(0, 1/d). The Gram blocks never hold an N x P matrix.
+The infinite-width kernel is what the blocks per unit of width converge to. Its arc-cosine and arc-sine
+forms hold for inputs of any norm (images). The other activations have the form of a Hermite series, which
+needs inputs on the sphere ``|z|^2 = d``.
 """
 
 from __future__ import annotations
@@ -31,10 +26,107 @@ from memorization.draws import generator, normal_rows
 from memorization.models.activations import activation, hermite_coefficients
 
 # Directions per block: large enough for fast products, small enough to stay far below the inputs in memory.
-# A multiple of 16, so that the directions do not depend on it (see data.seeds.normal_rows).
+# A multiple of 16, so that the directions do not depend on it (see draws.normal_rows).
 _BLOCK = 2048
 # Training rows per column block of the kernel: small enough to skip most of the upper triangle.
 _COLUMNS = 256
+_SERIES_DEGREE = 60
+_SPHERE_TOLERANCE = 1e-5
+
+
+def directions(width: int, d: int, source: torch.Generator, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Draw rows of V or W, i.i.d. N(0, 1/d), shape (width, d)."""
+    return normal_rows(width, d, source, dtype) / d**0.5
+
+
+def explicit_features(rows: Tensor, weights: Tensor, *, feature_map: str, activation_name: str) -> Tensor:
+    """Compute the feature matrix itself: the plain way, for small sizes and for checks.
+
+    Args:
+        rows: inputs, shape (B, D).
+        weights: directions, shape (k, D), see :func:`directions`.
+        feature_map: ``rf`` or ``ntk``.
+        activation_name: name of the activation.
+
+    Returns:
+        Features, shape (B, k) for ``rf`` and (B, D k) for ``ntk``, without a factor for the width.
+    """
+    hidden = activation(activation_name, feature_map).apply_(rows @ weights.T)
+    if feature_map == "rf":
+        return hidden
+    return torch.einsum("bd,bk->bdk", rows, hidden).flatten(1)
+
+
+@dataclass(frozen=True)
+class GramBlocks:
+    """Kernel between training rows and everything that is predicted, per unit of width.
+
+    Random features: ``Phi Phi^T / k``; tangent features: ``Phi Phi^T / (k d)``. Predictions, stability and
+    feature alignment do not depend on this scale; a ridge does.
+
+    Attributes:
+        train: shape (N, N), float64.
+        spurious: shape (N, N), float64; row i is the spurious query of training row i.
+        test: shape (T, N), float64.
+        parameters: P, the number of features; None for infinite width.
+    """
+
+    train: Tensor
+    spurious: Tensor
+    test: Tensor
+    parameters: int | None
+
+
+def gram_blocks(
+    train: Tensor,
+    spurious: Tensor,
+    test: Tensor,
+    *,
+    feature_map: str,
+    activation_name: str,
+    width: int | None,
+    seed: int,
+    purpose: str | int = "weights",
+) -> GramBlocks:
+    """Compute the three kernel blocks of a task without any feature matrix.
+
+    Features are computed block by block in the inputs' floating-point type and accumulated in float64.
+
+    Args:
+        train: shape (N, D). float32 or float64; raw pixels are exact in both.
+        spurious: shape (N, D).
+        test: shape (T, D).
+        feature_map: ``rf`` or ``ntk``.
+        activation_name: name of the activation.
+        width: k >= 1 directions; 0 or None for the infinite-width kernel.
+        seed: seed of the directions.
+        purpose: names the stream of directions.
+
+    Returns:
+        The blocks, on the inputs' device.
+
+    Raises:
+        TypeError, ValueError: for inputs that are not finite floating-point matrices, or unknown names.
+    """
+    for name, part in (("train", train), ("spurious", spurious), ("test", test)):
+        check_floating(name, part)
+    n, d = train.shape
+    act = activation(activation_name, feature_map)
+    if not width:
+        rows = torch.cat([train, spurious, test]).double()
+        kernel = infinite_width_kernel(
+            rows, train.double(), feature_map=feature_map, activation_name=activation_name
+        )
+    elif width < 0:
+        raise ValueError(f"width must be at least 1, or 0 for the infinite-width kernel; got {width}")
+    else:
+        inputs = LinearInputs(train, spurious, test)
+        kernel = hidden_gram(inputs, width, generator(seed, purpose), act.apply_)
+        if feature_map == "ntk":
+            kernel.mul_(torch.cat([train, spurious, test]) @ (train / d).T)
+    parameters = None if not width else width if feature_map == "rf" else width * d
+    top = kernel[:n]
+    return GramBlocks((top + top.T).mul_(0.5), kernel[n : 2 * n], kernel[2 * n :], parameters)
 
 
 class LinearInputs:
@@ -48,6 +140,7 @@ class LinearInputs:
 
     def __init__(self, train: Tensor, spurious: Tensor, test: Tensor) -> None:
         self.n, self.d = train.shape
+        self.dtype, self.device = train.dtype, train.device  # of the inputs and of the products
         shared = (train == spurious).all(dim=0)
         order = torch.argsort(shared.int(), stable=True)  # own columns first, shared ones last
         self._order = None if bool((order == torch.arange(self.d, device=order.device)).all()) else order
@@ -60,16 +153,6 @@ class LinearInputs:
 
     def __len__(self) -> int:
         return 2 * self.n + len(self._test)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the inputs and of the products."""
-        return self._train.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the inputs."""
-        return self._train.device
 
     def times(self, directions: Tensor, out: Tensor) -> Tensor:
         """Write ``rows @ directions.T / sqrt(D)`` for train, spurious and test rows into ``out``.
@@ -141,10 +224,6 @@ def mirror(total: Tensor) -> None:
     total[:n] = lower + lower.tril(-1).T
 
 
-_SERIES_DEGREE = 60
-_SPHERE_TOLERANCE = 1e-5
-
-
 def infinite_width_kernel(rows: Tensor, columns: Tensor, *, feature_map: str, activation_name: str) -> Tensor:
     """Compute the kernel per unit of width between two sets of inputs.
 
@@ -181,30 +260,14 @@ def _angle(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
     return torch.acos((c / scale.clamp_min(torch.finfo(c.dtype).tiny)).clamp_(-1.0, 1.0))
 
 
-def _phi2(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
-    return c + c**2 + 0.5 * (q1 - 1) * (q2 - 1)
-
-
 def _phi4(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
     excess = (q1 - 1) * (q2 - 1)
     return c + c**4 + 3 * c**2 * excess + 0.375 * excess**2
 
 
-def _phi4_tangent(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
-    return 1 + c**3 + 1.5 * c * (q1 - 1) * (q2 - 1)
-
-
 def _relu(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
     angle = _angle(c, q1, q2)
     return (q1 * q2).sqrt() * (angle.sin() + (math.pi - angle) * angle.cos()) / (2 * math.pi)
-
-
-def _step(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
-    return (math.pi - _angle(c, q1, q2)) / (2 * math.pi)
-
-
-def _h2(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
-    return c**2 + 0.5 * (q1 - 1) * (q2 - 1)
 
 
 def _erf(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
@@ -215,27 +278,20 @@ def _erf_tangent(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
     return (4 / math.pi) / ((1 + 2 * q1) * (1 + 2 * q2) - 4 * c**2).sqrt()
 
 
-def _sine(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
-    return torch.exp(-0.5 * (q1 + q2)) * torch.sinh(c)
-
-
-def _sine_tangent(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:
-    return torch.exp(-0.5 * (q1 + q2)) * torch.cosh(c)
-
-
+# Functions of c = z.z'/d, q1 = |z|^2/d and q2 = |z'|^2/d.
 _FORMS: dict[tuple[str, str], Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    ("phi2", "rf"): _phi2,
+    ("phi2", "rf"): lambda c, q1, q2: c + c**2 + 0.5 * (q1 - 1) * (q2 - 1),
     ("phi2", "ntk"): lambda c, q1, q2: 1 + c,
     ("phi4", "rf"): _phi4,
-    ("phi4", "ntk"): _phi4_tangent,
+    ("phi4", "ntk"): lambda c, q1, q2: 1 + c**3 + 1.5 * c * (q1 - 1) * (q2 - 1),
     ("relu", "rf"): _relu,
-    ("relu", "ntk"): _step,
-    ("h2", "rf"): _h2,
+    ("relu", "ntk"): lambda c, q1, q2: (math.pi - _angle(c, q1, q2)) / (2 * math.pi),
+    ("h2", "rf"): lambda c, q1, q2: c**2 + 0.5 * (q1 - 1) * (q2 - 1),
     ("h2", "ntk"): lambda c, q1, q2: 2 * c,
     ("erf", "rf"): _erf,
     ("erf", "ntk"): _erf_tangent,
-    ("sine", "rf"): _sine,
-    ("sine", "ntk"): _sine_tangent,
+    ("sine", "rf"): lambda c, q1, q2: torch.exp(-0.5 * (q1 + q2)) * torch.sinh(c),
+    ("sine", "ntk"): lambda c, q1, q2: torch.exp(-0.5 * (q1 + q2)) * torch.cosh(c),
     ("identity", "rf"): lambda c, q1, q2: c.clone(),
     ("identity", "ntk"): lambda c, q1, q2: torch.ones_like(c),
 }
@@ -258,98 +314,3 @@ def _sphere_series(name: str, feature_map: str, c: Tensor, q1: Tensor, q2: Tenso
     for coefficient in reversed(_squared_coefficients(name, feature_map)):  # Horner
         kernel.mul_(c).add_(coefficient)
     return kernel
-
-
-@dataclass(frozen=True)
-class GramBlocks:
-    """Kernel between training rows and everything that is predicted, per unit of width.
-
-    Random features: ``Phi Phi^T / k``; tangent features: ``Phi Phi^T / (k d)``. Predictions, stability and
-    feature alignment do not depend on this scale; a ridge does.
-
-    Attributes:
-        train: shape (N, N), float64.
-        spurious: shape (N, N), float64; row i is the spurious query of training row i.
-        test: shape (T, N), float64.
-        parameters: P, the number of features; None for infinite width.
-    """
-
-    train: Tensor
-    spurious: Tensor
-    test: Tensor
-    parameters: int | None
-
-
-def directions(width: int, d: int, source: torch.Generator, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Draw rows of V or W, i.i.d. N(0, 1/d), shape (width, d)."""
-    return normal_rows(width, d, source, dtype) / d**0.5
-
-
-def explicit_features(rows: Tensor, weights: Tensor, *, feature_map: str, activation_name: str) -> Tensor:
-    """Compute the feature matrix itself: the plain way, for small sizes and for checks.
-
-    Args:
-        rows: inputs, shape (B, D).
-        weights: directions, shape (k, D), see :func:`directions`.
-        feature_map: ``rf`` or ``ntk``.
-        activation_name: name of the activation.
-
-    Returns:
-        Features, shape (B, k) for ``rf`` and (B, D k) for ``ntk``, without a factor for the width.
-    """
-    hidden = activation(activation_name, feature_map).apply_(rows @ weights.T)
-    if feature_map == "rf":
-        return hidden
-    return torch.einsum("bd,bk->bdk", rows, hidden).flatten(1)
-
-
-def gram_blocks(
-    train: Tensor,
-    spurious: Tensor,
-    test: Tensor,
-    *,
-    feature_map: str,
-    activation_name: str,
-    width: int | None,
-    seed: int,
-    purpose: str | int = "weights",
-) -> GramBlocks:
-    """Compute the three kernel blocks of a task without any feature matrix.
-
-    Features are computed block by block in the inputs' floating-point type and accumulated in float64.
-
-    Args:
-        train: shape (N, D). float32 or float64; raw pixels are exact in both.
-        spurious: shape (N, D).
-        test: shape (T, D).
-        feature_map: ``rf`` or ``ntk``.
-        activation_name: name of the activation.
-        width: k >= 1 directions; 0 or None for the infinite-width kernel.
-        seed: seed of the directions.
-        purpose: names the stream of directions.
-
-    Returns:
-        The blocks, on the inputs' device.
-
-    Raises:
-        TypeError, ValueError: for inputs that are not finite floating-point matrices, or unknown names.
-    """
-    for name, part in (("train", train), ("spurious", spurious), ("test", test)):
-        check_floating(name, part)
-    n, d = train.shape
-    act = activation(activation_name, feature_map)
-    if not width:
-        rows = torch.cat([train, spurious, test]).double()
-        kernel = infinite_width_kernel(
-            rows, train.double(), feature_map=feature_map, activation_name=activation_name
-        )
-    elif width < 0:
-        raise ValueError(f"width must be at least 1, or 0 for the infinite-width kernel; got {width}")
-    else:
-        inputs = LinearInputs(train, spurious, test)
-        kernel = hidden_gram(inputs, width, generator(seed, purpose), act.apply_)
-        if feature_map == "ntk":
-            kernel.mul_(torch.cat([train, spurious, test]) @ (train / d).T)
-    parameters = None if not width else width if feature_map == "rf" else width * d
-    top = kernel[:n]
-    return GramBlocks((top + top.T).mul_(0.5), kernel[n : 2 * n], kernel[2 * n :], parameters)

@@ -1,6 +1,4 @@
-"""Parts that several networks share: normalization layers, the projector, and checks of sizes.
-
-Initial weights from a generator of their own.
+"""Parts that several networks share, and the one way in which their weights are drawn.
 
 PyTorch's layers draw from the global generator when they are made. Here a network is built without storage
 (on the meta device), gets its storage, and then all its numbers from one ``torch.Generator``.
@@ -8,122 +6,89 @@ PyTorch's layers draw from the global generator when they are made. Here a netwo
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from memorization.checks import did_you_mean
+from memorization.checks import check_choice, check_whole
+from memorization.draws import generator as seeded
 
 NORMS = ("batch", "group", "layer", "none")
 _GROUP = 8  # channels that one group of group normalization holds
+_DRAWN = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_RESET = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
-def normalization(norm: str, channels: int, *, images: bool = True) -> list[nn.Module]:
-    """Return the normalization layer for feature maps or for vectors, as a list of none or one.
+def normalization(norm: str, channels: int) -> nn.Module:
+    """Return the normalization layer for feature maps (B, channels, height, width).
 
     Args:
         norm: ``batch``; ``group``, in groups of 8 channels; ``layer``, over all channels and places of one
             example; or ``none``.
         channels: number of channels, >= 1; a multiple of 8 for ``group``.
-        images: whether the features are maps (B, channels, height, width), not vectors (B, channels).
 
     Raises:
         ValueError: for an unknown name, or channels that do not divide into groups.
     """
-    if norm not in NORMS:
-        raise ValueError(
-            f"unknown norm {norm!r}{did_you_mean(norm, NORMS)}; choose one of {', '.join(NORMS)}"
-        )
+    check_choice("norm", norm, NORMS)
     if norm == "none":
-        return []
+        return nn.Identity()
     if norm == "batch":
-        return [nn.BatchNorm2d(channels) if images else nn.BatchNorm1d(channels)]
+        return nn.BatchNorm2d(channels)
     if norm == "group" and channels % _GROUP:
         raise ValueError(
             f"group norm has groups of {_GROUP} channels; {channels} channels do not divide: choose a "
             f"multiple of {_GROUP}, or another norm"
         )
-    return [nn.GroupNorm(channels // _GROUP if norm == "group" else 1, channels)]
+    return nn.GroupNorm(channels // _GROUP if norm == "group" else 1, channels)
 
 
-def make_projector(
-    embedding_size: int, classes: int, *, hidden: Sequence[int], bias: bool, norm: str = "none"
-) -> nn.Sequential:
-    """Make the projector: for each hidden width Linear-[norm]-ReLU, then the linear ``logits``.
+def make_projector(inputs: int, classes: int, *, hidden: Sequence[int], bias: bool) -> nn.Sequential:
+    """Make the projector: Linear-ReLU for each hidden width, then the linear ``logits``.
 
     Args:
-        embedding_size: length of the input, >= 1.
+        inputs: length of an embedding, >= 1.
         classes: C, number of outputs, >= 1.
         hidden: widths of the hidden layers, each >= 1; empty for a linear head.
         bias: whether the linear layers have biases.
-        norm: normalization of the hidden layers, one of ``NORMS``.
 
     Returns:
         Named parts ``hidden`` (``hidden1``, ``hidden2``... if there are several) and ``logits``.
 
     Raises:
-        ValueError: for sizes below 1 or an unknown norm.
+        ValueError: for sizes below 1.
     """
-    check_sizes("hidden", hidden, at_least=0)
-    check_sizes("classes", [classes])
+    check_layer_sizes("hidden", hidden, least=0)
+    check_whole("classes", classes, 1)
     parts: OrderedDict[str, nn.Module] = OrderedDict()
-    size = embedding_size
     for number, width in enumerate(hidden, start=1):
         name = "hidden" if len(hidden) == 1 else f"hidden{number}"
-        layers = [nn.Linear(size, width, bias=bias), *normalization(norm, width, images=False), nn.ReLU()]
-        parts[name] = nn.Sequential(*layers)
-        size = width
-    parts["logits"] = nn.Linear(size, classes, bias=bias)
+        parts[name] = nn.Sequential(nn.Linear(inputs, width, bias=bias), nn.ReLU())
+        inputs = width
+    parts["logits"] = nn.Linear(inputs, classes, bias=bias)
     return nn.Sequential(parts)
 
 
-def check_sizes(name: str, sizes: Iterable[int], *, at_least: int = 1) -> None:
-    """Refuse sizes that are not whole numbers >= 1, or fewer than ``at_least`` of them."""
-    if isinstance(sizes, int | str) or not isinstance(sizes, Sequence):
-        raise ValueError(f"{name} must be a list of whole numbers, such as (64,); got {sizes!r}")
-    if len(sizes) < at_least:
-        raise ValueError(f"{name} needs at least {at_least} number(s); got {list(sizes)}")
-    wrong = [size for size in sizes if isinstance(size, bool) or not isinstance(size, int) or size < 1]
-    if wrong:
-        raise ValueError(f"{name} must be whole numbers >= 1; got {list(sizes)}")
+def check_layer_sizes(name: str, sizes: object, *, least: int = 1) -> None:
+    """Refuse what is no list of at least ``least`` whole numbers >= 1."""
+    if not isinstance(sizes, Sequence) or isinstance(sizes, str) or len(sizes) < least:
+        raise ValueError(f"{name}={sizes!r}; allowed: a list of {least} or more whole numbers, such as [64]")
+    for place, size in enumerate(sizes):
+        check_whole(f"{name}[{place}]", size, 1)
 
 
 def check_channels(channels: int) -> None:
     """Refuse images with other than 1 or 3 channels."""
     if channels not in (1, 3):
         raise ValueError(f"images have 1 or 3 channels; got channels={channels!r}")
-
-
-Model = TypeVar("Model", bound=nn.Module)
-
-
-def initialize(model: Model, generator: torch.Generator) -> Model:
-    """Draw all weights of a model anew, in the order of its submodules.
-
-    Convolutions: Kaiming normal, fan-out, for ReLU. Linear layers, and the biases of convolutions if there
-    are any: uniform within 1/sqrt(fan-in), which is PyTorch's own law. Normalization: weight 1, bias 0,
-    running statistics reset.
-
-    Args:
-        model: any model of convolutions, linear and normalization layers; changed in place.
-        generator: where the numbers come from, on the device of the model.
-
-    Returns:
-        The same model.
-
-    Raises:
-        TypeError: if a submodule has parameters or buffers for which no law is known here; nothing is drawn.
-    """
-    laws = [(module, _law(name, module)) for name, module in model.named_modules()]
-    with torch.no_grad():
-        for module, law in laws:
-            law(module, generator)
-    return model
 
 
 def build(make: Callable[[], Model], generator: torch.Generator | None) -> Model:
@@ -144,59 +109,79 @@ def build(make: Callable[[], Model], generator: torch.Generator | None) -> Model
     return initialize(model.to_empty(device=generator.device), generator)
 
 
-def _law(name: str, module: nn.Module) -> Callable[[nn.Module, torch.Generator], None]:
-    for kinds, law in _LAWS:
-        if isinstance(module, kinds):
-            return law
-    own = [key for key, _ in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))]
-    if own:
-        raise TypeError(
-            f"no law for {own} of {name or 'the model'} ({type(module).__name__}); known are convolutions, "
-            "linear layers and batch, group and layer normalization"
+def initialize(model: Model, generator: torch.Generator) -> Model:
+    """Draw all weights of a model anew, in the order of its submodules.
+
+    Convolutions: Kaiming normal, fan-out, for ReLU. Linear layers, and the biases of convolutions if there
+    are any: uniform within 1/sqrt(fan-in), which is PyTorch's own law. Normalization: weight 1, bias 0,
+    running statistics reset.
+
+    Args:
+        model: any model of convolutions, linear and normalization layers; changed in place.
+        generator: where the numbers come from, on the device of the model.
+
+    Returns:
+        The same model.
+
+    Raises:
+        TypeError: if a submodule has parameters or buffers for which no law is known here; nothing is drawn.
+    """
+    for name, module in model.named_modules():
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        if own and not isinstance(module, (*_DRAWN, *_RESET)):
+            raise TypeError(
+                f"no law for {[key for key, _ in own]} of {name or 'the model'} ({type(module).__name__}); "
+                "known are convolutions, linear layers and batch, group and layer normalization"
+            )
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, _RESET):
+                module.reset_parameters()  # to constants: nothing is drawn
+            elif isinstance(module, _DRAWN):
+                _draw(module, generator)
+    return model
+
+
+def _draw(layer: Any, generator: torch.Generator) -> None:
+    bound = 1 / math.sqrt(layer.weight[0].numel())
+    if isinstance(layer, nn.Linear):
+        layer.weight.uniform_(-bound, bound, generator=generator)
+    else:
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+    if layer.bias is not None:
+        layer.bias.uniform_(-bound, bound, generator=generator)
+
+
+def redrawn(model: Model, seed: int) -> Model:
+    """Copy a network of any kind and draw its parameters anew by each submodule's ``reset_parameters``.
+
+    These are PyTorch's own laws, which draw from the global generator; it is left as it was. A network with
+    laws of its own (Kaiming by hand, say) should be kept untrained beside the trained one instead.
+
+    Args:
+        model: any network; it is not changed.
+        seed: whole number >= 0.
+
+    Returns:
+        The untrained copy, with the same modes, on the same device.
+
+    Raises:
+        ValueError: naming the parameters that no ``reset_parameters`` sets.
+    """
+    twin = copy.deepcopy(model)
+    devices = sorted({p.device.index for p in twin.parameters() if p.device.type == "cuda"})
+    with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seeded(seed, "initial weights").initial_seed())
+        for parameter in twin.parameters():
+            parameter.fill_(torch.nan)  # tells afterwards which were not set
+        for module in twin.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+    kept = [name for name, parameter in twin.named_parameters() if bool(parameter.isnan().any())]
+    if kept:
+        raise ValueError(
+            f"no reset_parameters sets {', '.join(kept)}: keep a copy of the network before training and "
+            "give it as the initial one"
         )
-    return _nothing
-
-
-def _nothing(module: nn.Module, generator: torch.Generator) -> None:
-    pass
-
-
-def _convolution(module: nn.Module, generator: torch.Generator) -> None:
-    weight = _tensor(module, "weight")
-    nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu", generator=generator)
-    if module.bias is not None:
-        _uniform(_tensor(module, "bias"), weight[0].numel(), generator)
-
-
-def _linear(module: nn.Module, generator: torch.Generator) -> None:
-    weight = _tensor(module, "weight")
-    _uniform(weight, weight.shape[1], generator)
-    if module.bias is not None:
-        _uniform(_tensor(module, "bias"), weight.shape[1], generator)
-
-
-def _normalization(module: nn.Module, generator: torch.Generator) -> None:
-    if module.weight is not None:
-        nn.init.ones_(_tensor(module, "weight"))
-    if module.bias is not None:
-        nn.init.zeros_(_tensor(module, "bias"))
-    if isinstance(module, _BatchNorm):
-        module.reset_running_stats()
-
-
-def _uniform(tensor: Tensor, fan_in: int, generator: torch.Generator) -> None:
-    bound = 1 / math.sqrt(fan_in)
-    tensor.uniform_(-bound, bound, generator=generator)
-
-
-def _tensor(module: nn.Module, name: str) -> Tensor:
-    value = getattr(module, name)
-    assert isinstance(value, Tensor)
-    return value
-
-
-_LAWS: tuple[tuple[tuple[type[nn.Module], ...], Callable[[nn.Module, torch.Generator], None]], ...] = (
-    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
-    ((nn.Linear,), _linear),
-    ((_BatchNorm, nn.GroupNorm, nn.LayerNorm), _normalization),
-)
+    return twin

@@ -1,20 +1,10 @@
-"""A network in two parts, encoder and projector, each a chain of named stages.
+"""Networks in two parts, encoder and projector, each a chain of named stages, and their names.
 
 Anagnostidis et al. (ICLR 2023): ``f = g o h`` with an encoder ``h``, whose output is the *embedding*, and a
-projector ``g`` on top. Each named stage is a place to probe; how it is probed is not decided here.
-
-Small networks that one CPU core trains in seconds: a convolutional network and a multilayer perceptron.
-
-They are the laptop-scale stand-ins for the encoder of Anagnostidis et al. (ICLR 2023). Only plain layers in
-chains are used, so that many networks of one shape can be stacked and trained as one.
-
-ResNet-18 and ResNet-50 as encoders, with a wide projector on top.
-
-Anagnostidis et al. (ICLR 2023), with the settings of the authors' published code: ResNet-18 whose stem fits
-small images, and a projector with one hidden layer of 65,536 neurons. The blocks are those of He et al.
-(CVPR 2016) as torchvision has them.
-
-Networks by name, as a parameter file names them.
+projector ``g`` on top. Each named stage is a place to probe; how it is probed is not decided here. The
+encoder of the authors' published code is a ResNet-18 whose stem fits small images, with a hidden layer of
+65,536 neurons in the projector. The small convolutional network and the perceptron stand in for it on a
+laptop; they are plain layers in chains, so that many of one shape can be stacked and trained as one.
 """
 
 from __future__ import annotations
@@ -28,88 +18,52 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memorization.checks import did_you_mean
-from memorization.models.layers import build, check_channels, check_sizes, make_projector, normalization
+from memorization.checks import check_choice, check_whole
+from memorization.data.files import load_torchvision
+from memorization.models.layers import build, check_channels, check_layer_sizes, make_projector, normalization
 
 
 class StagedNetwork(nn.Module):
     """An encoder and a projector whose stages have names.
 
-    The names are those of the submodules: stage ``conv1`` of the encoder is the submodule ``encoder.conv1``.
-
-    Args:
-        encoder: named stages in order of depth; the last one is ``embedding`` and gives (B, embedding_size).
+    Attributes:
+        encoder: named stages in order of depth; the last one is ``embedding`` and gives (B, P).
         projector: named parts in order of depth; the last one is ``logits`` and gives (B, C).
-        embedding_size: length of an embedding, >= 1.
-        leave_out: stages that are no probe site unless asked for by name, such as a block whose pooled
-            output is the embedding.
-
-    Raises:
-        ValueError: if a part is misnamed, or a name is used twice or unknown.
+        sites: the default places to probe: name of the stage to name of its submodule, in order of depth.
     """
 
     def __init__(
-        self,
-        encoder: nn.Sequential,
-        projector: nn.Sequential,
-        *,
-        embedding_size: int,
-        leave_out: Iterable[str] = (),
+        self, encoder: nn.Sequential, projector: nn.Sequential, *, leave_out: Iterable[str] = ()
     ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.projector = projector
-        self.embedding_size = embedding_size
-        self._stages = _stages(encoder, projector)
-        self._left_out = frozenset(leave_out)
-        if unknown := sorted(self._left_out - set(self._stages)):
-            raise ValueError(f"leave_out names {unknown}; the stages are {', '.join(self._stages)}")
-
-    @property
-    def sites(self) -> dict[str, str]:
-        """The default probe sites: site name to name of the submodule, in order of depth."""
-        return {site: name for site, name in self._stages.items() if site not in self._left_out}
-
-    def choose_sites(self, names: Iterable[str]) -> dict[str, str]:
-        """Return some stages as probe sites, those left out by default included.
+        """Put the parts together.
 
         Args:
-            names: names of stages, in the order that is wanted.
-
-        Returns:
-            Site name to name of the submodule.
+            encoder: the encoder.
+            projector: the projector.
+            leave_out: stages that are no site, such as a block whose pooled output is the embedding.
 
         Raises:
-            KeyError: if there is no such stage, with those there are.
+            ValueError: if a part is misnamed, or a name is used twice or unknown.
         """
-        wanted = list(names)
-        for name in wanted:
-            if name not in self._stages:
-                raise KeyError(
-                    f"no site {name!r}{did_you_mean(name, self._stages)}; "
-                    f"this network has {', '.join(self._stages)}"
+        super().__init__()
+        self.encoder, self.projector = encoder, projector
+        stages: dict[str, str] = {}
+        for part, last in (("encoder", "embedding"), ("projector", "logits")):
+            names = [name for name, _ in getattr(self, part).named_children()]
+            if names[-1:] != [last]:
+                raise ValueError(
+                    f"the last stage of the {part} must be named {last!r}; its stages are {names}"
                 )
-        return {name: self._stages[name] for name in wanted}
-
-    def embed(self, x: Tensor) -> Tensor:
-        """Return the embeddings h(x), shape (B, embedding_size)."""
-        return self.encoder(x)
+            if twice := sorted(set(names) & set(stages)):
+                raise ValueError(f"stage names {twice} are in both parts; give each stage a name of its own")
+            stages |= {name: f"{part}.{name}" for name in names}
+        for name in (left_out := set(leave_out)):
+            check_choice("stage to leave out", name, stages)
+        self.sites = {name: place for name, place in stages.items() if name not in left_out}
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits g(h(x)), shape (B, C)."""
         return self.projector(self.encoder(x))
-
-
-def _stages(encoder: nn.Sequential, projector: nn.Sequential) -> dict[str, str]:
-    stages: dict[str, str] = {}
-    for part, chain, last in (("encoder", encoder, "embedding"), ("projector", projector, "logits")):
-        names = [name for name, _ in chain.named_children()]
-        if not names or names[-1] != last:
-            raise ValueError(f"the last stage of the {part} must be named {last!r}; its stages are {names}")
-        if twice := sorted(set(names) & set(stages)):
-            raise ValueError(f"stage names {twice} are in both parts; give each stage a name of its own")
-        stages |= {name: f"{part}.{name}" for name in names}
-    return stages
 
 
 def small_cnn(
@@ -119,7 +73,6 @@ def small_cnn(
     strides: Sequence[int] = (1, 2, 2),
     classes: int = 10,
     hidden: Sequence[int] = (1024,),
-    bias: bool = True,
     norm: str = "batch",
     generator: torch.Generator | None,
 ) -> StagedNetwork:
@@ -135,7 +88,6 @@ def small_cnn(
         strides: stride of each block, as many as widths.
         classes: C, number of outputs.
         hidden: widths of the projector's hidden layers; empty for a linear head.
-        bias: whether the projector's linear layers have biases.
         norm: ``batch``, ``group``, ``layer`` or ``none``, after each convolution.
         generator: source of the initial weights; None leaves the network without storage.
 
@@ -146,8 +98,8 @@ def small_cnn(
         ValueError: for sizes that do not fit, or an unknown norm.
     """
     check_channels(channels)
-    check_sizes("widths", widths)
-    check_sizes("strides", strides)
+    check_layer_sizes("widths", widths)
+    check_layer_sizes("strides", strides)
     if len(widths) != len(strides):
         raise ValueError(f"{len(widths)} widths but {len(strides)} strides; give one stride per width")
 
@@ -156,15 +108,11 @@ def small_cnn(
         before = channels
         for number, (width, stride) in enumerate(zip(widths, strides, strict=True), start=1):
             convolution = nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=False)
-            encoder[f"conv{number}"] = nn.Sequential(convolution, *normalization(norm, width), nn.ReLU())
+            encoder[f"conv{number}"] = nn.Sequential(convolution, normalization(norm, width), nn.ReLU())
             before = width
         encoder["embedding"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        return StagedNetwork(
-            nn.Sequential(encoder),
-            make_projector(before, classes, hidden=hidden, bias=bias),
-            embedding_size=before,
-            leave_out=[f"conv{len(widths)}"],
-        )
+        projector = make_projector(before, classes, hidden=hidden, bias=True)
+        return StagedNetwork(nn.Sequential(encoder), projector, leave_out=[f"conv{len(widths)}"])
 
     return build(make, generator)
 
@@ -195,8 +143,8 @@ def mlp(
     Raises:
         ValueError: for sizes below 1.
     """
-    check_sizes("inputs", [inputs])
-    check_sizes("widths", widths)
+    check_whole("inputs", inputs, 1)
+    check_layer_sizes("widths", widths)
 
     def make() -> StagedNetwork:
         encoder: OrderedDict[str, nn.Module] = OrderedDict()
@@ -207,72 +155,12 @@ def mlp(
             encoder[name] = nn.Sequential(*flatten, nn.Linear(before, width), nn.ReLU())
             before = width
         projector = make_projector(before, classes, hidden=hidden, bias=True)
-        return StagedNetwork(nn.Sequential(encoder), projector, embedding_size=before)
+        return StagedNetwork(nn.Sequential(encoder), projector)
 
     return build(make, generator)
 
 
-STEMS = ("small", "medium", "imagenet")
-_WIDTHS = (64, 128, 256, 512)
-_EXPANSION = 4  # a bottleneck gives four times its width
-
-Block = Callable[[int, int, int], nn.Module]
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut: the block of ResNet-18.
-
-    Args:
-        before: channels of the input.
-        width: channels of the output.
-        stride: stride of the first convolution and of the shortcut.
-        norm: normalization after each convolution, one of ``NORMS``.
-    """
-
-    def __init__(self, before: int, width: int, stride: int, norm: str) -> None:
-        super().__init__()
-        self.conv1 = _convolution(before, width, 3, stride)
-        self.norm1 = nn.Sequential(*normalization(norm, width))
-        self.conv2 = _convolution(width, width, 3)
-        self.norm2 = nn.Sequential(*normalization(norm, width))
-        self.downsample = _shortcut(before, width, stride, norm)
-        self.relu = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, before, height, width) to (B, width, height / stride, width / stride)."""
-        out = self.relu(self.norm1(self.conv1(x)))
-        return self.relu(self.norm2(self.conv2(out)) + self.downsample(x))
-
-
-class Bottleneck(nn.Module):
-    """A 1x1, a 3x3 and a 1x1 convolution and a shortcut: the block of ResNet-50.
-
-    Args:
-        before: channels of the input.
-        width: channels inside; the output has four times as many.
-        stride: stride of the block.
-        norm: normalization after each convolution, one of ``NORMS``.
-        v1: whether the first 1x1 convolution has the stride, as in the first version of the paper, and not
-            the 3x3 convolution.
-    """
-
-    def __init__(self, before: int, width: int, stride: int, norm: str, v1: bool = False) -> None:
-        super().__init__()
-        out = _EXPANSION * width
-        self.conv1 = _convolution(before, width, 1, stride if v1 else 1)
-        self.norm1 = nn.Sequential(*normalization(norm, width))
-        self.conv2 = _convolution(width, width, 3, 1 if v1 else stride)
-        self.norm2 = nn.Sequential(*normalization(norm, width))
-        self.conv3 = _convolution(width, out, 1)
-        self.norm3 = nn.Sequential(*normalization(norm, out))
-        self.downsample = _shortcut(before, out, stride, norm)
-        self.relu = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, before, height, width) to (B, 4 width, height / stride, width / stride)."""
-        out = self.relu(self.norm1(self.conv1(x)))
-        out = self.relu(self.norm2(self.conv2(out)))
-        return self.relu(self.norm3(self.conv3(out)) + self.downsample(x))
+_STEMS = {"small": (3, 1), "medium": (3, 2), "imagenet": (7, 2)}  # kernel and stride
 
 
 def resnet18(
@@ -282,10 +170,9 @@ def resnet18(
     classes: int = 10,
     hidden: Sequence[int] = (65_536,),
     norm: str = "batch",
-    projector_norm: str = "none",
     generator: torch.Generator | None,
 ) -> StagedNetwork:
-    """Make a ResNet-18 encoder with a projector without biases.
+    """Make a ResNet-18 encoder of torchvision's blocks (He et al., CVPR 2016) and a projector without biases.
 
     The sites are ``stem``, ``stage1`` to ``stage4``, ``embedding`` (512 numbers), the hidden layers and
     ``logits``.
@@ -297,7 +184,6 @@ def resnet18(
         classes: C, number of outputs.
         hidden: widths of the projector's hidden layers; empty for a linear head.
         norm: normalization of the encoder: ``batch``, ``group``, ``layer`` or ``none``.
-        projector_norm: normalization of the projector's hidden layers, by the same names.
         generator: source of the initial weights; None leaves the network without storage.
 
     Returns:
@@ -306,99 +192,34 @@ def resnet18(
     Raises:
         ValueError: for sizes that do not fit, or an unknown name.
     """
+    check_channels(channels)
+    check_choice("stem", stem, _STEMS)
+    make_block = load_torchvision().models.resnet.BasicBlock
+
+    def convolution(before: int, width: int, kernel: int, stride: int) -> list[nn.Module]:
+        layer = nn.Conv2d(before, width, kernel, stride=stride, padding=kernel // 2, bias=False)
+        return [layer, normalization(norm, width)]
 
     def block(before: int, width: int, stride: int) -> nn.Module:
-        return BasicBlock(before, width, stride, norm)
+        shortcut = nn.Sequential(*convolution(before, width, 1, stride)) if before != width else None
+        return make_block(before, width, stride, shortcut, norm_layer=partial(normalization, norm))
 
-    projector = partial(make_projector, classes=classes, hidden=hidden, bias=False, norm=projector_norm)
-    return _resnet(partial(_stem, stem, channels, norm), block, (2, 2, 2, 2), 1, projector, generator)
-
-
-def resnet50(
-    *,
-    stem: str = "imagenet",
-    v1: bool = False,
-    channels: int = 3,
-    classes: int = 10,
-    hidden: Sequence[int] = (65_536,),
-    norm: str = "batch",
-    projector_norm: str = "none",
-    generator: torch.Generator | None,
-) -> StagedNetwork:
-    """Make a ResNet-50 encoder (2048-dimensional embedding) with a projector without biases.
-
-    Args:
-        stem: see :func:`resnet18`.
-        v1: whether a stage's stride is in the first 1x1 convolution of its first block, not in the 3x3 one.
-        channels: channels of the images, 1 or 3.
-        classes: C, number of outputs.
-        hidden: widths of the projector's hidden layers; empty for a linear head.
-        norm: normalization of the encoder: ``batch``, ``group``, ``layer`` or ``none``.
-        projector_norm: normalization of the projector's hidden layers, by the same names.
-        generator: source of the initial weights; None leaves the network without storage.
-
-    Returns:
-        The network, float32, with the sites of :func:`resnet18`.
-
-    Raises:
-        ValueError: for sizes that do not fit, or an unknown name.
-    """
-
-    def block(before: int, width: int, stride: int) -> nn.Module:
-        return Bottleneck(before, width, stride, norm, v1)
-
-    projector = partial(make_projector, classes=classes, hidden=hidden, bias=False, norm=projector_norm)
-    return _resnet(
-        partial(_stem, stem, channels, norm), block, (3, 4, 6, 3), _EXPANSION, projector, generator
-    )
-
-
-def _resnet(
-    make_stem: Callable[[], nn.Module],
-    block: Block,
-    depths: Sequence[int],
-    expansion: int,
-    projector: Callable[[int], nn.Sequential],
-    generator: torch.Generator | None,
-) -> StagedNetwork:
     def make() -> StagedNetwork:
-        encoder: OrderedDict[str, nn.Module] = OrderedDict(stem=make_stem())
-        before = _WIDTHS[0]
-        for number, (width, depth) in enumerate(zip(_WIDTHS, depths, strict=True), start=1):
-            first = block(before, width, 1 if number == 1 else 2)
-            before = expansion * width
-            others = (block(before, width, 1) for _ in range(depth - 1))
-            encoder[f"stage{number}"] = nn.Sequential(first, *others)
+        first = nn.Sequential(*convolution(channels, 64, *_STEMS[stem]), nn.ReLU())
+        if stem == "imagenet":
+            first.append(nn.MaxPool2d(3, stride=2, padding=1))
+        encoder: OrderedDict[str, nn.Module] = OrderedDict(stem=first)
+        before = 64
+        for number, width in enumerate((64, 128, 256, 512), start=1):
+            stride = 1 if number == 1 else 2
+            encoder[f"stage{number}"] = nn.Sequential(block(before, width, stride), block(width, width, 1))
+            before = width
         encoder["embedding"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        return StagedNetwork(nn.Sequential(encoder), projector(before), embedding_size=before)
+        return StagedNetwork(
+            nn.Sequential(encoder), make_projector(before, classes, hidden=hidden, bias=False)
+        )
 
     return build(make, generator)
-
-
-def _stem(stem: str, channels: int, norm: str) -> nn.Sequential:
-    check_channels(channels)
-    if stem not in STEMS:
-        raise ValueError(
-            f"unknown stem {stem!r}{did_you_mean(stem, STEMS)}; choose one of {', '.join(STEMS)}"
-        )
-    kernel, stride = {"small": (3, 1), "medium": (3, 2), "imagenet": (7, 2)}[stem]
-    layers = [
-        _convolution(channels, _WIDTHS[0], kernel, stride),
-        *normalization(norm, _WIDTHS[0]),
-        nn.ReLU(),
-    ]
-    pool = [nn.MaxPool2d(3, stride=2, padding=1)] if stem == "imagenet" else []
-    return nn.Sequential(*layers, *pool)
-
-
-def _convolution(before: int, after: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
-
-
-def _shortcut(before: int, after: int, stride: int, norm: str) -> nn.Sequential:
-    if stride == 1 and before == after:
-        return nn.Sequential()  # the input itself
-    return nn.Sequential(_convolution(before, after, 1, stride), *normalization(norm, after))
 
 
 _MAKERS: dict[str, Callable[..., StagedNetwork]] = {
@@ -407,19 +228,17 @@ _MAKERS: dict[str, Callable[..., StagedNetwork]] = {
     "resnet18_small": partial(resnet18, stem="small"),
     "resnet18_medium": partial(resnet18, stem="medium"),
     "resnet18": partial(resnet18, stem="imagenet"),
-    "resnet50": resnet50,
 }
 
 NETWORKS = tuple(_MAKERS)
 
 
 def network(name: str, *, generator: torch.Generator | None, **options: Any) -> StagedNetwork:
-    """Make a network by its name.
+    """Make a network by its name, as a parameter file names it.
 
     Args:
-        name: ``small_cnn`` or ``mlp``, see :func:`memorization.models.networks.small_cnn` and
-            :func:`mlp`; ``resnet18_small`` (CIFAR), ``resnet18_medium`` (64x64) or
-            ``resnet18`` (ImageNet's stem), see :func:`memorization.models.networks.resnet18`; ``resnet50``.
+        name: ``small_cnn``; ``mlp``; or a :func:`resnet18`: ``resnet18_small`` (CIFAR), ``resnet18_medium``
+            (64x64) or ``resnet18`` (ImageNet's stem).
         generator: source of the initial weights; None leaves the network without storage.
         **options: options of that network, such as ``classes`` and ``hidden``.
 
@@ -427,23 +246,13 @@ def network(name: str, *, generator: torch.Generator | None, **options: Any) -> 
         The network.
 
     Raises:
-        ValueError: for an unknown name or values that do not fit.
-        TypeError: for an option that the network does not have, or lacks.
+        ValueError: for an unknown name or option, or values that do not fit.
+        TypeError: if an option is lacking.
     """
-    if name not in _MAKERS:
-        raise ValueError(
-            f"unknown network {name!r}{did_you_mean(name, NETWORKS)}; choose one of {', '.join(NETWORKS)}"
-        )
+    check_choice("network", name, NETWORKS)
     make = _MAKERS[name]
     fixed = make.keywords if isinstance(make, partial) else {}
-    known = {key: p for key, p in inspect.signature(make).parameters.items() if key != "generator"}
-    allowed = [key for key in known if key not in fixed]
+    allowed = set(inspect.signature(make).parameters) - {"generator", *fixed}
     for option in options:
-        if option not in allowed:
-            raise TypeError(
-                f"{name} has no option {option!r}{did_you_mean(option, allowed)}; it has {', '.join(allowed)}"
-            )
-    for key in allowed:
-        if known[key].default is inspect.Parameter.empty and key not in options:
-            raise TypeError(f"{name} needs the option {key!r}")
+        check_choice(f"option of {name}", option, sorted(allowed))
     return make(generator=generator, **options)

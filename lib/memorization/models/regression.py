@@ -14,6 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from memorization.checks import check_tensor
 from memorization.models.kernels import GramBlocks
 
 CONDITION_LIMIT = 1e12
@@ -119,8 +120,10 @@ def fit(
         The factored regression.
 
     Raises:
+        TypeError: for targets that are no tensor.
         ValueError: if there are more rows than features, equal rows, or a condition number above 1e12.
     """
+    check_tensor("targets", targets)
     n = len(blocks.train)
     if targets.shape != (n,):
         raise ValueError(

@@ -1,21 +1,14 @@
-"""Convolution as one matrix product for each network: from images to columns, and back.
-
-The columns of an image are what a kernel sees, one column for each position and example. Images lie with the
-examples last, (M, c, height, width, B), so that every copy moves long runs of memory and a convolution is one
-batched product of the weights with the columns, without a transposition.
-
-Stacked forms of plain layers: M networks as batched matrix products.
-
-Inside, the examples lie last: images as (M, c, height, width, B), vectors as (M, D, B). Then weights multiply
-from the left as they are stored, gradients come out in the layout of the weights, and a convolution is one
-product too, see :mod:`memorization.models.stacked`.
-
-Many networks of one shape on a model axis ``M``, trained as one.
+"""Many networks of one shape on a model axis ``M``, trained as one.
 
 Small networks spend most of a step waiting for the next operation, not computing. Stacked, M of them share
 each operation: a linear layer or a convolution is one batched matrix product, a batch norm one over M times
 the channels. Every parameter and buffer has a leading axis M, so an optimizer that works entry by entry
 trains M independent networks.
+
+In the batched form the examples lie last: images as (M, c, height, width, B), vectors as (M, D, B). Then
+weights multiply from the left as they are stored, and gradients come out in the layout of the weights. A
+convolution is one product of the weights with *columns*, what the kernel sees at each position and example:
+every copy of pixels into columns moves long runs of memory.
 """
 
 from __future__ import annotations
@@ -32,7 +25,277 @@ from torch.autograd.function import once_differentiable
 from torch.func import functional_call, vmap
 from torch.nn import functional as F  # noqa: N812
 
+from memorization.checks import check_choice
 from memorization.models.networks import StagedNetwork
+
+WAYS = ("auto", "batched", "vmap", "loop")
+NARROW = 32  # input channels up to which columns beat the CPU's own convolutions; measured
+
+
+Values = dict[str, Tensor]
+Step = Callable[[Values, Tensor], Tensor]
+
+
+class StackedNetwork(nn.Module):
+    """M networks of one architecture: ``forward`` maps (M, B, ...) to (M, B, C).
+
+    Args:
+        members: the networks, M >= 1, of equal architecture; their weights are copied.
+        way: ``batched`` (plain layers only), ``vmap`` (anything that ``torch.func`` can map), ``loop`` (one
+            after the other), or ``auto``. That is on a CPU: batched for plain layers (also for one network)
+            whose convolutions are narrow, loop otherwise. On a GPU, where launching operations is the price:
+            batched for several networks of plain layers, vmap for several others, loop for one.
+
+    Raises:
+        TypeError: no list of networks.
+        ValueError: no members, members of different shape, tied weights, an unknown way, or a layer without
+            batched form.
+    """
+
+    def __init__(self, members: Sequence[nn.Module], way: str = "auto") -> None:
+        super().__init__()
+        _check_members(members)
+        self._template = [copy.deepcopy(members[0])]  # in a list, so that its weights are no parameters here
+        self.size = len(members)
+        self.way = _chosen(way, members)
+        self._run = self._prepared()
+        parameters = [dict(member.named_parameters()) for member in members]
+        buffers = [dict(member.named_buffers()) for member in members]
+        for name in parameters[0]:
+            value = torch.stack([p[name].detach() for p in parameters])
+            learns = {p[name].requires_grad for p in parameters}
+            if len(learns) > 1:
+                raise ValueError(
+                    f"{name} is frozen in some networks only; freeze it in all of a stack or in none"
+                )
+            self.register_parameter(_flat(name), nn.Parameter(value, requires_grad=learns.pop()))
+        for name in buffers[0]:
+            self.register_buffer(_flat(name), torch.stack([b[name] for b in buffers]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs of all networks, each on its own batch.
+
+        Args:
+            x: shape (M, B, ...), one batch per network.
+
+        Returns:
+            Shape (M, B, C).
+        """
+        if x.shape[0] != self.size:
+            raise ValueError(
+                f"{self.size} stacked networks need x of shape ({self.size}, B, ...); got {tuple(x.shape)}"
+            )
+        return self._run(self._named(), x)
+
+    def member(self, m: int) -> nn.Module:
+        """Return a copy of network m, 0..M-1, with today's weights, in the stack's mode."""
+        member = copy.deepcopy(self._template[0])
+        member.load_state_dict({name: value[m] for name, value in self._named().items()})
+        return member.train(self.training)
+
+    def members(self) -> list[nn.Module]:
+        """Return the networks one by one: copies of today's weights, in the stack's mode."""
+        return [self.member(m) for m in range(self.size)]
+
+    def keep(self, which: Sequence[int]) -> StackedNetwork:
+        """Return a stack of some of the networks: numbers 0..M-1, at least one, in the order given."""
+        return StackedNetwork([self.member(m) for m in which], self.way).train(self.training)
+
+    def train(self, mode: bool = True) -> StackedNetwork:
+        """Set training or evaluation mode, of the architecture too."""
+        super().train(mode)
+        self._template[0].train(mode)
+        return self
+
+    def _named(self) -> Values:
+        """Parameters and buffers under the names that the networks give them."""
+        own = dict(self.named_parameters()) | dict(self.named_buffers())
+        return {name.replace("/", "."): value for name, value in own.items()}
+
+    def _prepared(self) -> Step:
+        template = self._template[0]
+        if self.way == "batched":
+            return batched_forward(template)
+
+        def one(values: Values, x: Tensor) -> Any:
+            return functional_call(template, values, (x,))
+
+        if self.way == "vmap":
+            return vmap(one, randomness="different")
+        return lambda values, x: torch.stack([one(v, x[m]) for m, v in enumerate(_unbound(values))])
+
+
+def _check_members(members: Any) -> None:
+    if not isinstance(members, Sequence | nn.ModuleList) or isinstance(members, str):
+        raise TypeError(
+            f"networks is a {type(members).__name__}; give a list of networks, for one: [network]"
+        )
+    if not members:
+        raise ValueError("a stack needs at least one network; got none")
+    for number, member in enumerate(members):
+        if not isinstance(member, nn.Module):
+            raise TypeError(f"network {number} is a {type(member).__name__}; allowed: torch.nn.Module")
+        if _shapes(member) != _shapes(members[0]):
+            raise ValueError(f"network {number} has other layers than network 0; one stack holds one shape")
+    parameters = members[0].named_parameters(remove_duplicate=False)
+    buffers = members[0].named_buffers(remove_duplicate=False)
+    first: dict[int, str] = {}
+    for name, value in chain(parameters, buffers):
+        other = first.setdefault(id(value), name)
+        if other != name:
+            raise ValueError(
+                f"{other} and {name} are one and the same tensor (tied weights, or a layer that is used "
+                "twice), which a stack cannot keep so; give each layer a tensor of its own"
+            )
+
+
+def _shapes(network: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in network.state_dict().items()}
+
+
+def _chosen(way: str, members: Sequence[nn.Module]) -> str:
+    check_choice("way", way, WAYS)
+    if way != "auto":
+        return way
+    batched = has_batched_form(members[0])
+    if not any(parameter.is_cuda for parameter in members[0].parameters()):
+        convolutions = (layer for layer in members[0].modules() if isinstance(layer, nn.Conv2d))
+        narrow = all(layer.in_channels <= NARROW for layer in convolutions)
+        return "batched" if batched and narrow else "loop"
+    if len(members) == 1:
+        return "loop"
+    return "batched" if batched else "vmap"
+
+
+def _unbound(values: Values) -> list[Values]:
+    """Split stacked values by network; views, so gradients and running statistics reach the stack."""
+    size = len(next(iter(values.values())))
+    parts = {name: value.unbind(0) for name, value in values.items()}
+    return [{name: part[m] for name, part in parts.items()} for m in range(size)]
+
+
+def _flat(name: str) -> str:
+    """A parameter's name must hold no dot."""
+    return name.replace(".", "/")
+
+
+def has_batched_form(network: nn.Module) -> bool:
+    """Whether every layer has a stacked form and the layers are chained one after the other.
+
+    The plain layers are Linear, Conv2d (zero padding given in numbers), BatchNorm2d, ReLU, Flatten, Identity
+    and AdaptiveAvgPool2d to one place, in ``nn.Sequential``s of any nesting or a :class:`StagedNetwork`.
+    """
+    leaves = _leaves("", network)
+    return leaves is not None and all(_step(name, layer) is not None for name, layer in leaves)
+
+
+def batched_forward(network: nn.Module) -> Step:
+    """Return ``forward(values, x)`` for stacked parameters and buffers.
+
+    Args:
+        network: the architecture; its own weights are not used. Its mode decides whether batch norm uses the
+            batch (and updates the stacked running statistics in place) or the running statistics.
+
+    Returns:
+        A function of the values by name, each with leading axis M, and x of shape (M, B, c, height, width) or
+        (M, B, D), that returns (M, B, C).
+
+    Raises:
+        ValueError: if a layer has no stacked form.
+    """
+    if not has_batched_form(network):
+        raise ValueError("this network has a layer without a batched form; use way='vmap' or way='loop'")
+    steps = [_step(name, layer) for name, layer in _leaves("", network) or []]
+
+    def forward(values: Values, x: Tensor) -> Tensor:
+        x = x.movedim(1, -1).contiguous()
+        for step in steps:
+            x = step(values, x)  # type: ignore[misc]
+        return x.movedim(-1, 1).contiguous()
+
+    return forward
+
+
+def _leaves(prefix: str, module: nn.Module) -> list[tuple[str, nn.Module]] | None:
+    """The layers in order of use; None if some module does more than chain its children."""
+    if type(module).forward not in (nn.Sequential.forward, StagedNetwork.forward):
+        return None if list(module.children()) else [(prefix, module)]  # a subclass may do something else
+    found: list[tuple[str, nn.Module]] = []
+    for name, child in module._modules.items():  # named_children() leaves out a layer that is used again
+        inner = None if child is None else _leaves(f"{prefix}.{name}" if prefix else name, child)
+        if inner is None:
+            return None
+        found += inner
+    return found
+
+
+def _step(name: str, layer: nn.Module) -> Step | None:
+    """The stacked form of one layer; None if it has none."""
+    if isinstance(layer, nn.ReLU):
+        return lambda values, x: F.relu(x)
+    if isinstance(layer, nn.Identity):
+        return lambda values, x: x
+    if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):
+        return lambda values, x: x.flatten(1, -2)  # (M, c height width, B)
+    if isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)):
+        return lambda values, x: x.mean((2, 3), keepdim=True)
+    with_weights = {nn.Linear: _linear, nn.Conv2d: _convolution, nn.BatchNorm2d: _batch_norm}
+    make = with_weights.get(type(layer))
+    return None if make is None else make(name, layer)
+
+
+def _of(layer: str, value: str) -> str:
+    """The name of a layer's parameter; a network that is one layer has no name for it."""
+    return f"{layer}.{value}" if layer else value
+
+
+def _linear(name: str, layer: Any) -> Step:
+    def step(values: Values, x: Tensor) -> Tensor:
+        return _product(values[_of(name, "weight")], x, values.get(_of(name, "bias")))
+
+    return step
+
+
+def _convolution(name: str, layer: Any) -> Step | None:
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        return None
+    window = Window(layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+
+    def step(values: Values, x: Tensor) -> Tensor:
+        columns = columns_of(x, window)  # (M, c, 3, 3, height, width, B)
+        weight = values[_of(name, "weight")].flatten(2)  # (M, out, c/groups 3 3)
+        seen = columns.flatten(4).flatten(1, 3)  # (M, c 3 3, height width B)
+        if layer.groups > 1:  # the groups of a network are side by side, as small networks of their own
+            seen = seen.unflatten(1, (layer.groups, -1)).flatten(0, 1)
+            weight = weight.unflatten(1, (layer.groups, -1)).flatten(0, 1)
+        out = _product(weight, seen, values.get(_of(name, "bias")))
+        return out.view(len(x), -1, *columns.shape[4:])
+
+    return step
+
+
+def _product(weight: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
+    if bias is None:
+        return torch.bmm(weight, x)
+    return torch.baddbmm(bias.reshape(len(weight), -1, 1), weight, x)
+
+
+def _batch_norm(name: str, layer: Any) -> Step | None:
+    if not (layer.track_running_stats and layer.affine and layer.momentum is not None):
+        return None
+
+    def step(values: Values, x: Tensor) -> Tensor:
+        mean, variance = values[_of(name, "running_mean")], values[_of(name, "running_var")]
+        if layer.training:
+            values[_of(name, "num_batches_tracked")] += 1
+        scale, shift = values[_of(name, "weight")].flatten(), values[_of(name, "bias")].flatten()
+        together = x.flatten(0, 1).flatten(1).unsqueeze(0)  # (1, M c, height width B)
+        statistics = (mean.view(-1), variance.view(-1))
+        out = F.batch_norm(together, *statistics, scale, shift, layer.training, layer.momentum, layer.eps)
+        return out.view_as(x)
+
+    return step
+
 
 Pair = tuple[int, int]
 
@@ -113,293 +376,3 @@ def _pairs(columns: Tensor, images: Tensor, window: Window) -> Iterator[tuple[Te
     for y, down, rows in window.taps(0, height):
         for x, along, pixels in across:
             yield columns[:, :, y, x, down, along], images[:, :, rows, pixels]
-
-
-Values = dict[str, Tensor]
-Step = Callable[[Values, Tensor], Tensor]
-_CHAINS = (nn.Sequential.forward, StagedNetwork.forward)
-NARROW = 32  # input channels up to which columns beat the CPU's own convolutions; measured
-
-
-def has_batched_form(network: nn.Module) -> bool:
-    """Whether every layer has a stacked form and the layers are chained one after the other.
-
-    The plain layers are Linear, Conv2d (zero padding given in numbers), BatchNorm2d, ReLU, Flatten, Identity
-    and AdaptiveAvgPool2d to one place, in ``nn.Sequential``s of any nesting or a :class:`StagedNetwork`.
-    """
-    leaves = _leaves("", network)
-    return leaves is not None and all(_step(name, layer) is not None for name, layer in leaves)
-
-
-def is_narrow(network: nn.Module) -> bool:
-    """Whether no convolution has more than ``NARROW`` input channels."""
-    layers = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    return all(layer.in_channels <= NARROW for layer in layers)
-
-
-def batched_forward(network: nn.Module) -> Callable[[Values, Tensor], Tensor]:
-    """Return ``forward(values, x)`` for stacked parameters and buffers.
-
-    Args:
-        network: the architecture; its own weights are not used. Its mode decides whether batch norm uses the
-            batch (and updates the stacked running statistics in place) or the running statistics.
-
-    Returns:
-        A function of the values by name, each with leading axis M, and x of shape (M, B, c, height, width) or
-        (M, B, D), that returns (M, B, C).
-
-    Raises:
-        ValueError: if a layer has no stacked form.
-    """
-    if not has_batched_form(network):
-        raise ValueError("this network has a layer without a batched form; use way='vmap' or way='loop'")
-    steps = [_step(name, layer) for name, layer in _leaves("", network) or []]
-
-    def forward(values: Values, x: Tensor) -> Tensor:
-        x = x.movedim(1, -1).contiguous()
-        for step in steps:
-            x = step(values, x)  # type: ignore[misc]
-        return x.movedim(-1, 1).contiguous()
-
-    return forward
-
-
-def _leaves(prefix: str, module: nn.Module) -> list[tuple[str, nn.Module]] | None:
-    """The layers in order of use; None if some module does more than chain its children."""
-    if type(module).forward not in _CHAINS:  # a subclass may do something else
-        return None if list(module.children()) else [(prefix, module)]
-    found: list[tuple[str, nn.Module]] = []
-    for name, child in module._modules.items():  # named_children() leaves out a layer that is used again
-        if child is None:
-            return None
-        inner = _leaves(f"{prefix}.{name}" if prefix else name, child)
-        if inner is None:
-            return None
-        found += inner
-    return found
-
-
-def _step(name: str, layer: nn.Module) -> Step | None:
-    """The stacked form of one layer; None if it has none."""
-    if isinstance(layer, nn.ReLU):
-        return lambda values, x: F.relu(x)
-    if isinstance(layer, nn.Identity):
-        return lambda values, x: x
-    if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):
-        return lambda values, x: x.flatten(1, -2)  # (M, c height width, B)
-    if isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)):
-        return lambda values, x: x.mean((2, 3), keepdim=True)
-    for kind, make in _WITH_WEIGHTS.items():
-        if type(layer) is kind:
-            return make(name, layer)
-    return None
-
-
-def _linear(name: str, layer: Any) -> Step:
-    def step(values: Values, x: Tensor) -> Tensor:
-        return _product(values[f"{name}.weight"], x, values.get(f"{name}.bias"))
-
-    return step
-
-
-def _convolution(name: str, layer: Any) -> Step | None:
-    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        return None
-    window = Window(layer.kernel_size, layer.stride, layer.padding, layer.dilation)
-
-    def step(values: Values, x: Tensor) -> Tensor:
-        columns = columns_of(x, window)  # (M, c, 3, 3, height, width, B)
-        weight = values[f"{name}.weight"].flatten(2)  # (M, out, c/groups 3 3)
-        seen = columns.flatten(4).flatten(1, 3)  # (M, c 3 3, height width B)
-        if layer.groups > 1:  # the groups of a network are side by side, as small networks of their own
-            seen = seen.unflatten(1, (layer.groups, -1)).flatten(0, 1)
-            weight = weight.unflatten(1, (layer.groups, -1)).flatten(0, 1)
-        out = _product(weight, seen, values.get(f"{name}.bias"))
-        return out.view(len(x), -1, *columns.shape[4:])
-
-    return step
-
-
-def _product(weight: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
-    if bias is None:
-        return torch.bmm(weight, x)
-    return torch.baddbmm(bias.reshape(len(weight), -1, 1), weight, x)
-
-
-def _batch_norm(name: str, layer: Any) -> Step | None:
-    if not (layer.track_running_stats and layer.affine and layer.momentum is not None):
-        return None
-
-    def step(values: Values, x: Tensor) -> Tensor:
-        mean, variance = values[f"{name}.running_mean"], values[f"{name}.running_var"]
-        if layer.training:
-            values[f"{name}.num_batches_tracked"] += 1
-        scale, shift = values[f"{name}.weight"].flatten(), values[f"{name}.bias"].flatten()
-        together = x.flatten(0, 1).flatten(1).unsqueeze(0)  # (1, M c, height width B)
-        statistics = (mean.view(-1), variance.view(-1))
-        out = F.batch_norm(together, *statistics, scale, shift, layer.training, layer.momentum, layer.eps)
-        return out.view_as(x)
-
-    return step
-
-
-_WITH_WEIGHTS: dict[type, Callable[[str, Any], Step | None]] = {
-    nn.Linear: _linear,
-    nn.Conv2d: _convolution,
-    nn.BatchNorm2d: _batch_norm,
-}
-
-
-WAYS = ("auto", "batched", "vmap", "loop")
-
-_Forward = Callable[[dict[str, Tensor], Tensor], Tensor]
-
-
-class StackedNetwork(nn.Module):
-    """M networks of one architecture: ``forward`` maps (M, B, ...) to (M, B, C).
-
-    Args:
-        members: the networks, M >= 1, of equal architecture; their weights are copied.
-        way: ``batched`` (plain layers only), ``vmap`` (anything that ``torch.func`` can map), ``loop`` (one
-            after the other), or ``auto``. That is on a CPU: batched for plain layers (also for one network)
-            whose convolutions are narrow, loop otherwise. On a GPU, where launching operations is the price:
-            batched for several networks of plain layers, vmap for several others, loop for one.
-
-    Raises:
-        TypeError: no list of networks.
-        ValueError: no members, members of different shape, tied weights, an unknown way, or a layer without
-            batched form.
-    """
-
-    def __init__(self, members: Sequence[nn.Module], way: str = "auto") -> None:
-        super().__init__()
-        _check_members(members)
-        shapes = [{name: value.shape for name, value in m.state_dict().items()} for m in members]
-        different = [i for i, shape in enumerate(shapes) if shape != shapes[0]]
-        if different:
-            raise ValueError(
-                f"network {different[0]} has other layers than network 0; one stack holds one shape"
-            )
-        self._template = [copy.deepcopy(members[0])]  # in a list, so that its weights are no parameters here
-        self.size = len(members)
-        self.way = _chosen(way, members)
-        self._run = self._prepared()
-        parameters = [dict(member.named_parameters()) for member in members]
-        buffers = [dict(member.named_buffers()) for member in members]
-        for name in parameters[0]:
-            value = torch.stack([p[name].detach() for p in parameters])
-            learns = {p[name].requires_grad for p in parameters}
-            if len(learns) > 1:
-                raise ValueError(
-                    f"{name} is frozen in some networks only; freeze it in all of a stack or in none"
-                )
-            self.register_parameter(_flat(name), nn.Parameter(value, requires_grad=learns.pop()))
-        for name in buffers[0]:
-            self.register_buffer(_flat(name), torch.stack([b[name] for b in buffers]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs of all networks, each on its own batch.
-
-        Args:
-            x: shape (M, B, ...), one batch per network.
-
-        Returns:
-            Shape (M, B, C).
-        """
-        if x.shape[0] != self.size:
-            raise ValueError(
-                f"{self.size} stacked networks need x of shape ({self.size}, B, ...); got {tuple(x.shape)}"
-            )
-        return self._run(self._named(), x)
-
-    def members(self) -> list[nn.Module]:
-        """Return the networks one by one: copies of today's weights, in the stack's mode."""
-        return [self.member(m) for m in range(self.size)]
-
-    def keep(self, which: Sequence[int]) -> StackedNetwork:
-        """Return a stack of some of the networks: numbers 0..M-1, at least one, in the order given."""
-        chosen = [self.member(m) for m in which]
-        smaller = StackedNetwork(chosen, self.way)
-        return smaller.train(self.training)
-
-    def _named(self) -> dict[str, Tensor]:
-        """Parameters and buffers under the names that the networks give them."""
-        own = dict(self.named_parameters()) | dict(self.named_buffers())
-        return {_unflat(name): value for name, value in own.items()}
-
-    def member(self, m: int) -> nn.Module:
-        """Return a copy of network m, 0..M-1, with today's weights, in the stack's mode."""
-        member = copy.deepcopy(self._template[0])
-        member.load_state_dict({name: value[m] for name, value in self._named().items()})
-        return member.train(self.training)
-
-    def train(self, mode: bool = True) -> StackedNetwork:
-        """Set training or evaluation mode, of the architecture too."""
-        super().train(mode)
-        self._template[0].train(mode)
-        return self
-
-    def _prepared(self) -> _Forward:
-        template = self._template[0]
-        if self.way == "batched":
-            return batched_forward(template)
-
-        def one(values: dict[str, Tensor], x: Tensor) -> Any:
-            return functional_call(template, values, (x,))
-
-        if self.way == "vmap":
-            return vmap(one, randomness="different")
-        return lambda values, x: torch.stack([one(v, x[m]) for m, v in enumerate(_unbound(values))])
-
-
-def _check_members(members: Any) -> None:
-    if not isinstance(members, Sequence | nn.ModuleList) or isinstance(members, str):
-        raise TypeError(
-            f"networks is a {type(members).__name__}; give a list of networks, for one: [network]"
-        )
-    if not members:
-        raise ValueError("a stack needs at least one network; got none")
-    for number, member in enumerate(members):
-        if not isinstance(member, nn.Module):
-            raise TypeError(f"network {number} is a {type(member).__name__}; allowed: torch.nn.Module")
-    parameters = members[0].named_parameters(remove_duplicate=False)
-    buffers = members[0].named_buffers(remove_duplicate=False)
-    first: dict[int, str] = {}
-    for name, value in chain(parameters, buffers):
-        other = first.setdefault(id(value), name)
-        if other != name:
-            raise ValueError(
-                f"{other} and {name} are one and the same tensor (tied weights, or a layer that is used "
-                "twice), which a stack cannot keep so; give each layer a tensor of its own"
-            )
-
-
-def _chosen(way: str, members: Sequence[nn.Module]) -> str:
-    if way not in WAYS:
-        raise ValueError(f"way={way!r}; allowed: {', '.join(WAYS)}")
-    batched = has_batched_form(members[0])
-    if way == "batched" and not batched:
-        raise ValueError("this network has a layer without a batched form; use way='vmap' or way='loop'")
-    if way != "auto":
-        return way
-    if not any(parameter.is_cuda for parameter in members[0].parameters()):
-        return "batched" if batched and is_narrow(members[0]) else "loop"
-    if len(members) == 1:
-        return "loop"
-    return "batched" if batched else "vmap"
-
-
-def _unbound(values: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    """Split stacked values by network; views, so gradients and running statistics reach the stack."""
-    size = len(next(iter(values.values())))
-    parts = {name: value.unbind(0) for name, value in values.items()}
-    return [{name: part[m] for name, part in parts.items()} for m in range(size)]
-
-
-def _flat(name: str) -> str:
-    """A parameter's name must hold no dot."""
-    return name.replace(".", "/")
-
-
-def _unflat(name: str) -> str:
-    return name.replace("/", ".")

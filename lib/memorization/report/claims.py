@@ -37,7 +37,7 @@ from typing import Any
 
 import yaml
 
-from memorization.runs.parameters import did_you_mean
+from memorization.runs.parameters import suggestion
 
 TESTS = ("at_most", "at_least", "between", "equals", "positive", "order")
 REDUCTIONS = ("mean", "max", "min", "range", "spearman", "difference")
@@ -61,7 +61,7 @@ class Check:
         value: column, or an expression over columns such as ``stability_mse / test_mse``.
         test: ``at_most``, ``at_least`` (``bound``), ``between`` (``bound: [low, high]``), ``equals``
             (``expected``, ``tolerance``), ``positive``, ``order`` (``by``, ``sequence``, ``margin``).
-        where: which rows count, a pandas query.
+        where: which rows count, see ``report.expressions``.
         reduce: the rows of one seed become one number: ``mean``, ``max``, ``min``, ``range``, ``spearman``
             (rank correlation with ``against``), ``difference`` (first minus last group of ``sequence``).
         against: the other column of ``spearman``.
@@ -275,4 +275,4 @@ def _number_or_text(value: Any, where: str) -> Any:
 
 
 def _hint(given: str, allowed: Sequence[str]) -> str:
-    return "." + (did_you_mean(given, allowed) or f" Known: {', '.join(allowed)}.")
+    return "." + (suggestion(given, allowed) or f" Known: {', '.join(allowed)}.")

@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from memorization.report.files import RunLike, write_bytes
-from memorization.report.styles import BACKGROUND, COLORS, INK, restack
+from memorization.report.styles import BACKGROUND, COLORS, INK, arm_styles, restack
 
 _DPI = 192  # twice the 96 pixels per inch of a page, for sharp screens
 _UNIT = re.compile(r"\S.*\[[^\[\]]+\]$")
@@ -448,11 +448,6 @@ def _look(color: str, marker: str, hollow: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def chance_column(ax: Axes, classes: int) -> None:
-    """Draw the accuracy of guessing, 1/C, as a thin dotted line across the rows."""
-    ax.axvline(1 / classes, color=COLORS["reference"], linestyle=":", linewidth=1.4, label="chance", zorder=0)
-
-
 def share_y(axes: Sequence[Axes], label: str) -> None:
     """Label the vertical axis of panels with equal ones at the left only; a narrow drawing labels each.
 
@@ -473,3 +468,60 @@ def plain_log(ax: Axes) -> None:
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.minorticks_off()
+
+
+def draw_arms(
+    ax: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    linestyle: str = "-",
+    names: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Draw one curve with its band per arm, each in the arm's own color and marker; return the curves.
+
+    Args:
+        ax: the panel.
+        rows: with columns ``arm``, ``seed``, ``x`` and ``y``: one row per arm, value of ``x`` and seed.
+        x: column of the horizontal axis.
+        y: column of the vertical axis.
+        linestyle: matplotlib's; lines that are not solid have hollow markers.
+        names: what an arm is called in the legend, where that is not its own name.
+    """
+    curves = []
+    styles = arm_styles(rows["arm"])
+    for arm, one in rows.groupby("arm", sort=False):
+        color, marker = styles[str(arm)]
+        curve = curve_with_band(
+            ax,
+            one,
+            x,
+            y,
+            label=(names or {}).get(str(arm), str(arm)),
+            color=color,
+            marker=marker,
+            linestyle=linestyle,
+        )
+        if linestyle != "-":
+            ax.lines[-1].set_markerfacecolor(BACKGROUND)
+        curves.append(curve.assign(arm=arm, quantity=y))
+    return pd.concat(curves, ignore_index=True)
+
+
+def chance_line(ax: Axes, classes: int, *, axis: str = "y") -> None:
+    """Draw the accuracy of guessing, 1/C, as a thin dotted line: across the x axis, or across the rows.
+
+    Args:
+        ax: the panel.
+        classes: number C of classes.
+        axis: the axis of the accuracy, ``"y"`` or ``"x"``.
+    """
+    draw = ax.axhline if axis == "y" else ax.axvline  # above the grid and below all that was measured
+    draw(1 / classes, color=COLORS["reference"], linestyle=":", linewidth=1.4, label="chance", zorder=0.9)
+
+
+def name_panel(ax: Axes, title: str) -> None:
+    """Give a panel its title, unless it has one."""
+    if not any(ax.get_title(loc=place) for place in ("left", "center", "right")):
+        ax.set_title(title)

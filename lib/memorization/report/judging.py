@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from memorization.report.claims import Check, Claim, ClaimError, Value, read_claims
+from memorization.report.expressions import evaluate
 from memorization.report.files import RunLike, write_json
-from memorization.runs.parameters import did_you_mean
+from memorization.runs.parameters import suggestion
 
 Numbers = NDArray[np.float64]
 Reduction = Callable[[Numbers, Numbers], Numbers]
@@ -131,7 +132,7 @@ def selected(frame: pd.DataFrame, check: Check) -> pd.DataFrame:
     if frame.empty or not check.where:
         return frame
     try:
-        return frame.query(check.where, engine="python", local_dict={}, global_dict={})
+        return frame[np.asarray(evaluate(check.where, frame), dtype=bool)]
     except Exception as error:
         raise ClaimError(
             f"check {check.what!r}: the selection {check.where!r} fails ({error}); "
@@ -139,7 +140,11 @@ def selected(frame: pd.DataFrame, check: Check) -> pd.DataFrame:
         ) from None
 
 
-def evidence(frame: pd.DataFrame, check: Check) -> list[Evidence]:
+class LackingError(ClaimError):
+    """The records do not hold what a check asks for; says what is lacking."""
+
+
+def evidence(frame: pd.DataFrame, check: Check) -> tuple[list[Evidence], list[str]]:
     """Evaluate a check at each of its places.
 
     Args:
@@ -147,10 +152,11 @@ def evidence(frame: pd.DataFrame, check: Check) -> list[Evidence]:
         check: What to evaluate.
 
     Returns:
-        One ``Evidence`` per place, in sorted order of the places.
+        One ``Evidence`` per place, in sorted order of the places; and what other places lack, in words.
 
     Raises:
-        ClaimError: A column is missing, an expression fails, or a group of an order has no rows.
+        LackingError: No place has the rows that are asked for.
+        ClaimError: A column is missing, or an expression fails.
     """
     needed = ("seed", *check.each, *check.average_first, *check.by)
     missing = [column for column in needed if column not in frame]
@@ -159,11 +165,25 @@ def evidence(frame: pd.DataFrame, check: Check) -> list[Evidence]:
             f"check {check.what!r}: no column {missing[0]!r} in {check.records!r}; it has {_columns(frame)}"
         )
     one = _averaged if check.average_first else _by_seed
-    return [
-        one(parts, ", ".join(filter(None, (place, pair))), check)
-        for place, rows in _places(frame, check)
-        for pair, parts in _parts(rows, check)
-    ]
+    found: list[Evidence] = []
+    lacking: list[str] = []
+    for place, rows in _places(frame, check):
+        try:
+            pairs = list(_parts(rows, check))
+            _check_curve(rows, check)
+        except LackingError as error:
+            lacking.append(f"{place}: {error}" if place else str(error))
+            continue
+        found += [one(parts, ", ".join(filter(None, (place, pair))), check) for pair, parts in pairs]
+    if not found:
+        raise LackingError("; ".join(lacking))
+    return found, lacking
+
+
+def _check_curve(rows: pd.DataFrame, check: Check) -> None:
+    """A rank correlation needs a curve of at least two points."""
+    if check.reduce == "spearman" and len(np.unique(_evaluate(rows, check.against, check))) < 2:
+        raise LackingError(f"a rank correlation needs at least two values of {check.against}, there is one")
 
 
 def _places(frame: pd.DataFrame, check: Check) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -198,19 +218,23 @@ def _group(rows: pd.DataFrame, check: Check, wanted: tuple[object, ...]) -> pd.D
         have = ", ".join(
             map(str, sorted({tuple(row) for row in rows[list(check.by)].to_numpy().tolist()}, key=str))
         )
-        raise ClaimError(f"check {check.what!r}: no rows with {check.by} = {wanted}; the records have {have}")
+        asked = ", ".join(f"{column} = {value}" for column, value in zip(check.by, wanted, strict=True))
+        raise LackingError(f"no records with {asked}; there are {have}")
     return chosen
 
 
 def _by_seed(parts: list[pd.DataFrame], place: str, check: Check) -> Evidence:
     reduce = reduction(_plain(check))
     seeds = sorted(set.intersection(*(set(part["seed"]) for part in parts)))
+    wanted = (check.value, check.against or 0.0)
+    sides = [(part["seed"].to_numpy(), *(_evaluate(part, one, check) for one in wanted)) for part in parts]
+    target = None if isinstance(check.target, float) else _evaluate(parts[0], check.target, check)
     value, expected = np.empty(len(seeds)), np.empty(len(seeds))
     for row, seed in enumerate(seeds):
-        mine = [part[part["seed"] == seed] for part in parts]
-        numbers = [_reduced(frame, reduce, check) for frame in mine]
+        mine = [owner == seed for owner, *_ in sides]
+        numbers = [float(reduce(v[own], a[own])) for own, (_, v, a) in zip(mine, sides, strict=True)]
         value[row] = numbers[0] - numbers[1] if len(numbers) == 2 else numbers[0]
-        expected[row] = _scalar(mine[0], check.target, check)
+        expected[row] = check.target if target is None else target[mine[0]].mean()
     tolerance = _scalar(parts[0], check.tolerance, check)
     low, high = mean_interval(value)
     per_seed = np.stack([value - expected, value])
@@ -275,16 +299,12 @@ def _over_curve(curve: pd.DataFrame, reduce: Reduction, check: Check) -> Numbers
     return reduce(values, against)
 
 
-def _reduced(frame: pd.DataFrame, reduce: Reduction, check: Check) -> float:
-    return float(reduce(_evaluate(frame, check.value, check), _evaluate(frame, check.against or 0.0, check)))
-
-
 def _evaluate(frame: pd.DataFrame, wanted: Value, check: Check) -> Numbers:
     """Evaluate a number or an expression on every row."""
     if isinstance(wanted, float | int):
         return np.full(len(frame), float(wanted))
     try:
-        found = frame[wanted] if wanted in frame else frame.eval(str(wanted), engine="python", local_dict={})
+        found = frame[wanted] if wanted in frame else evaluate(str(wanted), frame)
         return np.broadcast_to(np.asarray(found, dtype=float), len(frame)).copy()
     except Exception as error:
         raise ClaimError(
@@ -330,7 +350,10 @@ def judge_check(check: Check, rows: pd.DataFrame) -> Row:
         return untested(
             check, f"no records in {check.records!r}" + (f" with {check.where}" if check.where else "")
         )
-    found = evidence(rows, check)
+    try:
+        found, lacking = evidence(rows, check)
+    except LackingError as error:
+        return untested(check, str(error))
     fewest = min(found, key=lambda one: one.seeds)
     if fewest.seeds < (1 if check.over_seeds == "worst" else 2):
         return untested(check, f"{fewest.seeds} complete seed(s): a mean needs at least 2", fewest.seeds)
@@ -340,6 +363,7 @@ def judge_check(check: Check, rows: pd.DataFrame) -> Row:
         broken = sum(not one["holds"] for one in judged)
         where = f"{'worst' if broken else 'closest'} of {len(judged)} places: {worst['place']}"
         worst["note"] = joined(where, f"{broken} of {len(judged)} fail" if broken else "", worst["note"])
+    worst["note"] = joined(worst["note"], *(f"not tested at {place}" for place in lacking))
     del worst["place"]
     return worst
 
@@ -474,7 +498,8 @@ def judge(
         the check that is furthest beyond its bound or, where all hold, nearest to it.
 
     Raises:
-        ClaimError: A check of this profile names a table, column or group that is not there.
+        ClaimError: A check of this profile names a table or column that is not there; where the parameters
+            are not the profile's own, such a check is not tested.
     """
     if claims is None or isinstance(claims, Path):
         claims = read_claims(run.claims_path if claims is None else claims)
@@ -487,11 +512,19 @@ def _judge_claim(
     run: RunLike, claim: Claim, tables: Mapping[str, pd.DataFrame], dataset: str | Mapping[str, str] | None
 ) -> Row:
     made = [(check, run.profile in check.profiles) for check in claim.checks]
-    frames = [_rows(check, tables, claim.id) if now else pd.DataFrame() for check, now in made]
-    results = [
-        judge_check(check, frame) if now else untested(check, f"not made at profile {run.profile}")
-        for (check, now), frame in zip(made, frames, strict=True)
-    ]
+    frames, results = [], []
+    for check, now in made:
+        try:
+            frame = _rows(check, tables, claim.id) if now else pd.DataFrame()
+            found = (
+                judge_check(check, frame) if now else untested(check, f"not made at profile {run.profile}")
+            )
+        except ClaimError as error:
+            if getattr(run, "own", True):  # with other parameters, a column may not be there either
+                raise
+            frame, found = pd.DataFrame(), untested(check, str(error))
+        frames.append(frame)
+        results.append(found)
     asked = [result for result, (_, now) in zip(results, made, strict=True) if now]
     verdict = _verdict(asked)
     decisive = min(asked or results, key=rank)
@@ -532,7 +565,7 @@ def _note(verdict: str, decisive: Row, asked: list[Row]) -> str:
 
 def _rows(check: Check, tables: Mapping[str, pd.DataFrame], claim: str) -> pd.DataFrame:
     if check.records not in tables:
-        hint = did_you_mean(check.records, tables) or f" Tables: {', '.join(tables) or 'none'}."
+        hint = suggestion(check.records, tables) or f" Tables: {', '.join(tables) or 'none'}."
         raise ClaimError(
             f"claim {claim}, check {check.what!r}: there is no table {check.records!r}.{hint} A table that "
             "is not made at this profile: leave the profile out of the check, or pass an empty DataFrame"

@@ -1,19 +1,35 @@
-"""Assemble the book's source under ``_build/source`` and render it, with warnings as errors."""
+"""The whole book: its notebooks executed side by side, its pages rendered, its results published."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import yaml
 
+from memorization.runs.digest import reads
+from memorization.runs.notebook import Job, NotebookError, execute, remove_left_scratch, scratch_folder
+from memorization.runs.parameters import KEPT_PROFILES, names, source_path
+from memorization.runs.provenance import cores, end_with_parent
+from memorization.runs.records import RecordError, RecordStore, put
+
+_EVERY = 20.0  # seconds between lines of progress where the output is no terminal
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
-_BUILDER = "import sys; from jupyter_book.cli.main import main; sys.argv[0] = 'jupyter-book'; main()"
+_BUILDER = (
+    "import sys; from memorization.runs.provenance import end_with_parent; end_with_parent(); "
+    "from jupyter_book.cli.main import main; sys.argv[0] = 'jupyter-book'; main()"
+)
 
 
 class BookError(RuntimeError):
@@ -39,7 +55,7 @@ def build(root: Path, profile: str) -> Path:
     shutil.rmtree(first.parent, ignore_errors=True)
     (draft / "_build" / "html").replace(first.parent)
     shutil.rmtree(draft)
-    stamp.write_text(state, encoding="utf-8")
+    put({stamp: state})
     return first
 
 
@@ -59,7 +75,7 @@ def _render(source: Path, draft: Path, log: Path) -> None:
         check=False,
     )
     lines = _COLOR.sub("", done.stdout).splitlines()
-    log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    put({log: "\n".join(lines) + "\n"})
     if done.returncode:
         told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-15:]
         raise BookError(
@@ -117,3 +133,179 @@ def _state(root: Path, source: Path) -> str:
         if path.is_file():
             digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def execute_all(jobs: Sequence[Job], parallel: int = 1, force: bool = False) -> list[Job]:
+    """Execute those notebooks whose output is stale; notebooks that read what others build go last.
+
+    Args:
+        jobs: what to execute.
+        parallel: how many at a time; the threads are shared out.
+        force: execute fresh ones too.
+
+    Returns:
+        The jobs that failed; why was said on standard error.
+    """
+    for job in jobs:
+        _ = job.parameters  # every mistake is found before the first notebook starts
+    last = [job for job in jobs if _reads_build(job)]
+    failed: list[Job] = []
+    for group in ([job for job in jobs if job not in last], last):
+        stale = [job for job in group if force or not job.is_fresh()]
+        for job in group:
+            if job not in stale:
+                print(f"{job.name} ({job.profile}): nothing changed", flush=True)
+        failed += _execute_group(stale, parallel)
+    return failed
+
+
+def _reads_build(job: Job) -> bool:
+    source = source_path(job.root, job.name).read_text(encoding="utf-8")
+    return any(path.startswith("_build") for path in reads(source))
+
+
+def _execute_group(jobs: Sequence[Job], parallel: int) -> list[Job]:
+    if not jobs:
+        return []
+    side_by_side = min(parallel, len(jobs))
+    threads = max(1, cores() // side_by_side)
+    failed: list[Job] = []
+    with scratch_folder() as folder:
+        lines = {job.name: folder / job.name for job in jobs}
+        context = get_context("spawn")
+        with ProcessPoolExecutor(side_by_side, mp_context=context, initializer=_in_a_worker) as pool:
+            futures: dict[Future[Path], Job] = {
+                pool.submit(execute, replace(job, threads=threads, progress=lines[job.name])): job
+                for job in jobs
+            }
+            try:
+                failed = _watch(futures, lines)
+            except KeyboardInterrupt:
+                for process in list((pool._processes or {}).values()):
+                    process.kill()  # and with it its kernel and that one's workers; finished points are kept
+                pool.shutdown(wait=True, cancel_futures=True)
+                remove_left_scratch()
+                raise
+    return failed
+
+
+def _in_a_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, which ends its workers
+    end_with_parent()
+
+
+def _watch(futures: dict[Future[Path], Job], lines: dict[str, Path]) -> list[Job]:
+    failed: list[Job] = []
+    started = said = time.monotonic()
+    waiting = set(futures)
+    while waiting:
+        done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+        for future in done:
+            job = futures[future]
+            try:
+                target = future.result()
+                _say(f"{job.name} ({job.profile}): {time.monotonic() - started:.0f} s → {target}")
+            except Exception as error:
+                failed.append(job)
+                reason = str(error) if isinstance(error, NotebookError) else f"{job.name}: {error!r}"
+                _say(f"FAILED {reason}", sys.stderr)
+        if sys.stdout.isatty():
+            print(f"\r\033[K{_progress(lines.values()) if waiting else ''}", end="", flush=True)
+        elif waiting and time.monotonic() - said > _EVERY:
+            said = time.monotonic()
+            _say(_progress(lines.values()))
+    return failed
+
+
+def _progress(files: Iterable[Path]) -> str:
+    return " · ".join(f"{f.name}: {f.read_text(encoding='utf-8')}" for f in files if f.exists())
+
+
+def _say(text: str, stream: object = None) -> None:
+    if sys.stdout.isatty():
+        print("\r\033[K", end="")
+    if text:
+        print(text, file=stream or sys.stdout, flush=True)  # type: ignore[arg-type]
+
+
+def publish(root: Path, profile: str) -> list[str]:
+    """Publish one profile's results and return what was done, a sentence each.
+
+    Verdicts and prices replace the published ones of the same notebook and profile. Records are appended, and
+    only those of ``desktop`` and ``paper``: the others are made anew by every build. Runs with parameters
+    that are not the profile's own are left out, and named: they lie beside their own outputs.
+
+    Raises:
+        ValueError: the profile is ``smoke``, whose runs are too small to mean anything.
+        FileNotFoundError: nothing was built at this profile.
+    """
+    if profile == "smoke":
+        raise ValueError("profile 'smoke' is for tests and is not published; allowed: book, desktop, paper.")
+    done: list[str] = []
+    built = {
+        kind: sorted((root / "_build" / kind).glob(f"*.{profile}.json*"))
+        for kind in ("verdicts", "prices", "records")
+    }
+    if not any(built.values()):
+        raise FileNotFoundError(
+            f"nothing was built at profile {profile!r}; run `make notebooks PROFILE={profile}` first."
+        )
+    for kind in ("verdicts", "prices"):
+        for path in built[kind]:
+            target = root / "results" / kind / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.is_file() or target.read_bytes() != path.read_bytes():
+                shutil.copyfile(path, target)
+                done.append(f"{kind}: {path.name} → results/{kind}/")
+    if profile in KEPT_PROFILES:
+        done += [_append(root, path) for path in built["records"] if path.suffix == ".jsonl"]
+    others = sorted((root / "_build" / "records").glob(f"*.{profile}-custom.jsonl"))
+    others += sorted((root / "_build" / "notebooks" / f"{profile}-custom").glob("*.ipynb"))
+    done += [f"left out: {path.name}, made with other parameters than the profile's" for path in others]
+    return done
+
+
+def take_in(root: Path, folder: Path) -> list[str]:
+    """Publish what a run on another machine left in a folder, and return what was done, a sentence each.
+
+    Args:
+        root: the project's folder.
+        folder: holds ``records/NAME.PROFILE.jsonl`` and ``benchmarks/NAME.json``, as far as they are there,
+            and ``summary.json``, which ``.ci/gpu`` writes first.
+
+    Raises:
+        FileNotFoundError: the folder holds no summary.
+    """
+    if not (folder / "summary.json").is_file():
+        raise FileNotFoundError(f"{folder}/summary.json is absent; give the folder that .ci/gpu filled.")
+    done = []
+    for path in sorted((folder / "records").glob("*.jsonl")):
+        name, _, profile = path.stem.partition(".")
+        if name not in names(root) or profile not in KEPT_PROFILES:
+            kept = ", ".join(f"NAME.{one}.jsonl" for one in KEPT_PROFILES)
+            done.append(f"refused: {path.name}; allowed: {kept} of a notebook of this book")
+            continue
+        try:
+            done.append(_append(root, path))
+        except RecordError as error:
+            done.append(f"refused: {path.name}: {error}")
+    for path in sorted((folder / "benchmarks").glob("*.json")):
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            done.append(f"refused: {path.name} is no JSON ({error})")
+            continue
+        put({root / "results" / "benchmarks" / path.name: path})
+        done.append(f"benchmarks: {path.name} → results/benchmarks/")
+    return done
+
+
+def _append(root: Path, path: Path) -> str:
+    target = root / "results" / "records" / path.name
+    have = {(r.key, r.code, r.measured["date"]) for r in RecordStore(target).read()}
+    new = [r for r in RecordStore(path).read() if (r.key, r.code, r.measured["date"]) not in have]
+    if new:
+        with RecordStore(target) as store:
+            for record in new:
+                store.append(record)
+    return f"records: {len(new)} new of {path.name} → results/records/"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from memorization.runs.parameters import Parameter, ParameterError, check_parameters
-from memorization.runs.source import (
+from memorization.runs.parameters import (
     PROFILES,
+    Parameter,
+    ParameterError,
+    check_parameters,
     declared_parameters,
     names,
     profile_values,
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(root: Path, args: argparse.Namespace) -> int:
-    from memorization.runs.many import execute_all
+    from memorization.runs.book import execute_all
     from memorization.runs.notebook import Job
 
     if args.all == bool(args.names):
@@ -93,18 +96,17 @@ def _parameters(root: Path, args: argparse.Namespace) -> int:
     folder = root / "notebooks" / "parameters"
     there = [p for p in PROFILES if (folder / f"{args.name}.{p}.yaml").is_file()]
     profiles = {p: profile_values(root, args.name, p) for p in there}
-    rows = [["parameter", "type", "default", "unit", "allowed", "meaning"]]
     for p in known.values():
-        rows.append([p.name, p.type, repr(p.default), p.unit, p.allowed, p.meaning])
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]) - 1)]
-    for row in rows:
-        print("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[-1]]).rstrip())
+        print(_wrapped(f"{p.name}: {p.type} = {p.default!r}", ""))
+        print(_wrapped(f"{p.meaning} [{p.unit}]; allowed: {p.allowed}", "    "))
     for profile, values in profiles.items():
-        changed = {k: v for k, v in values.items() if k != "profile"}
-        print(
-            f"\nprofile {profile}: " + (", ".join(f"{k}={v!r}" for k, v in changed.items()) or "the defaults")
-        )
+        changed = ", ".join(f"{k}={v!r}" for k, v in values.items() if k != "profile")
+        print("\n" + _wrapped(f"profile {profile}: {changed or 'the defaults'}", ""))
     return 0
+
+
+def _wrapped(text: str, indent: str) -> str:
+    return textwrap.fill(text, 100, initial_indent=indent, subsequent_indent=indent + "    ")
 
 
 def _book(root: Path, args: argparse.Namespace) -> int:
@@ -115,9 +117,10 @@ def _book(root: Path, args: argparse.Namespace) -> int:
 
 
 def _results(root: Path, args: argparse.Namespace) -> int:
-    from memorization.runs.publish import publish
+    from memorization.runs.book import publish, take_in
 
-    print(*publish(root, args.profile) or ["nothing new"], sep="\n")
+    done = take_in(root, Path(args.folder)) if args.folder else publish(root, args.profile)
+    print(*done or ["nothing new"], sep="\n")
     return 0
 
 
@@ -145,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     book = commands.add_parser("book", help="build the HTML book from executed notebooks")
     book.set_defaults(command=_book)
     results = commands.add_parser("results", help="publish records, verdicts and prices into results/")
+    results.add_argument("--from", dest="folder", metavar="FOLDER", help="take in what .ci/gpu left there")
     results.set_defaults(command=_results)
     for command in (run, book, results):
         command.add_argument(

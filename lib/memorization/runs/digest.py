@@ -1,156 +1,494 @@
-"""Digest of the code that a function uses: of the library modules that it imports, transitively.
+"""What a result depends on: the code behind a function, and all that an executed notebook is made of.
 
-Comments, docstrings and white space do not count, so that a better explanation re-runs nothing. A name that
-is imported from a room's ``__init__`` is followed to the module that defines it, so that a new module beside
-it re-runs nothing either.
+The digest of code is made of definitions, not of files. A text is read without being run: what its names are
+bound to, and what each statement reads. Only functions that have no text of their own (a notebook's, a local
+one) are followed by what their names are bound to at run time.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
+import contextlib
 import hashlib
 import importlib.util
 import inspect
+import json
+import os
+import sys
 import sysconfig
 import textwrap
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+import warnings
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, cached_property, partial
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import yaml
+
+from memorization.runs.parameters import source_path
+
+STAMP = "fingerprint"
+
+Chain = tuple[str, ...]  # a name and the attributes asked of it: ``a.b.c``
 _PACKAGE = __name__.partition(".")[0]
-_NAMING = "memorization.runs.sweep", "experiment"  # gives a name and computes nothing: not followed
+_NAMING = "memorization.runs.sweep.experiment"
+_IMPORTED = (
+    "import"  # no name can be called so: stands before a module that is imported by its name as a string
+)
+_NEVER_RUN = ("TYPE_CHECKING", "typing.TYPE_CHECKING", "__name__ == '__main__'")
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_PLAIN = bool | int | float | str
+Place = tuple["_Module | None", int]  # where something is read: module and line
 
 
 def code_digest(function: Callable[..., Any]) -> str:
     """Return twelve hexadecimal digits that change when the code behind ``function`` changes.
 
-    Args:
-        function: a function of the library: its module counts, and the modules that it imports. Or one of the
-            reader's own: its text counts, that of the functions and the plain values that it names, wherever
-            they are defined outside installed packages, and the library modules that it uses.
+    Made of every definition (function, class, constant of a module) that the function reaches: by names, as
+    attributes of modules, through classes, collections of functions, decorators and ``functools.partial``; in
+    this library and in the reader's own modules. What is installed counts by its name. Comments, docstrings,
+    layout and the names of modules do not count, so what moves unchanged keeps its digest.
+
+    Warns:
+        RuntimeWarning: once a place, where it cannot follow: a computed name, ``importlib``, a star import, a
+            name that a function rebinds. Then the whole module counts.
     """
-    if function.__module__.partition(".")[0] == _PACKAGE:
-        return _library_digest(function.__module__)
-    return digest_of("\n".join(_own_texts(function, set())))
+    reach = _Reach()
+    reach.function(function)
+    return reach.digest()
 
 
-@lru_cache(maxsize=64)
-def _library_digest(module: str) -> str:
-    """Read once in a process, as the code itself is."""
-    return digest_of(_read(module), package=_package_of(module))
+def digest_of(source: str) -> str:
+    """Return the digest of a source text, a notebook's say, and of every definition that it reaches."""
+    reach = _Reach()
+    reach.whole(_Module("", source))
+    return reach.digest()
 
 
-def _own_texts(function: Callable[..., Any], seen: set[int]) -> Iterator[str]:
-    """Texts of a reader's function and of everything that it names, and the library modules behind them."""
-    code, known = getattr(function, "__code__", None), getattr(function, "__globals__", {})
-    if id(function) in seen or code is None or _is_installed(code.co_filename):
+class _Module:
+    """One source text: the statements that bind each of its names, and where its imports lead."""
+
+    def __init__(self, name: str, source: str, package: str = "") -> None:
+        self.name, self.package = name, package
+        self.bound: dict[str, list[_Statement]] = {}
+        self.imports: dict[str, str] = {}
+        self.stars: list[str] = []
+        self.rebound: dict[str, int] = {}  # by `global` in a function, and in which line
+        self.loose: list[_Statement] = []  # what belongs to no name counts with each of them
+        self.whole: list[_Statement] = []
+        for node in ast.parse(source).body:
+            self._bind(node)
+        for statement in self.whole:
+            if not _binds(statement.node):  # such as `register(f)`: it belongs to the names that it mentions
+                mentioned = {chain[0] for chain, _ in statement.reads} & set(self.bound)
+                for name in mentioned:
+                    self.bound[name].append(statement)
+                self.loose += [] if mentioned else [statement]
+
+    def _bind(self, node: ast.stmt) -> None:
+        never_run = isinstance(node, ast.If) and ast.unparse(node.test) in _NEVER_RUN
+        if never_run or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            return
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Global):
+                self.rebound |= dict.fromkeys(inner.names, inner.lineno)
+        for inner in [node] if isinstance(node, _SCOPES) else ast.walk(node):
+            found = _imported(inner, self.package)
+            self.stars += [found.pop("*")] if "*" in found else []
+            self.imports |= found
+        names = _binds(node)
+        if not isinstance(node, ast.Import | ast.ImportFrom) and "__all__" not in names:
+            self.whole.append(_Statement(self, node))
+            for name in names:
+                self.bound.setdefault(name, []).append(self.whole[-1])
+
+
+class _Statement:
+    """One statement at the top of a module, with what it reads and its essence."""
+
+    def __init__(self, module: _Module, node: ast.stmt) -> None:
+        self.module, self.node = module, node
+
+    @cached_property
+    def imports(self) -> dict[str, str]:
+        """Where the names lead that the module imports, or the statement itself."""
+        inner = [_imported(node, self.module.package) for node in ast.walk(self.node)]
+        return dict(ChainMap(*filter(None, inner), self.module.imports))
+
+    @cached_property
+    def reads(self) -> list[tuple[Chain, int]]:
+        """The names of the module that it reads, each with the attributes asked of it, and the line."""
+        if isinstance(self.node, ast.FunctionDef):  # what names an experiment computes nothing
+            kept = [one for one in self.node.decorator_list if self._dotted(one) != _NAMING]
+            self.node.decorator_list = kept
+        return [*dict.fromkeys(_reads(self.node, frozenset()))]
+
+    def _dotted(self, decorator: ast.expr) -> str:
+        first, *rest = _chain(getattr(decorator, "func", decorator)) or ("",)
+        return ".".join([self.imports.get(first, first), *rest])
+
+    @cached_property
+    def essence(self) -> str:
+        """Its text without comments, docstrings, layout and names of modules."""
+        _ = self.reads  # before the names of modules go
+        return ast.unparse(ast.fix_missing_locations(_Essence(self.imports).visit(self.node)))
+
+
+class _Essence(ast.NodeTransformer):
+    def __init__(self, imports: Mapping[str, str]) -> None:
+        self.imports = imports
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, _SCOPES) and ast.get_docstring(node, clean=False) is not None:
+            node.body[0] = ast.Expr(ast.Constant(...))
+        return super().visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        """Write ``module.f`` as ``f``, whatever the module is called."""
+        target = ".".join([self.imports.get(chain[0], ""), *chain[1:]]) if (chain := _chain(node)) else ""
+        if not target or _module(target.rpartition(".")[0]) is None or _module(target) is not None:
+            return self.generic_visit(node)
+        return ast.Name(node.attr, node.ctx)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        return ast.ImportFrom("", node.names, 0)  # where it leads is followed, or told with the names read
+
+    def visit_Import(self, node: ast.Import) -> ast.AST:
+        return ast.Pass()
+
+
+class _Reach:
+    """Everything that a function or a text reaches, as texts."""
+
+    def __init__(self) -> None:
+        self.texts: set[str] = set()
+        self._seen: set[Any] = set()
+
+    def digest(self) -> str:
+        return hashlib.sha256("\n".join(sorted(self.texts)).encode()).hexdigest()[:12]
+
+    def _first(self, what: Any) -> bool:
+        first = what not in self._seen
+        self._seen.add(what)
+        return first
+
+    def function(self, function: Any) -> None:
+        """Reach a function: in its module's text, or as it is where that has none (a notebook's, a local)."""
+        module, (name, _, inner) = _module(function.__module__), function.__qualname__.partition(".")
+        if module and name in module.bound and "<locals>" not in inner:
+            self.name(module, name)
+        elif self._first(function) and not _is_installed(function.__code__.co_filename):
+            cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+            known = {} if module else function.__globals__
+            known = {**known, **{name: getattr(cell, "cell_contents", None) for name, cell in cells}}
+            for node in _own_text(function):
+                statement = _Statement(module or _Module(function.__module__, ""), node)
+                for chain, line in statement.reads:
+                    if chain[0] in known:
+                        self.value(known[chain[0]], chain)
+                    else:
+                        self.chain(statement, chain, line)
+                self.texts.add(statement.essence)
+
+    def value(self, value: Any, chain: Chain) -> None:
+        """Reach what a name is bound to at run time; data in lists and mappings (a log, say) are no code."""
+        if isinstance(value, _PLAIN) or (
+            isinstance(value, tuple) and all(isinstance(v, _PLAIN) for v in value)
+        ):
+            self.texts.add(f"{chain[0]} = {value!r}")
+        elif inspect.ismodule(value):
+            self.target(value.__name__, chain[1:], (None, 0))
+        elif isinstance(value, type):
+            self._class(value)
+        elif isinstance(value, list | tuple | dict):
+            members = value.values() if isinstance(value, dict) else value
+            for one in [v for v in members if not isinstance(v, _PLAIN)] if self._first(id(value)) else ():
+                self.value(one, chain)
+        elif isinstance(value, partial):
+            for one in (value.func, *value.args, *value.keywords.values()):
+                self.value(one, chain)
+        elif isinstance(value, staticmethod | classmethod | property):
+            self.value(getattr(value, "__func__", None) or getattr(value, "fget", None), chain)
+        elif inspect.isfunction(inspect.unwrap(value) if callable(value) else None):
+            self.function(inspect.unwrap(value))
+
+    def _class(self, kind: type) -> None:
+        module, name = _module(kind.__module__), kind.__qualname__.partition(".")[0]
+        if module and name in module.bound:
+            self.name(module, name)
+        elif kind.__module__ == "__main__" and self._first(kind):
+            for one in kind.__bases__:
+                self._class(one)
+            for name, member in vars(kind).items():
+                self.value(member, (f"{kind.__qualname__}.{name}",))
+
+    def name(self, module: _Module, name: str) -> None:
+        """Reach a name that a module binds."""
+        if not self._first((module.name, name)):
+            return
+        if name in module.rebound:
+            self._lost(module, (module, module.rebound[name]), f"{name} is bound again at run time")
+        elif module.name.partition(".")[0] != _PACKAGE:  # the reader's: a value may have been put there
+            live = getattr(sys.modules.get(module.name), name, None)
+            if isinstance(live, _PLAIN) or getattr(live, "__qualname__", name) != name:
+                self.value(live, (name,))
+        for statement in [*module.bound[name], *module.loose]:
+            self.statement(statement)
+
+    def statement(self, statement: _Statement) -> None:
+        if self._first(statement):
+            for chain, line in statement.reads:
+                self.chain(statement, chain, line)
+            self.texts.add(statement.essence)
+
+    def whole(self, module: _Module) -> None:
+        """Reach everything in a module."""
+        if self._first((module.name, "*")):
+            for statement in module.whole:
+                self.statement(statement)
+
+    def chain(self, statement: _Statement, chain: Chain, line: int) -> None:
+        """Reach what a name leads to that a statement reads."""
+        module, name, place = statement.module, chain[0], (statement.module, line)
+        if name == _IMPORTED:
+            self.target(chain[1], (), place)
+        elif name in statement.imports:
+            target = statement.imports[name]
+            if (told := _told(target)) not in ("", name):
+                self.texts.add(f"{name} = {told}")
+            self.target(target, chain[1:], place)
+        if name in module.bound:
+            self.name(module, name)
+        elif name in ("globals", "eval", "exec", "__import__") and name not in statement.imports:
+            self._lost(module, place, f"{name}() hides what is used")
+        elif name not in statement.imports and not hasattr(builtins, name):
+            for star in filter(None, map(_module, module.stars)):
+                self._lost(star, place, f"from {star.name} import * hides where {name} is from")
+
+    def target(self, target: str, rest: Chain, place: Place) -> None:
+        """Reach what a dotted path leads to, and the attributes asked of it."""
+        base, _, last = target.rpartition(".")
+        holder = _module(base) if base else None
+        if holder and last in holder.bound:
+            self.name(holder, last)
+        elif holder and last in holder.imports:
+            self.target(holder.imports[last], rest, place)
+        elif rest:
+            self.target(f"{target}.{rest[0]}", rest[1:], place)
+        elif module := _module(target):
+            self._lost(module, place, f"{module.name} is used as a whole")
+        elif holder and not last.startswith("__"):
+            self._lost(holder, place, f"{target} is not found in its text")
+        elif target == "importlib.import_module" and place[0]:
+            self._lost(place[0], place, "importlib hides what is used")
+
+    def _lost(self, module: _Module, place: Place, why: str) -> None:
+        """Count a whole module, because what is used of it cannot be told; say so once."""
+        where = f"{place[0].name if place[0] else 'a notebook'}, line {place[1]}"
+        if (module.name, "*") not in self._seen and where not in _SAID:
+            _SAID.add(where)
+            warnings.warn(
+                f"{where}: {why}, so all code of {module.name or 'this text'} counts as used",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self.whole(module)
+
+
+_SAID: set[str] = set()  # the places where code could not be followed
+
+
+def _reads(node: ast.AST, local: frozenset[str]) -> Iterator[tuple[Chain, int]]:
+    """Yield the names that are read and not ``local``, with the attributes asked of them, and the line."""
+    if chain := _chain(node):
+        if chain[0] not in local:
+            yield chain, node.lineno  # type: ignore[attr-defined]
         return
-    seen.add(id(function))
-    text = textwrap.dedent(inspect.getsource(function))
-    yield text if text.startswith(("def ", "@")) else repr(text)  # a lambda's line need not stand alone
-    for name in sorted(_names(code)):
-        value = known.get(name)
-        module = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None) or ""
-        if str(module).partition(".")[0] == _PACKAGE:
-            yield f"import {module}"
-        elif inspect.isfunction(value):
-            yield from _own_texts(value, seen)
-        elif isinstance(value, bool | int | float | str | tuple):  # a list may be a log that grows
-            yield f"{name} = {value!r}"
+    given = node.args[:1] if isinstance(node, ast.Call) else []
+    if given and _chain(node.func)[-1:] == ("import_module",) and isinstance(given[0], ast.Constant):  # type: ignore[attr-defined]
+        yield (_IMPORTED, str(given[0].value)), given[0].lineno
+        return
+    inner = local | _locals(node)
+    body = getattr(node, "body", []) if isinstance(node, (*_SCOPES, ast.Lambda)) else []
+    inside = list(ast.iter_child_nodes(node)) if isinstance(node, _COMPREHENSIONS) else body
+    for child in ast.iter_child_nodes(node):
+        is_inside = child is inside or (isinstance(inside, list) and child in inside)
+        yield from _reads(child, inner if is_inside else local)
 
 
-def _names(code: CodeType) -> set[str]:
-    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*[_names(one) for one in inner])
+def _chain(node: ast.AST) -> Chain:
+    """``a.b.c``, or ``getattr(a, "b")``, as its names; empty for anything else."""
+    names: list[str] = []
+    while True:
+        if isinstance(node, ast.Attribute):
+            names, node = [node.attr, *names], node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            if len(node.args) < 2 or not isinstance(node.args[1], ast.Constant):
+                return ()
+            names, node = [str(node.args[1].value), *names], node.args[0]
+        else:
+            return (node.id, *names) if isinstance(node, ast.Name) else ()
 
 
-def _is_installed(filename: str) -> bool:
-    return "site-packages" in filename or filename.startswith(sysconfig.get_path("stdlib"))
-
-
-def digest_of(source: str, package: str = "") -> str:
-    """Return the digest of a source text and of all library modules that it imports."""
-    parts = [_essence(source)]
-    for name in sorted(modules_of(source, package)):
-        parts.append(f"{name}\n{_essence(_read(name))}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
-
-
-def modules_of(source: str, package: str = "") -> set[str]:
-    """Return the names of the library modules that a source text imports, transitively."""
-    found: set[str] = set()
-    todo = _imports(source, package)
+def _locals(node: ast.AST) -> set[str]:
+    """The names that a function or a comprehension binds for itself; what it imports is followed instead."""
+    if isinstance(node, _COMPREHENSIONS):
+        return {n.id for one in node.generators for n in ast.walk(one.target) if isinstance(n, ast.Name)}
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return set()
+    found, outer = {one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg)}, set()
+    todo: list[ast.AST] = list(node.body) if isinstance(node.body, list) else []
     while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo |= _imports(_read(name), _package_of(name)) - found
-    return found
+        one = todo.pop()
+        found |= _binds_itself(one)
+        outer |= set(one.names) if isinstance(one, ast.Global | ast.Nonlocal) else set()
+        if not isinstance(one, (*_SCOPES, ast.Lambda, *_COMPREHENSIONS)):
+            todo += ast.iter_child_nodes(one)
+    return found - outer
 
 
-def _imports(source: str, package: str) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {a.name for a in node.names if a.name.partition(".")[0] == _PACKAGE and _file(a.name)}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                base = importlib.util.resolve_name("." * node.level + base, package)
-            if base.partition(".")[0] == _PACKAGE:
-                names |= {_definer(base, a.name) for a in node.names if (base, a.name) != _NAMING}
-    return names
+def _binds(node: ast.AST) -> set[str]:
+    """The names that a statement at the top of a module binds."""
+    inner = [node] if isinstance(node, _SCOPES) else ast.walk(node)
+    return set().union(*map(_binds_itself, inner))
 
 
-def _definer(base: str, name: str) -> str:
-    """The module that defines ``name``: a submodule of ``base``, one it imports from, or ``base`` itself."""
-    if _file(f"{base}.{name}"):
-        return f"{base}.{name}"
-    path = _file(base)
-    if path is None:
-        raise ModuleNotFoundError(f"no module {base!r} in the library")
-    if path.name == "__init__.py":
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ImportFrom) and any((a.asname or a.name) == name for a in node.names):
-                inner = node.module or ""
-                if node.level:
-                    inner = importlib.util.resolve_name("." * node.level + inner, base)
-                if inner.partition(".")[0] == _PACKAGE:
-                    return _definer(inner, next(a.name for a in node.names if (a.asname or a.name) == name))
-    return base
+def _binds_itself(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Name):
+        return set() if isinstance(node.ctx, ast.Load) else {node.id}
+    if isinstance(node, (*_SCOPES, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
+        return {node.name} - {None}  # type: ignore[return-value]
+    return set()
 
 
-def _file(name: str) -> Path | None:
-    root = Path(__file__).resolve().parents[1].parent
-    path = root.joinpath(*name.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
+def _imported(node: ast.AST, package: str) -> dict[str, str]:
+    """The names that an import binds, and the dotted paths that they lead to; ``*`` to the module's."""
+    if isinstance(node, ast.Import):
+        return {
+            a.asname or a.name.partition(".")[0]: a.name if a.asname else a.name.partition(".")[0]
+            for a in node.names
+        }
+    if not isinstance(node, ast.ImportFrom):
+        return {}
+    base = importlib.util.resolve_name("." * node.level + (node.module or ""), package or None)
+    return {a.asname or a.name: base if a.name == "*" else f"{base}.{a.name}" for a in node.names}
 
 
-def _package_of(name: str) -> str:
-    path = _file(name)
-    return name if path is not None and path.name == "__init__.py" else name.rpartition(".")[0]
+def _told(target: str) -> str:
+    """What an import leads to, without the names of modules that may be renamed."""
+    parts = target.split(".")
+    if _module(target):
+        return ""
+    followed = any(_module(".".join(parts[:k])) for k in range(1, len(parts)))
+    return parts[-1] if followed else target
 
 
-def _read(name: str) -> str:
-    path = _file(name)
-    if path is None:
-        raise ModuleNotFoundError(f"no module {name!r} in the library")
-    return path.read_text(encoding="utf-8")
+def _own_text(function: Any) -> list[ast.stmt]:
+    """A function's own text; where it has none, or no whole statement (a lambda), its byte code and names."""
+    with contextlib.suppress(OSError, SyntaxError):
+        if function.__name__ != "<lambda>":
+            return ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    codes = list(_codes(function.__code__))
+    plain = [(c.co_code, [one for one in c.co_consts if not isinstance(one, CodeType)]) for c in codes]
+    names = sorted({name for code in codes for name in code.co_names})
+    return ast.parse(", ".join([repr(str(plain)), *names])).body
 
 
-@lru_cache(maxsize=512)
-def _essence(source: str) -> str:
-    """The source without comments, docstrings and layout."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            value = body[0].value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                body[0] = ast.Expr(ast.Constant(...))
-    return ast.unparse(ast.fix_missing_locations(tree))
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
+def _module(name: str) -> _Module | None:
+    """The module of that name, where its text can be followed: of this library, or the reader's own."""
+    if name.partition(".")[0] == _PACKAGE:
+        return _library_module(name)
+    file = getattr(sys.modules.get(name), "__file__", None) or getattr(_spec(name), "origin", None) or ""
+    if not file.endswith(".py") or _is_installed(file) or not Path(file).is_file():
+        return None
+    return _parsed(name, file, Path(file).stat().st_mtime_ns)
+
+
+@cache
+def _library_module(name: str) -> _Module | None:
+    """Read once in a process, as the code itself is."""
+    path = Path(__file__).resolve().parents[2].joinpath(*name.split("."))
+    found = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+    return _parsed(name, str(found[0]), 0) if found else None
+
+
+@cache
+def _parsed(name: str, file: str, _changed: int) -> _Module:
+    package = name if file.endswith("__init__.py") else name.rpartition(".")[0]
+    return _Module(name, Path(file).read_text(encoding="utf-8"), package)
+
+
+@cache
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module would be imported from, found without importing it or what it is in."""
+    parent, where = name.rpartition(".")[0], None
+    if parent:
+        above = _spec(parent)
+        where = above.submodule_search_locations if above else None
+        if not where or any(map(_is_installed, where)):
+            return None
+    return PathFinder.find_spec(name, where)
+
+
+def _is_installed(file: str) -> bool:
+    return any(part in file for part in ("site-packages", "dist-packages", sysconfig.get_path("stdlib")))
+
+
+def fingerprint(root: Path, name: str, profile: str, parameters: Mapping[str, Any]) -> str:
+    """Return a digest of all that a notebook's output depends on.
+
+    Its text, parameters, claims and library code, the lock file, the data, and published results.
+    """
+    source = source_path(root, name).read_text(encoding="utf-8")
+    parts = [source, json.dumps(parameters, sort_keys=True), digest_of(source)]
+    for path in _files(root, name, profile, source):
+        parts.append(f"{path.relative_to(root)}\n{hashlib.sha256(path.read_bytes()).hexdigest()}")
+    parts += _data(root)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def reads(source: str) -> list[str]:
+    """Return the files and folders that a notebook's header says it reads, relative to the project.
+
+    The header names them as ``memorization: {reads: […]}`` in its ``jupyter`` mapping. A notebook that reads
+    ``_build`` is executed after all others.
+    """
+    lines = []
+    for line in source.splitlines()[1:] if source.startswith("# ---") else []:
+        if line.startswith("# ---"):
+            break
+        lines.append(line.removeprefix("#").removeprefix(" "))
+    header = yaml.safe_load("\n".join(lines)) or {}
+    found = header.get("jupyter", {}).get("memorization", {}).get("reads", [])
+    return [str(path) for path in found]
+
+
+def _files(root: Path, name: str, profile: str, source: str) -> Iterator[Path]:
+    fixed = ["requirements.lock", f"notebooks/claims/{name}.yaml", f"results/records/{name}.{profile}.jsonl"]
+    prices = [
+        f"results/prices/{path.name}" for path in sorted((root / "results" / "prices").glob(f"{name}.*.json"))
+    ]
+    for relative in [*fixed, *prices, *reads(source)]:
+        path = root / relative
+        found = sorted(path.rglob("*")) if path.is_dir() else [path]
+        yield from (file for file in found if file.is_file())
+
+
+def _data(root: Path) -> list[str]:
+    """Names, sizes and times of the data, three folders deep; the bytes are checked when they are loaded."""
+    folder = Path(os.environ.get("MEMORIZATION_DATA") or root / "data")
+    files = [path for depth in ("*", "*/*") for path in folder.glob(depth) if path.is_file()]
+    found = sorted([*files, *folder.glob("*/*/*")])
+    return [f"{path.relative_to(folder)} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in found]

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memorization.runs.fingerprint import STAMP, fingerprint
-from memorization.runs.lock import Lock
-from memorization.runs.parameters import ParameterError, check_parameters
-from memorization.runs.progress import VARIABLE as PROGRESS
-from memorization.runs.source import ROOT, declared_parameters, profile_values, source_path
-from memorization.runs.start import BESIDE, OUTPUT, SCHEDULER
+from memorization.runs.digest import STAMP, fingerprint
+from memorization.runs.parameters import (
+    BESIDE,
+    OUTPUT,
+    PROGRESS,
+    ROOT,
+    SCHEDULER,
+    ParameterError,
+    check_parameters,
+    declared_parameters,
+    profile_values,
+    source_path,
+)
+from memorization.runs.records import Lock, LockedError, put
 
 _EXIT = "exit-code"  # file in a run's scratch folder
+_REASONS = {
+    "SIGKILL": "most often because memory ran out: close other programs, give --jobs 1, or choose smaller "
+    "sizes",
+    "SIGTERM": "because somebody, or a time limit, ended it: run it again",
+    "SIGINT": "because somebody interrupted it: run it again",
+}
 
 
 class NotebookError(RuntimeError):
@@ -109,26 +124,47 @@ def execute(job: Job) -> Path:
         LockedError: another process executes this notebook at this profile; names it.
     """
     parameters, stamp = job.parameters, job.stamp()
-    job.target.parent.mkdir(parents=True, exist_ok=True)
     (job.root / "_build" / "locks").mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(Lock(job.root / "_build" / "locks" / f"{job.name}.{job.profile}.lock"))
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mm-"))
-        scratch = Path(folder)
+        scratch = stack.enter_context(scratch_folder())
         draft = scratch / "draft.ipynb"
         try:
             _papermill(job, parameters, scratch, draft)
             notebook = _complete(draft)
         except Exception as error:
-            if draft.exists():
-                _replace(draft, job.failed)
-            where = f" What it did is in {job.failed}." if draft.exists() else ""
+            where = ""
+            with suppress(OSError):  # no draft was written, or the disk is full
+                put({job.failed: draft})
+                where = f" What it did is in {job.failed}."
             again = " Finished points are kept: the same command goes on from there."
             raise NotebookError(f"{job.name}: {_reason(error, scratch)}{where}{again}") from error
         _tidy(notebook, job.name, parameters, stamp)
-        _put_in_place(job, scratch, notebook)
+        try:
+            _put_in_place(job, scratch, notebook)
+        except OSError as error:
+            raise NotebookError(f"{job.name}: {error.filename} {error.strerror}.") from error
     job.failed.unlink(missing_ok=True)
     return job.target
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder under the system's temporary one, whose paths are short enough for sockets.
+
+    It goes when its owner is done. Where the owner was killed it goes when the next one is made, or asked
+    for: the system has let go of the lock inside.
+    """
+    remove_left_scratch()
+    with tempfile.TemporaryDirectory(prefix="mm-") as folder, Lock(Path(folder) / "lock"):
+        yield Path(folder)
+
+
+def remove_left_scratch() -> None:
+    """Remove the scratch folders of processes that were killed."""
+    for lock in Path(tempfile.gettempdir()).glob("mm-*/lock"):
+        with suppress(LockedError, OSError), Lock(lock, patience=0):
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _papermill(job: Job, parameters: Mapping[str, Any], scratch: Path, draft: Path) -> None:
@@ -165,9 +201,8 @@ def _papermill(job: Job, parameters: Mapping[str, Any], scratch: Path, draft: Pa
         # An own socket path: the default "kernel-ipc" collides between notebooks that run side by side.
         config=Config(
             {
-                "NotebookClient": {"kernel_manager_class": "memorization.runs.kernel.RecordingKernelManager"},
+                "NotebookClient": {"kernel_manager_class": _recording_kernel_manager(scratch / _EXIT)},
                 "KernelManager": {"transport": "ipc", "ip": str(scratch / "k")},
-                "RecordingKernelManager": {"exit_file": str(scratch / _EXIT)},
             }
         ),
     )
@@ -216,24 +251,31 @@ def _tidy(notebook: Any, name: str, parameters: Mapping[str, Any], stamp: str) -
 def _put_in_place(job: Job, scratch: Path, notebook: Any) -> None:
     import nbformat
 
-    made = scratch / "output"
-    for kind in ("verdicts", "prices"):
-        for path in sorted((made / kind).glob("*.json")):
-            _replace(path, job.results / kind / path.name)
-    shutil.rmtree(job.figures, ignore_errors=True)
-    if (made / "figures" / job.name).is_dir():
-        shutil.copytree(made / "figures" / job.name, job.figures)
-    draft = scratch / "tidy.ipynb"
-    nbformat.write(notebook, draft)
-    _replace(draft, job.target)
+    nbformat.write(notebook, scratch / "tidy.ipynb")
+    made, contents = scratch / "output", {job.target: scratch / "tidy.ipynb"}
+    for path in [*made.glob("verdicts/*.json"), *made.glob("prices/*.json")]:
+        contents[job.results / path.parent.name / path.name] = path
+    figures = made / "figures" / job.name
+    figures.mkdir(parents=True, exist_ok=True)
+    put({**contents, job.figures: figures})
 
 
-def _replace(source: Path, target: Path) -> None:
-    """Copy, then rename: a reader sees the old file or the new one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    half = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, half)
-    os.replace(half, target)
+def _recording_kernel_manager(exit_file: Path) -> type:
+    """A kernel manager that leaves the exit code of a kernel that died in ``exit_file``."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    class RecordingKernelManager(AsyncKernelManager):
+        async def _async_is_alive(self) -> bool:
+            if await super()._async_is_alive():
+                return True
+            code = await self.provisioner.poll() if self.has_kernel and self.provisioner else None
+            if code is not None:
+                exit_file.write_text(str(code), encoding="utf-8")
+            return False
+
+        is_alive = _async_is_alive
+
+    return RecordingKernelManager
 
 
 def _reason(error: Exception, scratch: Path) -> str:
@@ -242,7 +284,24 @@ def _reason(error: Exception, scratch: Path) -> str:
     if name:
         return f"{name}: {value} (code cell {getattr(error, 'exec_count', '?')})."
     if type(error).__name__ == "DeadKernelError":
-        from memorization.runs.kernel import how_it_ended
+        return _how_it_ended(scratch / _EXIT)
+    where = f" ({scratch})" if isinstance(error, OSError) and not error.filename else ""
+    return f"{error}" if isinstance(error, NotebookError) else f"{type(error).__name__}: {error}{where}."
 
-        return how_it_ended(scratch / _EXIT)
-    return f"{error}" if isinstance(error, NotebookError) else f"{type(error).__name__}: {error}."
+
+def _how_it_ended(exit_file: Path) -> str:
+    """How the kernel died, by its exit code or minus the signal's number, and what to do."""
+    if not exit_file.is_file():
+        return "the kernel died, most often because memory ran out: choose smaller sizes, or give --jobs 1."
+    code = int(exit_file.read_text(encoding="utf-8"))
+    if code >= 0:
+        return (
+            f"the kernel ended with exit code {code}; look in the cell that it was at for what ends the "
+            "process, such as os._exit."
+        )
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    crash = "a crash inside a compiled library: update it, or run the cell in a script to see more"
+    return f"the kernel was killed by signal {-code} ({name}), {_REASONS.get(name, crash)}."

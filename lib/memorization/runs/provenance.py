@@ -1,16 +1,19 @@
-"""Where a number comes from: versions, device, time, memory and date."""
+"""Where a number comes from: versions, device, time, memory and date; and that no process of ours is left."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import datetime as dt
 import os
 import platform
 import resource
+import signal
 import subprocess
 import sys
+import threading
 import time
-from functools import lru_cache
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +29,7 @@ def versions() -> dict[str, str]:
     return dict(_versions())
 
 
-@lru_cache(maxsize=1)
+@cache
 def _versions() -> dict[str, str]:
     """Read once in a process: every record asks, and reading the packages' metadata takes milliseconds."""
     found = {"python": platform.python_version(), "memorization": __version__}
@@ -141,3 +144,21 @@ def measured(meter: Meter) -> dict[str, Any]:
         "date": now(),
         "versions": versions(),
     }
+
+
+@cache
+def end_with_parent() -> None:
+    """End this process when the one that started it ends, even by ``kill -9``.
+
+    Else it would go on unseen, and the same command, given again, would compute the same points again.
+    """
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: ends a long call of compiled code, too
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

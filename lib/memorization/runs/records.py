@@ -1,15 +1,21 @@
-"""Record store: a text file to which each finished point is appended at once, with its provenance.
+"""Records: a text file to which each finished point is appended at once, with its provenance.
 
 One JSON object a line, the first of which names the format and its version. Every line carries a checksum of
 itself. Nothing is ever rewritten: a point that is run again is appended again, and the newest line counts.
+One process writes at a time: a lock file names its owner.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import math
 import os
+import shutil
+import socket
+import time
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,9 +23,78 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from memorization.runs.lock import Lock
+from memorization.runs.provenance import now
 
 FORMAT, VERSION = "memorization records", 2
+
+
+class LockedError(RuntimeError):
+    """Another process writes here."""
+
+
+class Lock:
+    """A lock that the system lets go of when its owner dies, so that a dead owner's lock is free.
+
+    Not ``filelock``: its older releases empty the file at every attempt, and with it the owner's name.
+
+    Args:
+        path: the lock file. It stays behind, empty, when the lock is released.
+        patience: seconds to wait for an owner that is about to end.
+    """
+
+    def __init__(self, path: Path, patience: float = 3.0) -> None:
+        self.path = Path(path)
+        self.patience = patience
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            LockedError: a living process holds it; the message says which, since when and where.
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    owner = self.owner()
+                    os.close(descriptor)
+                    raise LockedError(
+                        f"{self.path.with_suffix('')} is in use by {owner}. Wait for it, or stop it: "
+                        "its finished points are kept."
+                    ) from None
+                time.sleep(0.1)
+        self._descriptor = descriptor
+        me = {"pid": os.getpid(), "host": socket.gethostname(), "since": now()}
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without its owner's name
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(me).encode(), 0)
+
+    def __enter__(self) -> Lock:
+        self.acquire()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let go."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def owner(self) -> str:
+        """Return who holds the lock, in words."""
+        try:
+            owner = json.loads(self.path.read_text(encoding="utf-8"))
+            return f"process {owner['pid']} on {owner['host']}, since {owner['since']}"
+        except (OSError, ValueError, KeyError):
+            return "a process that has not yet written its name"
 
 
 class RecordError(RuntimeError):
@@ -116,6 +191,8 @@ class RecordStore:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._descriptor is not None:
+            if os.fstat(self._descriptor).st_size == 0:  # nothing was finished, or the disk is full
+                self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
         self._lock.release()
@@ -133,6 +210,45 @@ class RecordStore:
                 stacklevel=3,
             )
         return data[:end]
+
+
+def put(contents: Mapping[Path, Path | str]) -> None:
+    """Put files, folders or texts in the place of others: all of them or none, and each whole.
+
+    Args:
+        contents: by the path where it goes, a file or a folder to copy, or a text.
+
+    Raises:
+        OSError: the disk refuses (full, say); what was there stays, and nothing half-written does.
+    """
+    halves = {target: target.with_name(f".{target.name}.part") for target in contents}
+    for target, half in halves.items():
+        try:
+            _copy(contents[target], half)
+        except OSError as error:
+            for one in halves.values():
+                _remove(one)
+            why = f"cannot be written: {error.strerror or error}; what was there stays as it was"
+            raise OSError(error.errno, why, str(target)) from error
+    for target, half in halves.items():  # from here on nothing needs room
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(half, target)
+
+
+def _copy(content: Path | str, half: Path) -> None:
+    half.parent.mkdir(parents=True, exist_ok=True)
+    _remove(half)
+    if isinstance(content, str):
+        half.write_text(content, encoding="utf-8")
+    else:
+        (shutil.copytree if content.is_dir() else shutil.copyfile)(content, half)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)
 
 
 def newest(records: Iterable[Record], defaults: Mapping[str, Any] | None = None) -> dict[str, Record]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,15 +14,24 @@ from typing import Any
 
 import pandas as pd
 
-from memorization.runs.grid import Point
-from memorization.runs.parameters import Parameter, ParameterError, check_parameters, declared
-from memorization.runs.provenance import code_version, cores, device_name, versions
+from memorization.runs.parameters import (
+    BESIDE,
+    KEPT_PROFILES,
+    OUTPUT,
+    REPOSITORY,
+    SCHEDULER,
+    Parameter,
+    ParameterError,
+    check_parameters,
+    declared,
+    declared_parameters,
+    parameters_cell,
+    profile_values,
+    project_root,
+)
+from memorization.runs.provenance import code_version, cores, device_name, end_with_parent, versions
 from memorization.runs.records import RecordStore
-from memorization.runs.source import REPOSITORY, parameters_cell, project_root
-from memorization.runs.sweep import sweep
-
-OUTPUT, BESIDE, SCHEDULER = "MEMORIZATION_OUTPUT", "MEMORIZATION_BESIDE", "MEMORIZATION_SCHEDULER"
-KEPT_PROFILES = ("desktop", "paper")  # hours of work: shown with their date, not run again when code changes
+from memorization.runs.sweep import Point, sweep
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,8 @@ class Run:
         root: the project's folder; None where the notebook runs outside it.
         build: where live records go.
         output: where figures, verdicts and prices go.
+        own: whether the settings are the profile's own. Other runs write beside the profile's: verdicts,
+            prices and figures into a folder of their own, records into a second file; they read both.
         scheduler: address of a Dask scheduler, or None.
     """
 
@@ -46,12 +58,16 @@ class Run:
     root: Path | None
     build: Path
     output: Path
+    own: bool = True
     scheduler: str | None = None
 
     @property
     def store(self) -> RecordStore:
-        """The live records."""
-        return RecordStore(self.build / "records" / f"{self.name}.{self.profile}.jsonl")
+        """The live records of this run."""
+        return RecordStore(self._records("" if self.own else "-custom"))
+
+    def _records(self, suffix: str = "") -> Path:
+        return self.build / "records" / f"{self.name}.{self.profile}{suffix}.jsonl"
 
     @property
     def published_records(self) -> Path | None:
@@ -107,24 +123,6 @@ class Run:
             raise ParameterError("device = 'cuda', but torch sees no GPU here; allowed: cpu, or auto.")
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def recorded(self, point: Point, grid: Any, profile: str, **options: Any) -> pd.DataFrame:
-        """Return what was published of a sweep at another profile, and run nothing.
-
-        At that profile itself this is :meth:`sweep`, so one cell serves both: hours of work are run once, at
-        their own profile, and shown by the others from its records, with their date and device.
-
-        Args:
-            point: the function, as in :meth:`sweep`.
-            grid: its points.
-            profile: at which profile they are run.
-            **options: as in :meth:`sweep`.
-        """
-        if profile == self.profile:
-            return self.sweep(point, grid, **options)
-        path = self.published / "records" / f"{self.name}.{profile}.jsonl"
-        found = {"store": None, "published": path, "keep_old_code": True, "missing": "skip"}
-        return self.sweep(point, grid, **(options | found))
-
     @property
     def workers(self) -> int:
         """How many points to run side by side: one per core, but one at a time on a GPU."""
@@ -148,18 +146,45 @@ class Run:
         """
         mine: dict[str, Any] = {
             "store": self.store,
+            "also": () if self.own else (self._records(),),
             "published": self.published_records,
             "keep_old_code": self.profile in KEPT_PROFILES,
             "scheduler": self.scheduler,
+            "price": self._price(),
             "unkeyed": {"device": self.device} if "device" in inspect.signature(point).parameters else {},
         }
         return sweep(point, grid, **(mine | options))
 
+    def recorded(self, point: Point, grid: Any, profile: str, **options: Any) -> pd.DataFrame:
+        """Return what was published of a sweep at another profile, and run nothing.
 
-def start(name: str, namespace: Mapping[str, Any]) -> Run:
+        At that profile itself this is :meth:`sweep`, so one cell serves both: hours of work are run once, at
+        their own profile, and shown by the others from its records, with their date and device. What no
+        record answers is said, and counted in ``attrs["lacking"]`` of the table.
+
+        Args:
+            point: the function, as in :meth:`sweep`.
+            grid: its points; none ask for nothing.
+            profile: at which profile they are run.
+            **options: as in :meth:`sweep`.
+        """
+        if profile == self.profile and len(grid):
+            return self.sweep(point, grid, **options)
+        path = self.published / "records" / f"{self.name}.{profile}.jsonl"
+        found = {"store": None, "also": (), "published": path, "keep_old_code": True, "missing": "skip"}
+        return self.sweep(point, grid, **(options | found))
+
+    def _price(self) -> float | None:
+        """The published seconds of this notebook at this profile."""
+        path = self.published / "prices" / f"{self.name}.{self.profile}.json"
+        return json.loads(path.read_text(encoding="utf-8"))[0]["seconds"] if path.is_file() else None
+
+
+def start(name: str, namespace: MutableMapping[str, Any]) -> Run:
     """Check a notebook's parameters and open its run; called with ``globals()`` after the parameters cell.
 
-    Works in a kernel (papermill, JupyterLab, Colab) and when the notebook's text is run as a script.
+    Works in a kernel (papermill, JupyterLab, Colab) and when the notebook's text is run as a script, which
+    then gets ``display``, as a kernel has it.
 
     Args:
         name: of the notebook.
@@ -174,22 +199,41 @@ def start(name: str, namespace: Mapping[str, Any]) -> Run:
     settings = check_parameters(known, given)
     if "profile" not in settings:
         raise ParameterError(f"{name} declares no parameter `profile`; add one to its parameters cell.")
-    root = project_root()
+    root, profile = project_root(), settings["profile"]
     build = (root or Path.cwd()) / "_build"
     if root is not None:
         os.environ.setdefault("MEMORIZATION_DATA", str(root / "data"))  # notebooks run in their own folder
+    own = root is None or _is_profiles_own(root, name, settings)
+    output = build if own else build / "notebooks" / f"{profile}-custom" / f"{name}_files"
+    if os.environ.get(OUTPUT):  # the command runs this kernel, and nothing is to be left of it when that ends
+        output = Path(os.environ[OUTPUT])
+        end_with_parent()
+    elif "In" not in namespace:
+        from IPython.display import display
+
+        namespace.setdefault("display", display)
     run = Run(
         name=name,
-        profile=settings["profile"],
+        profile=profile,
         settings=MappingProxyType(settings),
         parameters=MappingProxyType(known),
         root=root,
         build=build,
-        output=Path(os.environ.get(OUTPUT) or build),
+        output=output,
+        own=own,
         scheduler=os.environ.get(SCHEDULER) or None,
     )
     _ = run.device  # a GPU that is not there is told now
     return run
+
+
+def _is_profiles_own(root: Path, name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether the settings are those of the profile's file, over the defaults of the notebook's text."""
+    try:
+        values = profile_values(root, name, settings["profile"])
+        return settings == check_parameters(declared_parameters(root, name), values)
+    except (ParameterError, OSError):
+        return False
 
 
 def _own_cell(name: str, namespace: Mapping[str, Any]) -> str:
@@ -207,17 +251,9 @@ def _own_cell(name: str, namespace: Mapping[str, Any]) -> str:
 
 def _injected(namespace: Mapping[str, Any]) -> set[str]:
     """The names that papermill's injected cell assigns: an unknown one is a misspelled parameter."""
-    names: set[str] = set()
-    for cell in namespace.get("In", []):
-        if cell.lstrip().startswith("# Parameters"):
-            names |= {
-                t.id
-                for n in _body(cell)
-                if isinstance(n, ast.Assign)
-                for t in n.targets
-                if isinstance(t, ast.Name)
-            }
-    return names
+    cells = [cell for cell in namespace.get("In", []) if cell.lstrip().startswith("# Parameters")]
+    nodes = [node for cell in cells for node in _body(cell) if isinstance(node, ast.Assign)]
+    return {t.id for node in nodes for t in node.targets if isinstance(t, ast.Name)}
 
 
 def _body(cell: str) -> list[ast.stmt]:
@@ -225,6 +261,3 @@ def _body(cell: str) -> list[ast.stmt]:
         return ast.parse(cell).body
     except SyntaxError:
         return []
-
-
-__all__ = ["KEPT_PROFILES", "Parameter", "Run", "start"]

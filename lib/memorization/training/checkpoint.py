@@ -6,20 +6,17 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from memorization.models.stacked import StackedNetwork
-from memorization.training.batches import LabelledViews
+from memorization.training.batches import Batches, checksum, described
 from memorization.training.recipe import Recipe
 
-_VERSION = 2  # 2: a state knows at which epochs it was looked at
+_VERSION = 3  # 3: with the state of the objective, the best step and what failed
 _DIGEST = 32  # bytes of SHA-256 before the content: a flipped bit would go on from other weights, silently
 
 
@@ -68,42 +65,23 @@ def load_checkpoint(path: Path | None, name: dict[str, str]) -> dict[str, Any] |
     return state
 
 
-def identity(
-    stack: StackedNetwork, views: LabelledViews, recipe: Recipe, objective: str | Callable[..., Any]
-) -> dict[str, str]:
+def identity(stack: Any, batches: Batches, recipe: Recipe, objective: Any) -> dict[str, str]:
     """Return what makes a training this one: a short checksum of each part.
 
     The number of epochs is left out where the schedule does not depend on it, so that a finished training can
-    be prolonged.
+    be prolonged. An objective with a state, or with tables by example, is known by all its tensors: two that
+    weigh other groups are not the same training.
     """
     settings = asdict(recipe)
     if recipe.schedule == "constant":
         del settings["epochs"]
-    data = [views.images, views.labels, views.strength, views.bank]
-    policy = _described(views.policy)
+    named = objective if isinstance(objective, str) else described(objective)
+    if isinstance(objective, nn.Module):
+        tensors = [*dict(objective.named_buffers()).values(), *objective.parameters()]
+        named = f"{type(objective).__qualname__} {checksum(*tensors)} {objective.extra_repr()}"
     return {
-        "recipe": _checksum(json.dumps(settings, sort_keys=True).encode()),
-        "data": _checksum(*(_bytes(value) for value in data)),
-        "seeds": str(views.seeds),
-        "views": f"{policy} {views.view_labels} {_described(views.mix)}",
-        "objective": objective if isinstance(objective, str) else _described(objective),
-        "initial weights": _checksum(*(_bytes(value) for value in stack.state_dict().values())),
+        "recipe": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16],
+        **batches.identity(),
+        "objective": named,
+        "initial weights": checksum(*stack.state_dict().values()),
     }
-
-
-def _described(function: Any) -> str:
-    """A policy, mix or objective in words; two lambdas cannot be told apart."""
-    if isinstance(function, partial):
-        return f"{_described(function.func)} {function.args} {sorted(function.keywords.items())}"
-    return str(getattr(function, "name", getattr(function, "__qualname__", function)))
-
-
-def _bytes(value: Tensor) -> bytes:
-    return value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-
-
-def _checksum(*parts: bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:16]

@@ -1,20 +1,36 @@
-"""How a network is trained, as plain values that a record can keep."""
+"""How networks are trained, as plain values that a record can keep, and the optimizer that this makes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from memorization.checks import check_choice
+
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 PRECISIONS = ("float32", "bf16")
-_WHOLE = ("epochs", "batch", "warmup", "stop_after")
-_NUMBERS = ("learning_rate", "momentum", "weight_decay", "stop_at")
+PerNetwork = float | Sequence[float]
+_WHOLE = ("epochs", "batch", "warmup", "warmup_steps", "stop_after")
+_NUMBERS = ("momentum", "stop_at", "clip")
+
+
+class Optimizer(Protocol):
+    """What the training loop asks of an optimizer; PyTorch's own have it."""
+
+    def step(self) -> Any:
+        """Change the parameters by their gradients."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what a checkpoint kept."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +38,12 @@ class Recipe:
     """One way to train; the defaults are the laptop recipe for Anagnostidis et al. (ICLR 2023).
 
     Attributes:
-        epochs: passes over the examples, >= 1.
+        epochs: passes over the examples, >= 1; not used where ``steps`` counts.
         batch: examples a step, >= 1; an incomplete last batch is dropped.
         optimizer: ``adam``, ``adamw`` or ``sgd``.
-        learning_rate: > 0.
+        learning_rate: > 0; one number, or one for each stacked network (``sgd`` only).
         momentum: of ``sgd``, in [0, 1).
-        weight_decay: >= 0; decoupled from the gradient for ``adamw``, added to it otherwise.
+        weight_decay: >= 0, the same way; decoupled from the gradient for ``adamw``, added to it otherwise.
         schedule: ``constant``; ``cosine`` down to zero; ``step``, a tenth after each third of the epochs.
         warmup: epochs of linear increase from zero, >= 0.
         stop_at: a network stops once its batch accuracy was at least this for ``stop_after`` epochs in
@@ -35,41 +51,53 @@ class Recipe:
         stop_after: >= 1.
         precision: ``float32``, or ``bf16`` for the network's own arithmetic (weights and loss stay float32).
         compiled: compile the network's forward and backward pass (a GPU; needs a C++ compiler on a CPU).
+        steps: optimizer steps in all, >= 0, counted instead of epochs; None counts epochs.
+        warmup_steps: as ``warmup``, in steps; one of the two is 0.
+        clip: largest norm of the gradient of all parameters of a stack together, > 0; None: any.
     """
 
     epochs: int = 800
     batch: int = 100
     optimizer: str = "adam"
-    learning_rate: float = 1e-3
+    learning_rate: PerNetwork = 1e-3
     momentum: float = 0.9
-    weight_decay: float = 0.0
+    weight_decay: PerNetwork = 0.0
     schedule: str = "constant"
     warmup: int = 0
     stop_at: float | None = None
     stop_after: int = 10
     precision: str = "float32"
     compiled: bool = False
+    steps: int | None = None
+    warmup_steps: int = 0
+    clip: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train anything."""
         self._check_types()
         for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}; allowed: {', '.join(allowed)}")
+            check_choice(name, getattr(self, name), allowed)
         for name in ("epochs", "batch", "stop_after"):
             if getattr(self, name) < 1:
                 raise ValueError(
                     f"{name}={getattr(self, name)}: no optimizer step would be taken; allowed: 1 or more"
                 )
-        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
+        rates, decays = (numbers(getattr(self, name)) for name in ("learning_rate", "weight_decay"))
+        if not all(rate > 0 and math.isfinite(rate) for rate in rates):
             raise ValueError(f"learning_rate={self.learning_rate}; allowed: a number above 0")
-        if not 0 <= self.weight_decay < math.inf or self.warmup < 0 or not 0 <= self.momentum < 1:
+        decays_fit = all(0 <= decay < math.inf for decay in decays)
+        if not decays_fit or min(self.warmup, self.warmup_steps) < 0 or not 0 <= self.momentum < 1:
             raise ValueError(
                 f"weight_decay={self.weight_decay}, warmup={self.warmup}, momentum={self.momentum}; allowed: "
                 "weight_decay >= 0, warmup >= 0, momentum in [0, 1)"
             )
+        if self.warmup and self.warmup_steps:
+            raise ValueError(f"warmup={self.warmup} epochs and {self.warmup_steps} steps; give one of them")
         if self.stop_at is not None and not 0 < self.stop_at <= 1:
             raise ValueError(f"stop_at={self.stop_at}; allowed: an accuracy in (0, 1], or None")
+        if self.clip is not None and not (self.clip > 0 and math.isfinite(self.clip)):
+            raise ValueError(f"clip={self.clip}; allowed: a finite number above 0, or None")
+        self._check_each_network(rates, decays)
 
     def _check_types(self) -> None:
         """Refuse 1.5 epochs, and numbers that are text: they would fail, or be cut off, somewhere inside."""
@@ -77,44 +105,66 @@ class Recipe:
             value = getattr(self, name)
             if type(value) is not int:
                 raise TypeError(f"{name}={value!r} ({type(value).__name__}); allowed: a whole number (int)")
+        if self.steps is not None and (type(self.steps) is not int or self.steps < 0):
+            raise ValueError(f"steps={self.steps!r}; allowed: a whole number, 0 or more, or None")
         for name in _NUMBERS:
             value = getattr(self, name)
-            left_out = value is None and name == "stop_at"
+            left_out = value is None and name != "momentum"
             if isinstance(value, bool) or not (isinstance(value, int | float) or left_out):
                 raise TypeError(f"{name}={value!r} ({type(value).__name__}); allowed: a number")
+        for name in ("learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            each = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+            if not each or any(isinstance(v, bool) or not isinstance(v, int | float) for v in each):
+                raise TypeError(
+                    f"{name}={value!r} ({type(value).__name__}); allowed: a number, or one for each network"
+                )
         if type(self.compiled) is not bool:
             kind = type(self.compiled).__name__
             raise TypeError(f"compiled={self.compiled!r} ({kind}); allowed: True or False")
 
-    def steps(self, examples: int) -> int:
-        """Return the optimizer steps of one epoch.
-
-        Raises:
-            ValueError: if one batch needs more examples than there are.
-        """
-        if examples < self.batch:
+    def _check_each_network(self, rates: list[float], decays: list[float]) -> None:
+        if self.optimizer != "sgd" and len({*rates}) * len({*decays}) > 1:
             raise ValueError(
-                f"batch={self.batch} is larger than the {examples} examples, and incomplete batches are "
-                f"dropped: no optimizer step would be taken; allowed: batch <= {examples}"
+                f"optimizer={self.optimizer!r} takes one rate and one decay for all stacked networks; use "
+                "'sgd', or train them in stacks of their own"
             )
-        return examples // self.batch
+        most = max(len(rates), len(decays))  # one number is for all networks
+        pairs = zip(rates * (most // len(rates)), decays * (most // len(decays)), strict=False)
+        if not all(rate * decay < 1 for rate, decay in pairs):
+            raise ValueError(
+                f"learning_rate={self.learning_rate} times weight_decay={self.weight_decay} must be below 1: "
+                "weights would flip"
+            )
 
-    def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[Tensor], *, frozen_too: bool = False) -> Optimizer:
         """Return the optimizer of these parameters; it works entry by entry: stacked networks stay apart.
 
+        Args:
+            parameters: stacked, with the networks on the first axis; those that are frozen are passed over.
+            frozen_too: take all of them; for networks that bring their own gradient.
+
         Raises:
-            ValueError: if all of them are frozen.
+            ValueError: all of them are frozen, or rates or decays are not one or one for each network.
         """
-        values = [value for value in parameters if value.requires_grad]  # frozen ones stay as they are
+        values = [value for value in parameters if frozen_too or value.requires_grad]
         if not values:
             raise ValueError(
                 "no parameter of the networks has requires_grad=True: nothing would be trained; "
                 "unfreeze at least one"
             )
+        if isinstance(self.learning_rate, Sequence) or isinstance(self.weight_decay, Sequence):
+            for name in ("learning_rate", "weight_decay"):
+                if (given := len(numbers(getattr(self, name)))) not in (1, len(values[0])):
+                    raise ValueError(
+                        f"{given} numbers as {name} of {len(values[0])} networks; give one, or one for each"
+                    )
+            if self.optimizer == "sgd":
+                return StackedSgd(values, self)
         common: dict[str, Any] = {
-            "lr": self.learning_rate,
-            "weight_decay": self.weight_decay,
-            "fused": _can_fuse(values),
+            "lr": numbers(self.learning_rate)[0],
+            "weight_decay": numbers(self.weight_decay)[0],
+            "fused": all(v.is_floating_point() and v.device.type in ("cpu", "cuda") for v in values),
         }
         if self.optimizer == "sgd":
             return torch.optim.SGD(values, momentum=self.momentum, **common)
@@ -125,18 +175,70 @@ class Recipe:
         """Return the context in which the networks compute, by ``precision``."""
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
+    def total(self, steps: int) -> int:
+        """Return the number of optimizer steps in all, where an epoch has ``steps`` steps."""
+        return self.epochs * steps if self.steps is None else self.steps
+
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step (counted from 0) where an epoch has ``steps`` steps."""
-        warm = self.warmup * steps
+        return self.scheduled(numbers(self.learning_rate)[0], step, steps)
+
+    def scheduled(self, largest: float, step: int, steps: int) -> float:
+        """Return what the schedule makes of a largest learning rate at a step, counted from 0."""
+        warm = self.warmup_steps or self.warmup * steps
         if step < warm:
-            return self.learning_rate * (step + 1) / warm
+            return largest * (step + 1) / warm
         if self.schedule == "cosine":
-            done = (step - warm) / max(1, self.epochs * steps - warm)
-            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+            done = (step - warm) / max(1, self.total(steps) - warm)
+            return largest * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         if self.schedule == "step":
-            return self.learning_rate * 0.1 ** min(2, (step // steps) // max(1, self.epochs // 3))
-        return self.learning_rate
+            return largest * 0.1 ** min(2, (step // steps) // max(1, self.epochs // 3))
+        return largest
 
 
-def _can_fuse(parameters: list[Tensor]) -> bool:
-    return all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+class StackedSgd:
+    """PyTorch's SGD with momentum, with a learning rate and a decay for each stacked network.
+
+    Attributes:
+        factor: what the rates are multiplied by at the next step, from the schedule.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], recipe: Recipe) -> None:
+        self.factor = 1.0
+        self._parameters, self._momentum = list(parameters), recipe.momentum
+        self._rates = [_each(recipe.learning_rate, value) for value in parameters]
+        self._decays = [_each(recipe.weight_decay, value) for value in parameters]
+        self._decaying = any(numbers(recipe.weight_decay))
+        self._buffers = [torch.zeros_like(value) for value in parameters if recipe.momentum]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Change the parameters by their gradients, which are overwritten."""
+        for k, value in enumerate(self._parameters):
+            gradient = value.grad
+            if gradient is None:
+                continue
+            if self._decaying:
+                gradient.addcmul_(value, self._decays[k])
+            if self._momentum:
+                gradient = self._buffers[k].mul_(self._momentum).add_(gradient)
+            value.addcmul_(gradient, self._rates[k], value=-self.factor)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state in the shape of PyTorch's own, with the networks on the first axis."""
+        return {"state": {k: {"buffer": b} for k, b in enumerate(self._buffers)}, "param_groups": []}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state of the same networks."""
+        self._buffers = [one["buffer"].to(self._parameters[k]) for k, one in state["state"].items()]
+
+
+def numbers(value: PerNetwork) -> list[float]:
+    """Return one number, or one for each network, as a list."""
+    return [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
+
+
+def _each(value: PerNetwork, like: Tensor) -> Tensor:
+    """One number, or one for each network, as a tensor that fits a stacked parameter."""
+    shape = (-1, *[1] * (like.ndim - 1))
+    return torch.tensor(numbers(value), dtype=like.dtype, device=like.device).view(shape)

@@ -6,8 +6,8 @@ import warnings
 
 import pytest
 
-from memorization.runs import sweep
 from memorization.runs.records import clean
+from memorization.runs.sweep import sweep
 from memorization.studies.feature_contamination.experiments import contaminate
 from memorization.studies.feature_contamination.theory import growth_ratio, predicted_growth_ratio
 

@@ -1,85 +1,86 @@
-"""How to descend: what is refused, and with which words."""
-
-import math
+"""Networks that descend, and their risk: what is refused, and with which words."""
 
 import pytest
 import torch
 
-from memorization.studies.feature_contamination.descent import Descent
+from memorization.draws import generator
+from memorization.studies.feature_contamination.descent import DescendingNetworks, SignedRisk
+from memorization.studies.feature_contamination.experiments import contaminate
+from memorization.studies.feature_contamination.networks import StackedActivation, theory_networks
 
-
-def weights(models=3):
-    return {"first": torch.zeros(models, 2, 2), "second": torch.zeros(models, 1, 2)}
+START = theory_networks(4, 3, StackedActivation(["relu"], [0.0]), [1.0], [generator(0, "weights")])
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"steps": -1}, "steps=-1; allowed: a whole number, 0 or more"),
-        ({"steps": "10"}, "steps='10'; allowed: a whole number"),
-        ({"steps": 1.5}, "steps=1.5; allowed: a whole number"),
-        ({"loss": "hingee"}, "unknown loss 'hingee'; did you mean 'hinge'"),
-        ({"optimizer": "adamww"}, "unknown optimizer 'adamww'; did you mean 'adamw'.*sgd, adam, adamw"),
-        ({"schedule": "linear"}, "unknown schedule 'linear'.*constant, cosine"),
         ({"gradient": "close"}, "unknown gradient 'close'; did you mean 'closed'"),
         ({"trained": ("frist",)}, "unknown weight to train 'frist'; did you mean 'first'"),
-        ({"rate": 0.0}, "rate=0.0; allowed: a learning rate above 0"),
-        ({"rate": [0.1, -0.1]}, r"rate=\[0.1, -0.1\]; allowed: a learning rate above 0"),
-        ({"rate": math.nan}, "rate=nan; allowed: a finite number"),
-        ({"rate": [0.1, math.inf]}, "rate=inf; allowed: a finite number"),
-        ({"rate": "0.1"}, "rate='0.1'; allowed: a finite number"),
-        ({"rate": []}, r"rate=\[\]; give one number, or one for each network"),
-        ({"decay": -0.1}, "decay=-0.1; allowed: a weight decay of 0 or more"),
-        ({"decay": math.nan}, "decay=nan; allowed: a finite number"),
-        ({"rate": 2.0, "decay": 0.5}, r"rate=2.0 times decay=0.5 must be below 1: weights would flip"),
-        ({"rate": [0.1, 2.0], "decay": 0.5}, "must be below 1"),
-        ({"rate": [0.1, 2.0], "decay": [0.0, 0.5]}, "must be below 1"),
-        ({"momentum": 1.0}, "momentum=1.0; allowed: 0 up to, not including, 1"),
-        ({"momentum": -0.1}, "momentum=-0.1; allowed: 0 up to"),
-        ({"momentum": "0.9"}, "momentum='0.9'; allowed: a finite number"),
-        ({"penalty": -1.0}, "penalty=-1.0; allowed: a weight of 0 or more"),
-        ({"penalty": math.nan}, "penalty=nan; allowed: a finite number"),
-        ({"optimizer": "adam", "rate": [0.1, 0.2]}, "optimizer='adam' takes one rate and one decay for all"),
-        ({"optimizer": "adamw", "decay": [0.1, 0.2]}, "optimizer='adamw' takes one rate and one decay"),
+        ({"trained": ("bias",)}, r"trained=\('bias',\) names no weight .* they have first, second"),
     ],
 )
-def test_what_is_not_allowed_is_refused(given, message):
+def test_what_cannot_descend_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
-        Descent(**{"steps": 5, **given})
+        DescendingNetworks(START, **given)
 
 
-def test_rate_and_decay_are_multiplied_network_by_network():
-    Descent(5, rate=[4.0, 0.1], decay=[0.0, 0.5])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"loss": "hingee"}, "unknown loss 'hingee'; did you mean 'hinge'"),
+        ({"penalty": -1.0}, "penalty=-1.0; allowed: a weight of 0 or more"),
+        ({"penalty": [0.0, float("nan")]}, "allowed: a weight of 0 or more"),
+    ],
+)
+def test_what_is_no_risk_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        SignedRisk(**given)
 
 
-def test_adam_takes_one_rate_given_for_each_network():
-    Descent(5, optimizer="adam", rate=[0.1, 0.1], decay=[0.0, 0.0])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"optimizer": "adam"}, "optimizer='adam' needs ambient coordinates: only SGD"),
+        ({"optimizer": "adamw"}, "optimizer='adamw' needs ambient coordinates: only SGD"),
+        (
+            {"optimizer": "adamww", "ambient": 40, "coordinates": "ambient"},
+            "unknown optimizer 'adamww'; did you mean",
+        ),
+        (
+            {"optimizer": "adamw", "momentum": 0.9, "ambient": 40, "coordinates": "ambient"},
+            r"momentum=0\.9 with optimizer='adamw'; only",
+        ),
+    ],
+)
+def test_an_experiment_that_cannot_descend_so_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        contaminate(**given, steps=2, test=10, seeds=[0])
 
 
-@pytest.mark.parametrize("name", ["rate", "decay", "penalty"])
-def test_as_many_numbers_as_networks_are_needed(name):
-    with pytest.raises(ValueError, match=f"2 numbers as {name} of 3 networks; give one, or one for each"):
-        Descent(5, **{name: [0.1, 0.2]}).stepper(weights())
+def test_weights_are_put_back_in_place():
+    stack = DescendingNetworks(START)
+    stack.load_state_dict({"first": torch.ones_like(START.first)})
+    assert torch.equal(stack.networks.first, torch.ones_like(START.first))
+    assert not torch.equal(START.first, torch.ones_like(START.first))
 
 
-def test_training_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"trained=\('bias',\) names no weight .* they have first, second"):
-        Descent(5, trained=("bias",)).stepper(weights())
+def test_a_seed_whose_training_fails_is_an_error_in_its_place(monkeypatch):
+    from memorization.studies.feature_contamination import networks as world
 
+    whole = world.FeatureWorld.batches
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_adam_is_refused_in_latent_coordinates(optimizer):
-    with pytest.raises(ValueError, match=f"optimizer='{optimizer}' needs ambient coordinates: only SGD"):
-        Descent(5, optimizer=optimizer).check_latent()
-    Descent(5).check_latent()
+    def spoilt(self, batch):
+        draw = whole(self, batch)
 
+        def at(step):
+            x, labels = draw(step)
+            if step == 3:
+                x[1] = float("nan")  # the second seed of the first arm
+            return x, labels
 
-def test_a_cosine_goes_from_one_to_zero():
-    factors = [Descent(4, schedule="cosine").factor(step) for step in range(5)]
-    assert factors == pytest.approx([1, 0.5 + math.sqrt(0.125), 0.5, 0.5 - math.sqrt(0.125), 0])
-    assert Descent(4).factor(3) == 1
+        return at
 
-
-def test_momentum_belongs_to_sgd():
-    with pytest.raises(ValueError, match=r"momentum=0\.9 with optimizer='adamw'; only"):
-        Descent(10, optimizer="adamw", momentum=0.9)
+    monkeypatch.setattr(world.FeatureWorld, "batches", spoilt)
+    answers = contaminate(arms=[{}, {"activation": "identity"}], steps=10, test=50, seeds=[0, 1, 2])
+    assert [isinstance(answer, Exception) for answer in answers] == [False, True, False]
+    assert "at step 4" in str(answers[1])

@@ -1,75 +1,51 @@
-"""How large the data sets are, known without reading them: what does not fit is told before anything runs.
+"""The experiments on benign memorization: train networks on random labels and watch what they know, where.
 
-One experiment on benign memorization: train networks on random labels and watch what they know, where.
-
-Anagnostidis et al. (ICLR 2023). All arms of one seed start from the same weights, with the same random labels
-and the same order of examples, so differences between arms are paired.
-
-The arms of the experiments on benign memorization, their scales, and one row for each run.
-
-Anagnostidis et al. (ICLR 2023): the recipe of the published code, and smaller ones for a processor.
-
-How the settings of the benign-memorization page must fit together, asked before anything is trained.
+Anagnostidis et al. (ICLR 2023). All arms of one seed start from the same weights, with the same random
+labels and the same order of examples, so differences between arms are paired. The scales are the recipe of
+the published code, and smaller ones for a processor. How the settings of the page must fit together is
+asked before anything is trained, and without reading any data.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from memorization.checks import did_you_mean
+from memorization.checks import check_choice, check_seeds, did_you_mean
 from memorization.data.augmentation.mixing import cutmix, mixup
 from memorization.data.augmentation.policies import augmentation
 from memorization.data.labels import class_groups, random_labels
 from memorization.data.splits import MemorizedSplit, memorized_split
 from memorization.draws import generator
+from memorization.measures.accuracy import (
+    Policy,
+    bank_accuracy,
+    calibrated,
+    class_scores,
+    memorization_accuracies,
+)
 from memorization.measures.probes import knn_probe
-from memorization.measures.sites import Watcher
+from memorization.measures.sites import SiteProber, invariance
 from memorization.models.networks import StagedNetwork, network
 from memorization.runs.sweep import experiment
 from memorization.training.batches import LabelledViews, Mix
 from memorization.training.recipe import Recipe
-from memorization.training.train import Fit, fit
-
-
-@dataclass(frozen=True)
-class Extent:
-    """Sizes of one data set.
-
-    Attributes:
-        train: images of the training half; of ``digits``, which come as one set, all of them.
-        test: images of the test half; 0 where there is one set.
-        side: height and width in pixels.
-        channels: 1 or 3.
-    """
-
-    train: int
-    test: int
-    side: int
-    channels: int
-
-
-EXTENTS = {
-    "digits": Extent(1797, 0, 8, 1),
-    "mnist": Extent(60_000, 10_000, 28, 1),
-    "fashion_mnist": Extent(60_000, 10_000, 28, 1),
-    "cifar10": Extent(50_000, 10_000, 32, 3),
-    "cifar100": Extent(50_000, 10_000, 32, 3),
-    "tiny_imagenet": Extent(100_000, 10_000, 64, 3),
-}
-
+from memorization.training.train import Trained, TrainingError, train
 
 Row = dict[str, Any]
+Point = dict[str, Any]
+Settings = Mapping[str, Any]
+_NAN = float("nan")
+_BANK_VIEWS = 64  # of a larger bank the first ones are looked at
+_INVARIANCE_IMAGES = 256
 
 
 @experiment("memorize")
@@ -99,7 +75,7 @@ def memorize(
     device: str = "cpu",
     checkpoints: str = "",
     seeds: Sequence[int],
-) -> list[list[Row]]:
+) -> list[list[Row] | TrainingError]:
     """Train one network per seed, stacked, and probe every site before, during and after.
 
     Args:
@@ -138,14 +114,16 @@ def memorize(
         ValueError, TypeError: for values that do not fit, see the functions named above.
         FileNotFoundError: if the data set is absent.
     """
+    seeds = check_seeds(seeds)
     sizes: dict[str, Any] = {"memorized": memorized, "reference": reference, "test": test, "side": side}
-    split = _on(memorized_split(dataset, **sizes), device)
+    split = memorized_split(dataset, **sizes)
+    split = MemorizedSplit(split.reference.to(device), split.test.to(device), split.n)
     images, labels = _training_set(split, noise, group, seeds)
     chosen = augmentation(policy)
     shown = LabelledViews(
         images,
         labels,
-        tuple(seeds),
+        seeds,
         split.reference.classes,
         policy=partial(chosen, check=False) if strength > 0 else None,
         strength=torch.tensor([float(strength)]),
@@ -158,8 +136,8 @@ def memorize(
     file = _checkpoint(checkpoints, architecture, [*shape.values(), dataset, *sizes.values(), noise, group])
     watcher = Watcher(split, shown, chosen, probe_strength, k)
     given = Recipe(**(recipe or {}))
-    options: dict[str, Any] = {"objective": objective, "watch_at": probe_at, "checkpoint": file}
-    return _rows(fit(networks, shown, given, watch=watcher, **options), len(seeds))
+    done = train(networks, shown, objective, given, watch=watcher, watch_at=probe_at, checkpoint=file)
+    return _rows(done, len(seeds))
 
 
 def mixer(name: str) -> Mix | None:
@@ -168,17 +146,15 @@ def mixer(name: str) -> Mix | None:
     Raises:
         ValueError: for an unknown name.
     """
-    kinds: dict[str, Any] = {"mixup": mixup, "cutmix": cutmix}
-    kind, _, targets = name.partition("_")
-    if name == "none":
-        return None
-    if kind not in kinds or targets not in ("", "mixed"):
-        raise ValueError(f"mix={name!r}; allowed: none, mixup, cutmix, mixup_mixed, cutmix_mixed")
-    return partial(kinds[kind], targets=targets or "first")
+    check_choice("mix", name, ("none", *_MIXES))
+    return _MIXES.get(name)
 
 
-def _on(split: MemorizedSplit, device: str) -> MemorizedSplit:
-    return MemorizedSplit(split.reference.to(device), split.test.to(device), split.n)
+_MIXES: dict[str, Mix] = {
+    f"{kind.__name__}{suffix}": partial(kind, targets=targets)
+    for kind in (mixup, cutmix)
+    for suffix, targets in (("", "first"), ("_mixed", "mixed"))
+}
 
 
 def _training_set(
@@ -207,13 +183,11 @@ def _network(
 ) -> StagedNetwork:
     """The untrained network of one seed."""
     images = split.reference
-    options: dict[str, Any] = {"classes": images.classes, "hidden": tuple(shape["hidden"])}
-    if architecture == "mlp":
-        options |= {"inputs": images.channels * images.side**2, "widths": tuple(shape["widths"])}
-    else:
-        options |= {"channels": images.channels}
-    if architecture == "small_cnn":
-        options |= {"widths": tuple(shape["widths"]), "strides": tuple(shape["strides"])}
+    given: dict[str, Any] = {name: tuple(sizes) for name, sizes in shape.items()}
+    given |= {"classes": images.classes, "channels": images.channels}
+    given["inputs"] = images.channels * images.side**2
+    takes = {"mlp": ["inputs", "widths"], "small_cnn": ["channels", "widths", "strides"]}
+    options = {name: given[name] for name in ["classes", "hidden", *takes.get(architecture, ["channels"])]}
     return network(architecture, generator=generator(seed, "weights"), **options)
 
 
@@ -225,23 +199,124 @@ def _checkpoint(folder: str, architecture: str, what: Sequence[Any]) -> Path | N
     return Path(folder) / f"{architecture}-{digest}.pt"
 
 
-def _rows(done: Fit, networks: int) -> list[list[Row]]:
+def _rows(done: Trained, networks: int) -> list[list[Row] | TrainingError]:
     """Put the numbers of training beside those of the probes, by network."""
     trained: Any = done.history.set_index(["member", "epoch"])[["loss", "batch_accuracy"]].to_dict("index")
-    nothing = {"loss": float("nan"), "batch_accuracy": float("nan")}
+    nothing = {"loss": _NAN, "batch_accuracy": _NAN}
     rows: list[list[Row]] = [[] for _ in range(networks)]
     for record in done.watched.to_dict("records"):
         row: Row = {str(name): value for name, value in record.items()}
         member, epoch = int(row.pop("member")), int(row["epoch"])
         at = "start" if epoch == 0 else "end" if epoch == done.epochs[member] else "during"
         rows[member].append({"at": at, **row, **trained.get((member, epoch), nothing)})
-    return rows
+    return [done.failed.get(member) or own for member, own in enumerate(rows)]
 
 
-Point = dict[str, Any]
-FRESH = 10**6  # stands for "no fixed number of views" where views are put in order
-_PROBES = {"clean": "clean_probe", "noise": "noise_probe", "invariance": "invariance"}
-_PER_SITE = {"at", "epoch", "site", "depth", "uncalibrated_probe", *_PROBES.values()}
+@dataclass(frozen=True)
+class Watcher:
+    """Measures a network in training; called by the training loop as ``watch(epoch, member, network)``.
+
+    Attributes:
+        split: memorized images, reference and test set, on the networks' device.
+        views: what the networks see.
+        policy: the augmentation of fresh views and of the invariance.
+        strength: of that policy, for the invariance; the same for all arms, so that they can be compared.
+        k: neighbors of the probes.
+    """
+
+    split: MemorizedSplit
+    views: LabelledViews
+    policy: Policy
+    strength: float
+    k: int
+
+    def __call__(self, epoch: int, member: int, network: nn.Module) -> list[Row]:
+        """Return one row per site; what belongs to the whole network stands in each.
+
+        Before the first step (epoch 0) the network is measured with calibrated batch-norm statistics, and
+        ``uncalibrated_probe`` is its clean probe without.
+        """
+        known, test = self.split.reference, self.split.test
+        prober = SiteProber(known.floats(), known.labels, test.floats(), test.labels, self.k)
+        sites = cast(StagedNetwork, network).sites
+        raw = prober.probes(network, sites) if epoch == 0 else {}
+        if epoch == 0:
+            network = calibrated(network, self.split.memorized.floats())
+        whole = self._accuracies(network, member)
+        some = prober.test[:_INVARIANCE_IMAGES]
+        source = generator(self.views.seeds[member], "views for invariance")
+        spread = invariance(network, some, self.policy, sites, source, strength=self.strength)
+        probed = prober.probes(network, sites, self.views.images, self.views.labels[member])
+        return [
+            {
+                "site": site,
+                "depth": depth,
+                "clean_probe": found["clean_probe"],
+                "uncalibrated_probe": raw[site]["clean_probe"] if raw else _NAN,
+                "noise_probe": found["noise_probe"],
+                "invariance": spread[site],
+                **whole,
+            }
+            for depth, (site, found) in enumerate(probed.items())
+        ]
+
+    def _accuracies(self, network: nn.Module, member: int) -> dict[str, float]:
+        """The memorization accuracies kept apart, and the test accuracy of the network's own answers."""
+        images, labels = self.views.images, self.views.labels[member]
+        source = generator(self.views.seeds[member], "fresh views")
+        strength = float(self.views.strength[member])
+        found = memorization_accuracies(network, images, labels, self.policy, source, strength=strength)
+        answers = class_scores(network, self.split.test.floats()).argmax(1)
+        return {
+            **found,
+            "bank_view": self._bank(network, member),
+            "test_accuracy": float((answers == self.split.test.labels).double().mean()),
+        }
+
+    def _bank(self, network: nn.Module, member: int) -> float:
+        """Accuracy on the fixed views themselves, NaN where each visit shows a fresh one."""
+        fixed = min(int(self.views.bank[member]), _BANK_VIEWS)
+        if fixed == 0:
+            return _NAN
+        mine = self.views.take([member])
+        examples = torch.arange(mine.examples, device=mine.images.device)[None]
+        numbers = [torch.full_like(examples, k) for k in range(fixed)]
+        bank = torch.stack([mine.show(examples, k)[0] for k in numbers], 1)
+        labels = torch.stack([mine.label(examples, k)[0] for k in numbers], 1)
+        return bank_accuracy(network, bank, labels)
+
+
+@experiment("pixel_probe")
+def pixel_probe(
+    *,
+    dataset: str = "digits",
+    memorized: int | None = None,
+    reference: int | None = None,
+    test: int | None = None,
+    side: int | None = None,
+    k: int = 20,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Classify test images by their nearest neighbors in pixel space, divided by their norms.
+
+    The protocol is that of the k-NN probe of Anagnostidis et al. (ICLR 2023), on the images themselves.
+
+    Args:
+        dataset: name of a data set of ``IMAGE_SETS``, split by ``memorized_split`` like the next four.
+        memorized: images that are memorized.
+        reference: images that vote.
+        test: test images.
+        side: side of the images in pixels.
+        k: neighbors that vote.
+        seed: not used: nothing is drawn.
+
+    Returns:
+        ``pixel_probe``: accuracy on the test images, in [0, 1].
+    """
+    split = memorized_split(dataset, memorized=memorized, reference=reference, test=test, side=side)
+    rows, queries = (part.floats().flatten(1) for part in (split.reference, split.test))
+    found = knn_probe(rows, split.reference.labels, queries, split.test.labels, k)
+    return {"pixel_probe": found.accuracy}
 
 
 @dataclass(frozen=True)
@@ -345,58 +420,35 @@ def scale(name: str) -> Scale:
     Raises:
         ValueError: for an unknown name, with those there are.
     """
-    if name not in SCALES:
-        raise ValueError(
-            f"unknown scale {name!r}{did_you_mean(name, SCALES)}; choose one of {', '.join(SCALES)}"
-        )
+    check_choice("scale", name, SCALES)
     return SCALES[name]
 
 
-def one_row_per_run(table: pd.DataFrame) -> pd.DataFrame:
-    """Lay the records of ``memorize`` side by side: one row for each network.
+@dataclass(frozen=True)
+class Extent:
+    """Sizes of one data set.
 
-    Args:
-        table: rows of a sweep over ``memorize``, one per network, probed epoch and site.
-
-    Returns:
-        One row per network: every column that the table has for a run (the arguments of ``memorize``,
-        ``seed``, provenance), ``epochs`` (trained), the accuracies at the end (``clean_view``,
-        ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), and for each site
-        ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before the first
-        step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and
-        ``early_gain`` the part of it that is there at the first probed epoch from a quarter of the epochs on
-        (NaN if none was probed before the end). ``augmented`` says whether there was augmentation;
-        ``view_order`` is the number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and
-        ``room`` are the hidden layers of the projector and the width of the first, 0 for none.
+    Attributes:
+        train: images of the training half; of ``digits``, which come as one set, all of them.
+        test: images of the test half; 0 where there is one set.
+        side: height and width in pixels.
+        channels: 1 or 3.
     """
-    if table.empty:
-        return table
-    arguments = [name for name in inspect.signature(memorize).parameters if name in table]
-    keys = table[[*arguments, "seed"]].map(repr).agg("|".join, axis=1)  # lists and None among them
-    rows = [_row(run) for _, run in table.groupby(keys, sort=False)]
-    return pd.DataFrame(rows)
+
+    train: int
+    test: int
+    side: int
+    channels: int
 
 
-def _row(run: pd.DataFrame) -> dict[str, Any]:
-    end, start = run[run["at"] == "end"], run[run["at"] == "start"]
-    first = end.iloc[0]
-    row: dict[str, Any] = {str(n): v for n, v in first.to_dict().items() if n not in _PER_SITE}
-    row["epochs"] = int(first["epoch"])
-    for prefix, part in (("", end), ("start_", start)):
-        for short, column in _PROBES.items():
-            row |= {f"{prefix}{short}_{s}": v for s, v in zip(part["site"], part[column], strict=True)}
-    row["probe"], row["start"] = row["clean_embedding"], row["start_clean_embedding"]
-    row["gain"] = row["probe"] - row["start"]
-    row["augmented"] = bool(first["strength"] > 0)
-    row["view_order"] = int(first["views"]) or FRESH
-    row["projector_layers"], row["room"] = len(first["hidden"]), next(iter(first["hidden"]), 0)
-    early = run[(run["site"] == "embedding") & (run["at"] == "during") & (run["epoch"] >= first["epoch"] / 4)]
-    if not early.empty:
-        row["early_gain"] = (early.iloc[0]["clean_probe"] - row["start"]) / row["gain"]
-    return row
-
-
-Settings = Mapping[str, Any]
+EXTENTS = {
+    "digits": Extent(1797, 0, 8, 1),
+    "mnist": Extent(60_000, 10_000, 28, 1),
+    "fashion_mnist": Extent(60_000, 10_000, 28, 1),
+    "cifar10": Extent(50_000, 10_000, 32, 3),
+    "cifar100": Extent(50_000, 10_000, 32, 3),
+    "tiny_imagenet": Extent(100_000, 10_000, 64, 3),
+}
 
 
 def check_relations(settings: Settings) -> None:
@@ -462,36 +514,3 @@ def _of_the_training(settings: Settings) -> Iterator[str]:
     for name in settings["scales"]:
         if name not in SCALES:
             yield f"scales holds {name!r}{did_you_mean(name, SCALES)}; allowed: {', '.join(SCALES)}."
-
-
-@experiment("pixel_probe")
-def pixel_probe(
-    *,
-    dataset: str = "digits",
-    memorized: int | None = None,
-    reference: int | None = None,
-    test: int | None = None,
-    side: int | None = None,
-    k: int = 20,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Classify test images by their nearest neighbors in pixel space, divided by their norms.
-
-    The protocol is that of the k-NN probe of Anagnostidis et al. (ICLR 2023), on the images themselves.
-
-    Args:
-        dataset: name of a data set of ``IMAGE_SETS``, split by ``memorized_split`` like the next four.
-        memorized: images that are memorized.
-        reference: images that vote.
-        test: test images.
-        side: side of the images in pixels.
-        k: neighbors that vote.
-        seed: not used: nothing is drawn.
-
-    Returns:
-        ``pixel_probe``: accuracy on the test images, in [0, 1].
-    """
-    split = memorized_split(dataset, memorized=memorized, reference=reference, test=test, side=side)
-    rows, queries = (part.floats().flatten(1) for part in (split.reference, split.test))
-    found = knn_probe(rows, split.reference.labels, queries, split.test.labels, k)
-    return {"pixel_probe": found.accuracy}

@@ -9,8 +9,6 @@ Figures of the benign-memorization page in which one dial is turned, and the com
 
 Anagnostidis et al. (ICLR 2023). All take the records of ``memorize`` and compare the embedding after training
 with that before it.
-
-The table of the benign-memorization page: one row per arm, with its verdict.
 """
 
 from __future__ import annotations
@@ -28,20 +26,16 @@ from memorization.data.augmentation.policies import augmentation, keyed_views
 from memorization.data.labels import random_labels
 from memorization.data.splits import memorized_split
 from memorization.draws import generator
-from memorization.report.figures import curve_with_band, log_ticks, log_ticks_from_zero, seed_curve
-from memorization.report.judging import mean_interval
-from memorization.report.styles import (
-    BACKGROUND,
-    COLORS,
-    INK,
-    arm_names,
-    arm_styles,
-    at_end,
-    at_start,
-    paired_gain,
-    plain_arms,
+from memorization.report.figures import (
+    chance_line,
+    draw_arms,
+    log_ticks,
+    log_ticks_from_zero,
+    name_panel,
+    seed_curve,
 )
-from memorization.studies.benign_memorization.own_network import verdict
+from memorization.report.styles import COLORS, INK, arm_styles
+from memorization.studies.benign_memorization.tables import arm_names, at_end, at_start, plain_arms
 
 
 @dataclass(frozen=True)
@@ -266,45 +260,6 @@ def _draw_sites(ax: Axes, named: pd.DataFrame, column: str) -> pd.DataFrame:
     return drawn.assign(site=[sites[depth] for depth in drawn["depth"]])
 
 
-def draw_arms(
-    ax: Axes,
-    rows: pd.DataFrame,
-    x: str,
-    y: str,
-    *,
-    linestyle: str = "-",
-    names: Mapping[str, str] | None = None,
-) -> pd.DataFrame:
-    """Draw one curve with its band per arm, each in the arm's own color and marker; return the curves.
-
-    Args:
-        ax: the panel.
-        rows: with columns ``arm``, ``seed``, ``x`` and ``y``: one row per arm, value of ``x`` and seed.
-        x: column of the horizontal axis.
-        y: column of the vertical axis.
-        linestyle: matplotlib's; lines that are not solid have hollow markers.
-        names: what an arm is called in the legend, where that is not its own name.
-    """
-    curves = []
-    styles = arm_styles(rows["arm"])
-    for arm, one in rows.groupby("arm", sort=False):
-        color, marker = styles[str(arm)]
-        curve = curve_with_band(
-            ax,
-            one,
-            x,
-            y,
-            label=(names or {}).get(str(arm), str(arm)),
-            color=color,
-            marker=marker,
-            linestyle=linestyle,
-        )
-        if linestyle != "-":
-            ax.lines[-1].set_markerfacecolor(BACKGROUND)
-        curves.append(curve.assign(arm=arm, quantity=y))
-    return pd.concat(curves, ignore_index=True)
-
-
 def draw_initialization(ax: Axes, start: pd.DataFrame, x: str, y: str = "clean_probe") -> pd.DataFrame:
     """Draw a quantity before training as a gray dashed line; return it as a curve of ``draw_arms``.
 
@@ -317,17 +272,6 @@ def draw_initialization(ax: Axes, start: pd.DataFrame, x: str, y: str = "clean_p
     curve = seed_curve(start.groupby([x, "seed"])[[y]].mean().reset_index(), x, y)
     ax.plot(curve[x], curve["mean"], color=_MUTED, linestyle="--", label="initialization", zorder=1)
     return curve.assign(arm="initialization", quantity=y)
-
-
-def chance_line(ax: Axes, classes: int) -> None:
-    """Draw the accuracy of guessing, 1/C, as a thin dotted line."""
-    ax.axhline(1 / classes, color=_MUTED, linestyle=":", linewidth=1.4, label="chance", zorder=1)
-
-
-def name_panel(ax: Axes, title: str) -> None:
-    """Give a panel its title, unless it has one."""
-    if not any(ax.get_title(loc=place) for place in ("left", "center", "right")):
-        ax.set_title(title)
 
 
 def _named(records: pd.DataFrame) -> pd.DataFrame:
@@ -556,111 +500,3 @@ def draw_datasets(ax: Axes, records: pd.DataFrame, pixels: Mapping[str, float] |
     ax.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
     ax.set(xlabel=PROBE_LABEL, ylabel="data set [name]", ylim=(len(rows) - 0.5, -0.5))
     return table
-
-
-_ACCURACIES = {
-    "clean_view": "clean views",
-    "fresh_view": "fresh views",
-    "bank_view": "fixed views",
-    "batch_accuracy": "batches",
-}
-
-
-def benign_table(
-    records: pd.DataFrame,
-    n_test: int | Mapping[str, int],
-    *,
-    by: Sequence[str] = (),
-    site: str = "embedding",
-) -> pd.DataFrame:
-    """Return one row per arm: how much was memorized, by each measure, what the probe says, and the verdict.
-
-    The verdict is that of :func:`verdict` on the means over seeds, judged by
-    the clean views, or by the fixed views where the arm has them. Its tolerance is the noise of the test
-    images, which all seeds share; the noise of the seeds is in ``low`` and ``high``.
-
-    Args:
-        records: of ``memorize``, with the rows of both ends.
-        n_test: number of test images, or one per data set.
-        by: further columns that tell runs apart, such as ``dataset``; they come first.
-        site: where the probe is.
-
-    Returns:
-        Columns ``by``, ``arm``, ``seeds``, the accuracies on the arm's own labels ``clean views``, ``fresh
-        views``, ``fixed views`` (NaN without) and ``batches`` (in training), ``probe``, ``initialization``,
-        their ``difference``, the ends of its 95 % t interval over seeds ``low`` and ``high`` (NaN for one
-        seed), ``verdict`` (``–`` where not all labels are random) and ``agreeing``: seeds whose own verdict
-        it is (0 without a verdict).
-
-    Raises:
-        ValueError: one arm has several runs of one seed.
-    """
-    named = records if "arm" in records else arm_names(records)
-    runs = paired_gain(named, site)
-    keys = [*by, "arm"]
-    twice = runs[runs.duplicated([*keys, "seed"])]
-    if not twice.empty:
-        first = twice.iloc[0]
-        raise ValueError(
-            f"more than one run of arm {first['arm']!r} with seed {first['seed']}; name the column that "
-            "tells them apart, such as by=['dataset'], or select first"
-        )
-    rows = []
-    for values, one in runs.groupby(keys, sort=False):
-        tests = n_test if isinstance(n_test, int) else n_test[one["dataset"].iloc[0]]
-        rows.append({**dict(zip(keys, values, strict=True)), **_row(one, tests)})
-    return pd.DataFrame(rows)
-
-
-def _row(runs: pd.DataFrame, n_test: int) -> dict[str, Any]:
-    low, high = mean_interval(runs["gain"].to_numpy(dtype=float))
-    kind, each = "–", []
-    if (runs["noise"] == 1).all():
-        kind = _kind(runs.mean(numeric_only=True), n_test)
-        each = [_kind(run, n_test) for _, run in runs.iterrows()]
-    return {
-        "seeds": len(runs),
-        **{name: runs[column].mean() for column, name in _ACCURACIES.items()},
-        "probe": runs["clean_probe"].mean(),
-        "initialization": runs["probe_start"].mean(),
-        "difference": runs["gain"].mean(),
-        "low": low,
-        "high": high,
-        "verdict": kind,
-        "agreeing": sum(own == kind for own in each),
-    }
-
-
-def _kind(run: pd.Series, n_test: int) -> str:
-    measure, column = ("bank", "bank_view") if run["views"] > 0 else ("clean-view", "clean_view")
-    probes = (float(run["clean_probe"]), float(run["probe_start"]))
-    return verdict(float(run[column]), *probes, n_test, measure).kind
-
-
-def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a :func:`benign_table` for a page: numbers as text, the difference with its interval.
-
-    A column in which nothing was measured is left out.
-
-    Args:
-        frame: as :func:`benign_table` returns it.
-    """
-    text = frame.dropna(axis="columns", how="all").copy()
-    for name in [*_ACCURACIES.values(), "probe", "initialization"]:
-        if name in text:
-            text[name] = [_decimals(value) for value in text[name]]
-    ends = zip(frame["difference"], frame["low"], frame["high"], strict=True)
-    text["difference"] = [_difference(*numbers) for numbers in ends]
-    counts = zip(frame["verdict"], frame["agreeing"], frame["seeds"], strict=True)
-    text["verdict"] = [kind if kind == "–" else f"{kind} ({n} of {of} seeds)" for kind, n, of in counts]
-    text = text.rename(columns={"difference": "difference [95 % over seeds]"})
-    return text.drop(columns=["low", "high", "agreeing", "seeds"], errors="ignore")
-
-
-def _difference(value: float, low: float, high: float) -> str:
-    ends = "" if pd.isna(low) else f" [{low:+.3f}, {high:+.3f}]"
-    return f"{value:+.3f}{ends}".replace("-", "\u2212")
-
-
-def _decimals(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.3f}"

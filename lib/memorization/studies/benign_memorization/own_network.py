@@ -1,21 +1,13 @@
-"""The untrained network that a trained one started from, or one drawn by the same laws.
-
-What to read with care in a report on a network of one's own, in sentences.
-
-Benign, malign, or not memorized: the verdict on one trained network.
-
-Anagnostidis et al. (ICLR 2023) call memorization of random labels *benign* if a probe of the features does
-better than at initialization, *malign* if it does no better. This is our operational reading.
-
-The measures of benign memorization on a network and data of one's own.
+"""The measures of benign memorization on a network and data of one's own, and the verdict on them.
 
 Anagnostidis et al. (ICLR 2023), layer by layer: what a network that was trained on random labels knows of
-the true ones, where the random ones can be read, and whether its memorization is benign.
+the true ones, where the random ones can be read, and whether its memorization is benign. They call
+memorization of random labels *benign* if a probe of the features does better than at initialization,
+*malign* if it does no better. The verdict is our operational reading.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Mapping
@@ -24,264 +16,24 @@ from typing import Any
 
 import pandas as pd
 import torch
-from scipy.stats import chi2
+from scipy.stats import chi2_contingency
+from scipy.stats.contingency import crosstab
 from torch import Tensor, nn
 
+from memorization.checks import as_classes, check_choice, check_images, check_whole
 from memorization.data.augmentation.policies import augmentation
 from memorization.draws import generator
-from memorization.measures.accuracy import Policy, check_images, class_scores, memorization_accuracies
-from memorization.measures.probes import check_labels
-from memorization.measures.sites import (
-    COLUMNS,
-    Data,
-    Row,
-    Setting,
-    Sites,
-    default_sites,
-    find_sites,
-    site_rows,
-)
-
-
-def redrawn(model: nn.Module, seed: int) -> nn.Module:
-    """Copy a network and draw its parameters anew by each submodule's ``reset_parameters``.
-
-    These are PyTorch's own laws. A network with laws of its own (Kaiming by hand, say) should be kept
-    untrained beside the trained one and given instead. The global generator is left as it was.
-
-    Args:
-        model: any network; it is not changed.
-        seed: whole number >= 0.
-
-    Returns:
-        The untrained copy, with the same modes, on the same device.
-
-    Raises:
-        ValueError: naming the parameters that no ``reset_parameters`` sets.
-    """
-    twin = copy.deepcopy(model)
-    devices = sorted({p.device.index for p in twin.parameters() if p.device.type == "cuda"})
-    with torch.no_grad(), torch.random.fork_rng(devices=devices):
-        torch.manual_seed(generator(seed, "initial weights").initial_seed())
-        for parameter in twin.parameters():
-            parameter.fill_(torch.nan)  # tells afterwards which were not set
-        for module in twin.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
-    kept = [name for name, parameter in twin.named_parameters() if bool(parameter.isnan().any())]
-    if kept:
-        raise ValueError(
-            f"no reset_parameters sets {', '.join(kept)}: keep a copy of the network before training and "
-            "give it as the initial one"
-        )
-    return twin
-
-
-_SURPRISE = 1e-4  # probability below which labels are not taken as random
-
-
-def notes(data: Data, k: int, *, drawn: bool, without_policy: bool, left_out: Mapping[str, str]) -> list[str]:
-    """Return sentences on the labels, the neighbors and what could not be measured.
-
-    Args:
-        data: checked images and labels.
-        k: neighbors of the probes.
-        drawn: whether the initial network was drawn anew.
-        without_policy: whether there was no augmentation.
-        left_out: direct children of the network that are no sites, with the reason.
-    """
-    per_class = len(data.images) / int(data.true_labels.max() + 1)
-    memorized, true = data.labels.cpu(), data.true_labels.cpu()
-    agreement = float((memorized == true).double().mean())
-    one = len(memorized.unique()) == 1
-    children = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
-    found = {
-        f"k={k} neighbors are more than the {per_class:.0f} training images per class: every k-NN probe "
-        "reads low; compare probes of one k only": k > per_class,
-        f"{agreement:.0%} of the memorized labels are the true ones, and they tell the true classes: the "
-        "noise probe and the verdict are about random labels": not one and _depend(memorized, true),
-        "all memorized labels are one class: there was nothing to memorize, and every probe finds it": one,
-        "all true labels are one class: the clean and the linear probe find it in any network": len(
-            true.unique()
-        )
-        == 1,
-        "the initial network was drawn by reset_parameters; if the trained one began otherwise, give it as "
-        "initial": drawn,
-        "no policy was given: neither fresh views nor invariance were measured": without_policy,
-        f"no sites are the direct children {children}; name others as sites": bool(left_out),
-    }
-    return [sentence for sentence, holds in found.items() if holds]
-
-
-def _depend(memorized: Tensor, true: Tensor) -> bool:
-    """Whether the labels tell the true classes, by Pearson's chi-square of their table.
-
-    It sees any dependence, such as true labels under other names, which agree nowhere.
-    """
-    rows, columns = (values.unique(return_inverse=True)[1] for values in (memorized, true))
-    height, width = int(rows.max()) + 1, int(columns.max()) + 1
-    table = (rows * width + columns).bincount(minlength=height * width).view(height, width).double()
-    expected = table.sum(1, keepdim=True) * table.sum(0, keepdim=True) / len(rows)
-    freedom = (height - 1) * (width - 1)
-    chi_square = float(((table - expected).square() / expected).sum())
-    return freedom > 0 and bool(chi2.sf(chi_square, freedom) < _SURPRISE)
-
+from memorization.measures.accuracy import Policy, calibrated, class_scores, memorization_accuracies
+from memorization.measures.sites import SiteProber, Sites, default_sites, find_sites, invariance
+from memorization.models.layers import redrawn
 
 THRESHOLDS = {"clean-view": 0.95, "fresh-view": 0.9, "bank": 0.95}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A verdict and everything that it was made from.
-
-    Attributes:
-        kind: ``not memorized``, ``malign`` or ``benign``.
-        memorization: memorization accuracy, in [0, 1].
-        measure: which one: ``clean-view``, ``fresh-view`` or ``bank``.
-        threshold: what it must reach to count as memorized.
-        probe: probe accuracy of the trained network, in [0, 1].
-        probe_init: probe accuracy at initialization, in [0, 1].
-        n_test: number of test images.
-        difference: ``probe - probe_init``.
-        interval: (low, high) of the difference.
-        others: other memorization accuracies, by name, to be read beside the verdict.
-    """
-
-    kind: str
-    memorization: float
-    measure: str
-    threshold: float
-    probe: float
-    probe_init: float
-    n_test: int
-    difference: float
-    interval: tuple[float, float]
-    others: Mapping[str, float] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        """Say the verdict in one sentence."""
-        low, high = self.interval
-        others = "".join(f", {name} {value:.3f}" for name, value in self.others.items())
-        return (
-            f"{self.kind}: {self.measure} memorization {self.memorization:.3f} (threshold "
-            f"{self.threshold:g}{others}), probe {self.probe:.3f} against {self.probe_init:.3f} at "
-            f"initialization, difference {self.difference:+.3f} in [{low:+.3f}, {high:+.3f}] "
-            f"({self.n_test} test images)."
-        )
-
-
-def verdict(
-    memorization: float,
-    probe: float,
-    probe_init: float,
-    n_test: int,
-    measure: str = "clean-view",
-    threshold: float | None = None,
-    *,
-    interval: tuple[float, float] | None = None,
-    others: Mapping[str, float] | None = None,
-) -> Verdict:
-    """Judge one network.
-
-    Below the threshold the verdict is ``not memorized``, whatever the probe. Otherwise it is ``benign`` if
-    the whole interval of ``probe - probe_init`` is above 0, and ``malign`` if not: malign means *no better
-    than initialization*, so a difference inside the noise is malign, not undecided; a difference that is
-    clearly negative is malign too. ``difference`` and ``interval`` tell the two apart.
-
-    Args:
-        memorization: memorization accuracy by ``measure``, in [0, 1].
-        probe: probe accuracy of the trained network on the test images, in [0, 1].
-        probe_init: the same at initialization; calibrate its batch norm first.
-        n_test: number of test images, >= 1.
-        measure: ``clean-view`` (threshold 0.95), ``fresh-view`` (0.9) or ``bank`` (0.95).
-        threshold: another threshold, in (0, 1].
-        interval: (low, high) of the difference, such as :func:`paired_interval` gives; None for
-            ``difference -/+ 2 sqrt(p (1 - p) / n_test)``, two standard deviations of one accuracy, where p
-            is the probe nearer to 1/2.
-        others: other memorization accuracies to show.
-
-    Returns:
-        The verdict with all its inputs; ``str()`` of it is a sentence.
-
-    Raises:
-        ValueError: for an unknown measure, or a number outside its range.
-    """
-    if measure not in THRESHOLDS:
-        raise ValueError(f"unknown measure {measure!r}; choose one of {', '.join(THRESHOLDS)}")
-    limit = THRESHOLDS[measure] if threshold is None else threshold
-    given = {"memorization": memorization, "probe": probe, "probe_init": probe_init, "threshold": limit}
-    for name, value in given.items():
-        if not 0 <= value <= 1 or (name == "threshold" and value == 0):
-            raise ValueError(f"{name} must be a fraction in [0, 1] (a threshold above 0); got {value!r}")
-    if isinstance(n_test, bool) or not isinstance(n_test, int) or n_test < 1:
-        raise ValueError(f"n_test must be a whole number >= 1; got {n_test!r}")
-    difference = probe - probe_init
-    low, high = interval or _two_deviations(probe, probe_init, n_test)
-    if not low <= difference <= high:
-        raise ValueError(
-            f"interval must be (low, high) around the difference {difference:+.3f}; got ({low}, {high})"
-        )
-    kind = "not memorized" if memorization < limit else "benign" if low > 0 else "malign"
-    return Verdict(
-        kind, memorization, measure, limit, probe, probe_init, n_test, difference, (low, high), others or {}
-    )
-
-
-def paired_interval(
-    correct: Tensor, correct_init: Tensor, *, level: float = 0.95, draws: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Bootstrap the difference of two accuracies on the same test images.
-
-    Images are drawn with replacement and both networks are judged on the same draw, so that images that are
-    easy or hard for both add no noise.
-
-    Args:
-        correct: whether each test image is right, shape (n_test,), bool; ``Probe.correct``.
-        correct_init: the same images under the other network.
-        level: probability between the two ends, in (0, 1).
-        draws: bootstrap draws, >= 1.
-        seed: whole number >= 0.
-
-    Returns:
-        (low, high) of ``mean(correct) - mean(correct_init)``.
-
-    Raises:
-        ValueError: if the two are not bool of one non-empty shape, or level or draws is outside its range.
-    """
-    one_shape = correct.ndim == 1 and len(correct) > 0 and correct.shape == correct_init.shape
-    if not one_shape or correct.dtype != torch.bool or correct_init.dtype != torch.bool:
-        raise ValueError(
-            "need whether each of the same test images is right: two bool vectors of one length; got "
-            f"{correct.dtype} {tuple(correct.shape)} and {correct_init.dtype} {tuple(correct_init.shape)}"
-        )
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1; got {level!r}")
-    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
-        raise ValueError(f"draws must be a whole number >= 1; got {draws!r}")
-    better = int((correct & ~correct_init).sum())
-    worse = int((~correct & correct_init).sum())
-    sampled = _resampled(better, worse, len(correct), draws, generator(seed, "paired bootstrap"))
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = sampled.quantile(ends).tolist()
-    return low, high
-
-
-def _resampled(better: int, worse: int, n: int, draws: int, source: torch.Generator) -> Tensor:
-    """Differences of accuracy in resampled test sets: only the counts of +1 and -1 matter."""
-    ups = torch.binomial(
-        torch.full((draws,), n, dtype=torch.float64),
-        torch.full((draws,), better / n, dtype=torch.float64),
-        generator=source,
-    )
-    rest = worse / (n - better) if better < n else 0.0
-    downs = torch.binomial(n - ups, torch.full((draws,), rest, dtype=torch.float64), generator=source)
-    return (ups - downs) / n
-
-
-def _two_deviations(probe: float, probe_init: float, n_test: int) -> tuple[float, float]:
-    tolerance = 2 * math.sqrt(max(p * (1 - p) for p in (probe, probe_init)) / n_test)
-    return probe - probe_init - tolerance, probe - probe_init + tolerance
+_SURPRISE = 1e-4  # probability below which labels are not taken as random
+_INVARIANCE_IMAGES = 256
+COLUMNS = (
+    "site", "size", "clean_probe", "initial_probe", "initial_probe_uncalibrated", "noise_probe",
+    "linear_probe", "invariance",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -330,7 +82,7 @@ def memorization_report(
     Args:
         model: the trained network, images (B, c, S, S) to scores (B, C); it is not changed.
         initial: the network before training; None draws one, see
-            :func:`~memorization.studies.benign_memorization.own_network.redrawn`.
+            :func:`~memorization.models.layers.redrawn`.
         images: training images, un-augmented, shape (n, c, S, S), float in [0, 1].
         labels: the (random) labels that it was trained on, shape (n,), integers in 0..C-1.
         true_labels: the true ones, shape (n,), integers >= 0.
@@ -366,37 +118,85 @@ def memorization_report(
             "initial is the trained network itself; give a copy made before training (copy.deepcopy), or None"
         )
     data = _checked(images, labels, true_labels, test_images, test_labels)
+    prober = SiteProber(images, data["true"], test_images, data["test"], k, pool, batch)
     policy = _policy(policy)
     places, left_out = _places(model, sites, images)
     at = _embedding(list(places), embedding)
     if measure not in ("clean-view", "fresh-view") or (measure == "fresh-view" and policy is None):
         raise ValueError(f"measure must be clean-view, or fresh-view with a policy; got {measure!r}")
-    setting = Setting(places, k, pool, batch, strength, seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        rows = site_rows(model, redrawn(model, seed) if initial is None else initial, data, policy, setting)
-        accuracies = _accuracies(model, data, policy, setting)
-    judged = _judged(accuracies, measure, rows[at], len(data.test_images))
+        before = redrawn(model, seed) if initial is None else initial
+        rows = _rows(prober, model, before, data["training"], places)
+        for site, value in _spread(prober, model, places, policy, strength, seed).items():
+            rows[site]["invariance"] = value
+        found = memorization_accuracies(
+            model, images, labels, policy, generator(seed, "fresh views"), strength=strength, batch=batch
+        )
+        answers = class_scores(model, test_images, batch).argmax(dim=1).cpu()
+    others = {name: value for name, value in found.items() if name != measure.replace("-", "_")}
+    probes = rows[at]["clean_probe"], rows[at]["initial_probe"]
+    judged = verdict(found[measure.replace("-", "_")], *probes, len(test_images), measure, others=others)
     told = [str(entry.message) for entry in caught if issubclass(entry.category, UserWarning)]
-    told += notes(data, k, drawn=initial is None, without_policy=policy is None, left_out=left_out)
-    table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS))
+    told += notes(data["training"], data["true"], k)
+    told += _left_undone(drawn=initial is None, without_policy=policy is None, left_out=left_out)
+    table = pd.DataFrame([{"site": site, **row} for site, row in rows.items()])[list(COLUMNS)]
+    accuracies = {**found, "test": float((answers == data["test"].cpu()).double().mean())}
     return MemorizationReport(table, accuracies, judged, tuple(dict.fromkeys(told)))
 
 
 def _checked(
     images: Tensor, labels: Tensor, true_labels: Tensor, test_images: Tensor, test_labels: Tensor
-) -> Data:
-    check_images(images, "training images")
-    check_images(test_images, "test images")
+) -> dict[str, Tensor]:
+    """The three labellings as class numbers; refuses images and labels that do not fit."""
+    check_images(images, "training images", bytes_too=False)
+    check_images(test_images, "test images", bytes_too=False)
     if images.shape[1:] != test_images.shape[1:]:
         raise ValueError(
             "training and test images must have one shape; "
             f"got {tuple(images.shape)} and {tuple(test_images.shape)}"
         )
-    memorized = check_labels(labels, len(images), "training")  # the largest is checked against the outputs
-    true = check_labels(true_labels, len(images), "true")
-    test = check_labels(test_labels, len(test_images), "test", int(true.max()) + 1)
-    return Data(images, memorized, true, test_images, test)
+    if images.device == test_images.device and torch.equal(images, test_images):
+        raise ValueError("the test images are the training images; give images that were held out")
+    true = as_classes(true_labels, len(images), "true")
+    return {
+        "training": as_classes(labels, len(images), "training"),  # the largest: see the outputs
+        "true": true,
+        "test": as_classes(test_labels, len(test_images), "test", int(true.max()) + 1),
+    }
+
+
+def _rows(
+    prober: SiteProber, model: nn.Module, initial: nn.Module, labels: Tensor, places: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+    """The probes at each site of the trained network and of the one it started from."""
+    rows = prober.probes(model, places, prober.reference, labels, linear=True)
+    before = {
+        "initial_probe": calibrated(initial, prober.reference, prober.batch),
+        "initial_probe_uncalibrated": initial,
+    }
+    for column, network in before.items():
+        for site, found in prober.probes(network, places).items():
+            rows[site][column] = found["clean_probe"]
+    return rows
+
+
+def _spread(
+    prober: SiteProber,
+    model: nn.Module,
+    places: Mapping[str, str],
+    policy: Policy | None,
+    strength: float,
+    seed: int,
+) -> dict[str, float]:
+    """The invariance at each site, of some test images; NaN without a policy."""
+    if policy is None or len(prober.test) < 2:
+        return dict.fromkeys(places, float("nan"))
+    order = torch.randperm(len(prober.test), generator=generator(seed, "images for invariance"))
+    some = prober.test[order[:_INVARIANCE_IMAGES].to(prober.test.device)]
+    views = generator(seed, "views for invariance")
+    settings: dict[str, Any] = {"pool": prober.pool, "strength": strength, "batch": prober.batch}
+    return invariance(model, some, policy, places, views, **settings)
 
 
 def _policy(given: Policy | str | None) -> Policy | None:
@@ -437,18 +237,133 @@ def _embedding(sites: list[str], wanted: str | None) -> str:
     return name
 
 
-def _accuracies(model: nn.Module, data: Data, policy: Policy | None, setting: Setting) -> dict[str, float]:
-    views = generator(setting.seed, "fresh views")
-    found = memorization_accuracies(
-        model, data.images, data.labels, policy, views, strength=setting.strength, batch=setting.batch
+def notes(labels: Tensor, true_labels: Tensor, k: int) -> list[str]:
+    """Return sentences on what to read with care: labels that are not random, too many neighbors.
+
+    Args:
+        labels: the memorized labels, shape (n,), int64.
+        true_labels: the true ones, shape (n,), int64.
+        k: neighbors of the probes.
+    """
+    per_class = len(labels) / int(true_labels.max() + 1)
+    memorized, true = labels.cpu(), true_labels.cpu()
+    agreement = float((memorized == true).double().mean())
+    one = len(memorized.unique()) == 1
+    found = {
+        f"k={k} neighbors are more than the {per_class:.0f} training images per class: every k-NN probe "
+        "reads low; compare probes of one k only": k > per_class,
+        f"{agreement:.0%} of the memorized labels are the true ones, and they tell the true classes: the "
+        "noise probe and the verdict are about random labels": not one and _depend(memorized, true),
+        "all memorized labels are one class: there was nothing to memorize, and every probe finds it": one,
+        "all true labels are one class: the clean and the linear probe find it in any network": (
+            len(true.unique()) == 1
+        ),
+    }
+    return [sentence for sentence, holds in found.items() if holds]
+
+
+def _depend(memorized: Tensor, true: Tensor) -> bool:
+    """Whether the labels tell the true classes, by Pearson's chi-square of their table.
+
+    It sees any dependence, such as true labels under other names, which agree nowhere.
+    """
+    table = crosstab(memorized.numpy(), true.numpy()).count
+    return bool(chi2_contingency(table, correction=False).pvalue < _SURPRISE)
+
+
+def _left_undone(*, drawn: bool, without_policy: bool, left_out: Mapping[str, str]) -> list[str]:
+    """Sentences on what was not given, and what could not be measured."""
+    children = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
+    found = {
+        "the initial network was drawn by reset_parameters; if the trained one began otherwise, give it as "
+        "initial": drawn,
+        "no policy was given: neither fresh views nor invariance were measured": without_policy,
+        f"no sites are the direct children {children}; name others as sites": bool(left_out),
+    }
+    return [sentence for sentence, holds in found.items() if holds]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict and everything that it was made from.
+
+    Attributes:
+        kind: ``not memorized``, ``malign`` or ``benign``.
+        memorization: memorization accuracy, in [0, 1].
+        measure: which one: ``clean-view``, ``fresh-view`` or ``bank``.
+        threshold: what it must reach to count as memorized.
+        probe: probe accuracy of the trained network, in [0, 1].
+        probe_init: probe accuracy at initialization, in [0, 1].
+        n_test: number of test images.
+        difference: ``probe - probe_init``.
+        interval: (low, high) of the difference.
+        others: other memorization accuracies, by name, to be read beside the verdict.
+    """
+
+    kind: str
+    memorization: float
+    measure: str
+    threshold: float
+    probe: float
+    probe_init: float
+    n_test: int
+    difference: float
+    interval: tuple[float, float]
+    others: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Say the verdict in one sentence."""
+        low, high = self.interval
+        others = "".join(f", {name} {value:.3f}" for name, value in self.others.items())
+        return (
+            f"{self.kind}: {self.measure} memorization {self.memorization:.3f} (threshold "
+            f"{self.threshold:g}{others}), probe {self.probe:.3f} against {self.probe_init:.3f} at "
+            f"initialization, difference {self.difference:+.3f} in [{low:+.3f}, {high:+.3f}] "
+            f"({self.n_test} test images)."
+        )
+
+
+def verdict(
+    memorization: float,
+    probe: float,
+    probe_init: float,
+    n_test: int,
+    measure: str = "clean-view",
+    *,
+    others: Mapping[str, float] | None = None,
+) -> Verdict:
+    """Judge one network.
+
+    Below the threshold the verdict is ``not memorized``, whatever the probe. Otherwise it is ``benign`` if
+    the whole interval of ``probe - probe_init`` is above 0, and ``malign`` if not: malign means *no better
+    than initialization*, so a difference inside the noise is malign, not undecided; a difference that is
+    clearly negative is malign too. ``difference`` and ``interval`` tell the two apart. The interval is
+    ``difference -/+ 2 sqrt(p (1 - p) / n_test)``, two standard deviations of one accuracy, where p is the
+    probe nearer to 1/2.
+
+    Args:
+        memorization: memorization accuracy by ``measure``, in [0, 1].
+        probe: probe accuracy of the trained network on the test images, in [0, 1].
+        probe_init: the same at initialization; calibrate its batch norm first.
+        n_test: number of test images, >= 1.
+        measure: ``clean-view`` (threshold 0.95), ``fresh-view`` (0.9) or ``bank`` (0.95).
+        others: other memorization accuracies to show.
+
+    Returns:
+        The verdict with all its inputs; ``str()`` of it is a sentence.
+
+    Raises:
+        ValueError: for an unknown measure, or a number outside its range.
+    """
+    check_choice("measure", measure, THRESHOLDS)
+    for name, value in {"memorization": memorization, "probe": probe, "probe_init": probe_init}.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be a fraction in [0, 1]; got {value!r}")
+    check_whole("n_test", n_test, 1)
+    limit, difference = THRESHOLDS[measure], probe - probe_init
+    tolerance = 2 * math.sqrt(max(p * (1 - p) for p in (probe, probe_init)) / n_test)
+    low, high = difference - tolerance, difference + tolerance
+    kind = "not memorized" if memorization < limit else "benign" if low > 0 else "malign"
+    return Verdict(
+        kind, memorization, measure, limit, probe, probe_init, n_test, difference, (low, high), others or {}
     )
-    predicted = class_scores(model, data.test_images, setting.batch).argmax(dim=1).cpu()
-    return found | {"test": float((predicted == data.test_labels.cpu()).double().mean())}
-
-
-def _judged(accuracies: Mapping[str, float], measure: str, row: Row, n_test: int) -> Verdict:
-    """Judge the embedding's row, and show the other memorization accuracies beside."""
-    key = measure.replace("-", "_")
-    others = {name: value for name, value in accuracies.items() if name not in (key, "test")}
-    probe, before = float(row["clean_probe"]), float(row["initial_probe"])
-    return verdict(accuracies[key], probe, before, n_test, measure, others=others)

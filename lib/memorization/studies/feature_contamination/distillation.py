@@ -1,28 +1,14 @@
-"""Digits as strokes of ink: drawn by a procedure that needs no files, or taken from MNIST.
+"""Distillation without labels: a student fits a teacher that is blind to the background.
 
-A picture is a mask of ink in [0, 1] on 14 x 14 pixels; :mod:`distillation` puts it on a colored
-ground. Together they are the image stand-in for the experiments of Zhang et al. (ICML 2024), whose
-networks learn a background that says nothing about the label.
+Zhang et al. (ICML 2024) fit students to CLIP's representations. Here the teacher is invariant to the
+background and the student sees everything: whatever it loses under a shift of the background it picked up by
+itself. Fitting uses no label, so no label can be tied to the background. Two experiments:
 
-Colored grounds under strokes: a feature that is independent of the label, in and out of distribution.
-
-The image stand-in for Zhang et al. (ICML 2024): the ground takes the part of the background features, the
-strokes that of the core features. In distribution grounds are reds, out of distribution the other colors.
-
-How far a student is from its teacher, in units of what the teacher varies.
-
-Distillation without labels: a student fits an invariant teacher in distribution, and fails outside it.
-
-Zhang et al. (ICML 2024) fit students to CLIP's representations. Here the teacher sees only the core features,
-so it is invariant by construction, and the student sees everything: whatever it loses under a shift of the
-background it picked up by itself. Fitting uses no label, so no label can be tied to the background.
-
-Distillation on pictures: a student that fits an invariant teacher on one kind of ground, shown another.
-
-The image stand-in for the distillation experiments of Zhang et al. (ICML 2024). Digits stand on colored
-grounds, and the color is independent of the label throughout. A teacher learned labels on grounds of any
-color; a student fits the teacher's representation on in-distribution grounds, without labels; a standard
-network learns labels on the same grounds.
+- :func:`distil`, on the structured features of the theory. The teacher sees only the core features.
+- :func:`distil_pictures`, the image stand-in for the experiments on CLIP. Digits are strokes of white ink,
+  drawn by a program that needs no files or taken from MNIST, on a colored ground that is independent of the
+  label: the ground takes the part of the background features, the strokes that of the core features. The
+  teacher learned labels on grounds of any color; student and standard network see reds alone.
 """
 
 from __future__ import annotations
@@ -37,7 +23,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from memorization.checks import check_finite, check_seeds, did_you_mean
+from memorization.checks import check_choice, check_finite, check_seeds, check_whole
 from memorization.data.image_sets import ImageSet, as_image_set, load_images
 from memorization.draws import generator
 from memorization.measures.probes import linear_probe
@@ -46,19 +32,24 @@ from memorization.models.networks import mlp
 from memorization.models.stacked import StackedNetwork
 from memorization.runs.sweep import experiment
 from memorization.studies.feature_contamination.data import StructuredFeatures, StructuredSample
-from memorization.studies.feature_contamination.descent import WEIGHTS, Descent, descend
-from memorization.studies.feature_contamination.experiments import check_ridge, check_sizes
+from memorization.studies.feature_contamination.descent import WEIGHTS, DescendingNetworks, SignedRisk
 from memorization.studies.feature_contamination.networks import (
     StackedActivation,
     TwoLayerNetworks,
     normal_networks,
 )
+from memorization.training.batches import FreshBatches
 from memorization.training.objectives import cross_entropy
 from memorization.training.recipe import Recipe
-from memorization.training.train import LossWatch
+from memorization.training.train import TrainingError, train
 
+Row = dict[str, Any]
+Batches = Callable[[], tuple[Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor], Tensor]
 STROKES = ("procedural", "mnist")
-SIDE = 14
+TEACHERS = ("network", "linear")
+SIDE = 14  # pixels of a digit
+_REPRESENTATION, _CLASSES = 64, 10  # of the networks on pictures
 
 # The six corners of a seven-segment display in pixels from the center, x to the right and y down.
 _CORNERS = ((-2.5, -4.5), (2.5, -4.5), (-2.5, 0.0), (2.5, 0.0), (-2.5, 4.5), (2.5, 4.5))
@@ -94,16 +85,14 @@ def stroke_images(
         ValueError: for an unknown name or split, or more pictures than there are.
         FileNotFoundError: if MNIST is absent.
     """
-    if digits not in STROKES:
-        raise ValueError(
-            f"unknown digits {digits!r}{did_you_mean(digits, STROKES)}; choose one of {', '.join(STROKES)}"
-        )
-    if split not in ("train", "test"):
-        raise ValueError(f"unknown split {split!r}; choose train or test")
+    check_choice("digits", digits, STROKES)
+    check_choice("split", split, ("train", "test"))
+    check_whole("n", n, 1)
     source = generator(seed, "strokes", digits, split)
-    stored = load_images("mnist", split, root) if digits == "mnist" else None
-    _check_count(n, None if stored is None else len(stored))
-    if stored is not None:
+    if digits == "mnist":
+        stored = load_images("mnist", split, root)
+        if n > len(stored):
+            raise ValueError(f"n={n}; allowed: 1..{len(stored)}, the images of this half of MNIST")
         return as_image_set(stored.take(torch.randperm(len(stored), generator=source)[:n]), side=SIDE)
     labels = torch.randint(10, (n,), generator=source)
     names = tuple(str(digit) for digit in range(10))
@@ -166,12 +155,6 @@ def _between(ends: tuple[float, float], numbers: Tensor) -> Tensor:
     return ends[0] + (ends[1] - ends[0]) * numbers
 
 
-def _check_count(n: int, most: int | None) -> None:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1 or (most is not None and n > most):
-        allowed = "1 or more" if most is None else f"1..{most}, the images of this half of MNIST"
-        raise ValueError(f"n={n!r} pictures; allowed: a whole number, {allowed}")
-
-
 # A color is base + u * spread with u uniform on [0, 1), one number per channel.
 _RANGES = {
     "in": ((0.5, 0.0, 0.0), (0.3, 0.1, 0.1)),
@@ -196,10 +179,7 @@ def ground_colors(n: int, ground: str, source: torch.Generator) -> Tensor:
     Raises:
         ValueError: for an unknown ground.
     """
-    if ground not in _RANGES:
-        raise ValueError(
-            f"unknown ground {ground!r}{did_you_mean(ground, GROUNDS)}; choose one of {', '.join(GROUNDS)}"
-        )
+    check_choice("ground", ground, GROUNDS)
     base, spread = (torch.tensor(values, device=source.device) for values in _RANGES[ground])
     return base + spread * torch.rand(n, 3, generator=source, device=source.device)
 
@@ -249,11 +229,10 @@ class GroundedDigits:
             ValueError: without a seed, or for values that do not fit.
             FileNotFoundError: if MNIST is asked for and absent.
         """
-        if not seeds:
-            raise ValueError("seeds is empty; give at least one whole number >= 0")
+        seeds = check_seeds(seeds)
         sets = [stroke_images(digits, n, seed, split) for seed in seeds]
         masks, labels = torch.stack([s.images for s in sets]), torch.stack([s.labels for s in sets])
-        return cls(masks.to(device), labels.to(device), tuple(seeds))
+        return cls(masks.to(device), labels.to(device), seeds)
 
     def on(self, ground: str, purpose: str) -> Tensor:
         """Return all pictures on fresh grounds, shape (M, N, 3, 14, 14); ``purpose`` names the grounds."""
@@ -335,11 +314,6 @@ def total_variance(representation: Tensor) -> Tensor:
     return total
 
 
-Row = dict[str, Any]
-TEACHERS = ("network", "linear")
-Target = Callable[[StructuredSample], Tensor]
-
-
 @experiment("distil")
 def distil(
     *,
@@ -360,7 +334,7 @@ def distil(
     standard: bool = True,
     device: str = "cpu",
     seeds: Sequence[int],
-) -> list[list[Row]]:
+) -> list[list[Row] | TrainingError]:
     """Fit a student to a teacher's representation, and a network of the same shape to the labels.
 
     The dictionary is the identity: inputs are the weights of the features. All seeds are trained stacked, by
@@ -393,20 +367,21 @@ def distil(
     Raises:
         ValueError: for values that are not allowed, or a teacher whose output does not vary.
     """
-    check_sizes(
-        representation=representation, teacher_width=teacher_width, width=width, batch=batch, test=test
-    )
+    sizes = {"representation": representation, "teacher_width": teacher_width, "width": width}
+    _check(ridge, **sizes, batch=batch, test=test)
     check_finite("init_scale", init_scale)
-    check_ridge(ridge)
     if student == "leaky":
         raise ValueError("student='leaky' would need a slope; choose relu, identity, gelu, tanh or sigmoid")
     features, seeds = StructuredFeatures(core, background, labels), check_seeds(seeds)
     fit, tested = (features.draw(test, _sources(seeds, what)).to(device) for what in ("fit", "test"))
     aim = _teacher(teacher, features, teacher_width, representation, seeds).to(device)
     total_variance(aim(fit.inputs()))  # refuses a teacher that says nothing before anything is trained
-    descent: dict[str, Any] = {"optimizer": "adamw", "rate": rate, "schedule": "cosine", "trained": WEIGHTS}
+    recipe = Recipe(optimizer="adamw", learning_rate=rate, schedule="cosine", steps=steps)
+    failed: dict[int, TrainingError] = {}
 
-    def trained(what: str, outputs: int, loss: str, target: Target) -> TwoLayerNetworks:
+    def trained(
+        what: str, outputs: int, loss: str, target: Callable[[StructuredSample], Tensor]
+    ) -> TwoLayerNetworks:
         activation = StackedActivation([student] * len(seeds), [0.0] * len(seeds))
         scales = (init_scale / features.features**0.5, 0.0, width**-0.5)
         given = (width, features.features, outputs, activation, scales, _sources(seeds, what))
@@ -416,28 +391,27 @@ def distil(
             sample = features.draw(batch, examples).to(device)
             return sample.inputs(), target(sample)
 
-        return descend(normal_networks(*given).to(device), batches, Descent(steps, loss, **descent))
+        draws = FreshBatches(batches, seeds, torch.device(device))
+        networks = DescendingNetworks(normal_networks(*given).to(device), WEIGHTS)
+        failed.update(train(networks, draws, SignedRisk(loss), recipe).failed)
+        return networks.networks
 
-    models = {
-        "teacher": aim,
-        "student": trained("student", aim.second.shape[1], "squared", lambda sample: aim(sample.inputs())),
-    }
+    models = {"teacher": aim}
+    models["student"] = trained("student", representation, "squared", lambda sample: aim(sample.inputs()))
     if standard:
         models["standard"] = trained("standard", 1, "logistic", lambda sample: sample.labels[..., None])
-    rows: list[list[Row]] = [[] for _ in seeds]
-    for name, networks in models.items():
-        imitated = None if name == "standard" else aim
-        for s, row in enumerate(_judged(networks, imitated, fit, tested, ridge)):
-            rows[s].append({"model": name, **row})
-    return rows
+    shown = fit.inputs(), tested.inputs(), tested.inputs(-1.0)
+    given = {name: [networks(x) for x in shown] for name, networks in models.items()}
+    known, wanted = ((sample.labels > 0).long() for sample in (fit, tested))
+    rows = _judged(given, known, wanted, total_variance(given["teacher"][0]), ridge, 2)
+    return [failed.get(s) or row for s, row in enumerate(rows)]
 
 
 def _teacher(
     kind: str, features: StructuredFeatures, width: int, outputs: int, seeds: Sequence[int]
 ) -> TwoLayerNetworks:
     """A teacher that is blind to the background."""
-    if kind not in TEACHERS:
-        raise ValueError(f"teacher={kind!r}; allowed: {', '.join(TEACHERS)}")
+    check_choice("teacher", kind, TEACHERS)
     sources = _sources(seeds, "teacher")
     if kind == "linear":
         activation = StackedActivation(["identity"] * len(seeds), [0.0] * len(seeds))
@@ -454,39 +428,8 @@ def _teacher(
     return networks.with_tensors(first=first)
 
 
-def _judged(
-    networks: TwoLayerNetworks,
-    aim: TwoLayerNetworks | None,
-    fit: StructuredSample,
-    tested: StructuredSample,
-    ridge: float,
-) -> list[Row]:
-    """Probe accuracies of each network, and errors against an aim, in and out of distribution."""
-    known = networks(fit.inputs())
-    rows: list[Row] = [{} for _ in fit.labels]
-    for where, shift in ("id", 1.0), ("ood", -1.0):
-        x = tested.inputs(shift)
-        seen = networks(x)
-        unit = total_variance(aim(fit.inputs())) if aim else None
-        errors = distillation_error(seen, aim(x), unit).tolist() if aim else [math.nan] * len(rows)
-        for s, row in enumerate(rows):
-            known_classes, classes = (_classes(sample.labels[s]) for sample in (fit, tested))
-            probe = linear_probe(known[s], known_classes, seen[s], classes, ridge, 2)
-            row |= {f"{where}_accuracy": probe.accuracy, f"{where}_error": errors[s]}
-    return rows
-
-
-def _classes(labels: Tensor) -> Tensor:
-    return (labels > 0).long()
-
-
 def _sources(seeds: Sequence[int], purpose: str) -> list[torch.Generator]:
     return [generator(seed, purpose) for seed in seeds]
-
-
-Batches = Callable[[], tuple[Tensor, Tensor]]
-Loss = Callable[[Tensor, Tensor], Tensor]
-_REPRESENTATION, _CLASSES = 64, 10
 
 
 @experiment("distil_pictures")
@@ -504,7 +447,7 @@ def distil_pictures(
     ridge: float = 0.1,
     device: str = "cpu",
     seeds: Sequence[int],
-) -> list[list[Row]]:
+) -> list[list[Row] | TrainingError]:
     """Train teacher, student and standard network of each seed, stacked over seeds, and probe all three.
 
     Each is a multilayer perceptron 588-width-width-64 with a linear representation of 64 numbers; teacher and
@@ -512,7 +455,7 @@ def distil_pictures(
     and standard network start from the same weights.
 
     Args:
-        digits: ``procedural`` (needs no files) or ``mnist``, see ``data.strokes.stroke_images``.
+        digits: ``procedural`` (needs no files) or ``mnist``, see :func:`stroke_images`.
         train: N, pictures that all three train on.
         test: pictures of the test set, shown on grounds in and out of distribution.
         width: of the two hidden layers, >= 1.
@@ -521,7 +464,7 @@ def distil_pictures(
         weight_decay: of AdamW, >= 0.
         steps: of student and standard network, >= 1.
         teacher_steps: of the teacher, >= 1.
-        ridge: penalty of the probes, > 0, see ``measures.linear.linear_probe``.
+        ridge: penalty of the probes, > 0, see ``linear_probe``.
         device: where to compute.
         seeds: of pictures, weights, batches and grounds.
 
@@ -536,35 +479,36 @@ def distil_pictures(
         FileNotFoundError: if MNIST is asked for and absent.
         TrainingError: if a loss becomes infinite or not a number.
     """
-    _check(ridge, {"steps": steps, "teacher_steps": teacher_steps})
+    _check(ridge, width=width, batch=batch, steps=steps, teacher_steps=teacher_steps)
     shown = GroundedDigits.load(digits, train, seeds, "train", device)
     unseen = GroundedDigits.load(digits, test, seeds, "test", device)
 
     def recipe(count: int) -> Recipe:
         options: dict[str, Any] = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-        return Recipe(count, batch, "adamw", schedule="cosine", **options)  # one step is one epoch here
+        return Recipe(optimizer="adamw", schedule="cosine", steps=count, **options)
+
+    failed: dict[int, TrainingError] = {}
+
+    def trained(stack: StackedNetwork, batches: Batches, loss: Loss, count: int) -> StackedNetwork:
+        done, lost = _trained(stack, batches, loss, recipe(count), seeds)
+        failed.update(lost)
+        return done
 
     teacher = _networks(seeds, "teacher", width, device)
-    _train(teacher, shown.batches("any", batch, "teacher"), _label_loss, recipe(teacher_steps))
-    teacher = _bodies(teacher)
-    labelled = shown.batches("in", batch, "standard")
+    drawn = shown.batches("any", batch, "teacher")
+    teacher = _bodies(trained(teacher, drawn, _label_loss, teacher_steps))
     standard = _networks(seeds, "student", width, device)
     student = _bodies(standard)
-    _train(standard, labelled, _label_loss, recipe(steps))
+    standard = _bodies(trained(standard, shown.batches("in", batch, "standard"), _label_loss, steps))
     unlabelled = _represented(shown.batches("in", batch, "student"), teacher)
     unit = total_variance(_outputs(teacher, shown.on("in", "unit")))
-    _train(student, unlabelled, partial(distillation_error, unit=unit), recipe(steps))
-    models = {"teacher": teacher, "student": student, "standard": _bodies(standard)}
-    return _rows(models, shown, unseen, ridge)
-
-
-def _check(ridge: float, steps: dict[str, int]) -> None:
-    """Refuse before the training what would fail after it."""
-    for name, count in steps.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ValueError(f"{name}={count!r}; allowed: a whole number of optimizer steps, 1 or more")
-    if not (ridge > 0 and math.isfinite(ridge)):
-        raise ValueError(f"ridge={ridge!r}; allowed: a finite number > 0")
+    student = trained(student, unlabelled, partial(distillation_error, unit=unit), steps)
+    models = {"teacher": teacher, "student": student, "standard": standard}
+    pictures = [shown.on("in", "probe"), unseen.on("in", "test"), unseen.on("out", "test")]
+    given = {name: [_outputs(stack, one) for one in pictures] for name, stack in models.items()}
+    unit = total_variance(given["teacher"][1])
+    rows = _judged(given, shown.labels, unseen.labels, unit, ridge, _CLASSES)
+    return [failed.get(s) or row for s, row in enumerate(rows)]
 
 
 def _networks(seeds: Sequence[int], purpose: str, width: int, device: str) -> StackedNetwork:
@@ -584,19 +528,14 @@ def _bodies(stack: StackedNetwork) -> StackedNetwork:
     return StackedNetwork([cast(nn.Sequential, member)[0] for member in stack.members()])
 
 
-def _train(stack: StackedNetwork, batches: Batches, loss: Loss, recipe: Recipe) -> None:
-    """Train a stack on fresh batches, in place, one step for each epoch of the recipe."""
-    optimizer = recipe.build(stack.parameters())
-    losses = LossWatch(recipe.epochs, "learning rate")
-    for step in range(recipe.epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(step, 1)
-        inputs, targets = batches()
-        optimizer.zero_grad(set_to_none=True)
-        value = loss(stack(inputs), targets)  # (M,)
-        value.sum().backward()
-        optimizer.step()
-        losses.add(value.detach())
+def _trained(
+    stack: StackedNetwork, batches: Batches, loss: Loss, recipe: Recipe, seeds: Sequence[int]
+) -> tuple[StackedNetwork, dict[int, TrainingError]]:
+    """The networks after fresh batches, still in training mode, and those that failed (as they began)."""
+    draws = FreshBatches(lambda _: batches(), tuple(seeds), next(stack.parameters()).device)
+    done = train(stack, draws, lambda outputs, targets, _: loss(outputs, targets), recipe)
+    networks = [one or old for one, old in zip(done.networks, stack.members(), strict=True)]
+    return StackedNetwork(networks).train(), done.failed
 
 
 def _represented(batches: Batches, teacher: StackedNetwork) -> Batches:
@@ -618,26 +557,38 @@ def _label_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(outputs, labels, labels)
 
 
-def _rows(
-    models: dict[str, StackedNetwork], shown: GroundedDigits, unseen: GroundedDigits, ridge: float
+def _check(ridge: float, **sizes: int) -> None:
+    """Refuse before the training what would fail after it."""
+    for name, size in sizes.items():
+        check_whole(name, size, 1)
+    check_finite("ridge", ridge)
+    if ridge <= 0:
+        raise ValueError(f"ridge={ridge}; allowed: a number above 0")
+
+
+def _judged(
+    given: dict[str, list[Tensor]], known: Tensor, wanted: Tensor, unit: Tensor, ridge: float, classes: int
 ) -> list[list[Row]]:
-    """Probe every network of every seed on the same pictures."""
-    pictures = [shown.on("in", "probe"), unseen.on("in", "test"), unseen.on("out", "test")]
-    given = {name: [_outputs(stack, one) for one in pictures] for name, stack in models.items()}
-    unit = total_variance(given["teacher"][1])
-    errors = {
-        name: [distillation_error(given[name][k], given["teacher"][k], unit).tolist() for k in (1, 2)]
-        for name in ("teacher", "student")
-    }
-    nothing = [[math.nan] * len(shown.seeds)] * 2
+    """Probe each model of each seed, and measure how far it is from the teacher.
 
-    def row(name: str, m: int) -> Row:
-        reference, *queries = (one[m] for one in given[name])
-        wanted = unseen.labels[m].repeat(2)
-        probe = linear_probe(reference, shown.labels[m], torch.cat(queries), wanted, ridge, _CLASSES)
-        inside, outside = probe.correct.view(2, -1).double().mean(1).tolist()
-        error = [one[m] for one in errors.get(name, nothing)]
-        accuracies = {"id_accuracy": inside, "ood_accuracy": outside}
-        return {"model": name, **accuracies, "id_error": error[0], "ood_error": error[1]}
-
-    return [[row(name, m) for name in models] for m in range(len(shown.seeds))]
+    Args:
+        given: by model, what it gives for the examples that probes are fitted on, and for those that they are
+            tested on in and out of distribution: three tensors (M, N, P).
+        known: labels of the first, (M, N).
+        wanted: labels of the second and the third, (M, N).
+        unit: of the distance, (M,).
+        ridge: penalty of the probes.
+        classes: number C of classes.
+    """
+    nothing = torch.full((2, len(known)), math.nan)  # a network that learned labels has no teacher
+    rows: list[list[Row]] = [[] for _ in known]
+    for name, (fitted, *tested) in given.items():
+        pairs = zip(tested, given["teacher"][1:], strict=True)
+        distances = [distillation_error(*pair, unit) for pair in pairs] if name != "standard" else nothing
+        for m, row in enumerate(rows):
+            queries = torch.cat([one[m] for one in tested])
+            probe = linear_probe(fitted[m], known[m], queries, wanted[m].repeat(2), ridge, classes)
+            inside, outside = probe.correct.view(2, -1).double().mean(1).tolist()
+            errors = {"id_error": distances[0][m].item(), "ood_error": distances[1][m].item()}
+            row.append({"model": name, "id_accuracy": inside, "ood_accuracy": outside, **errors})
+    return rows

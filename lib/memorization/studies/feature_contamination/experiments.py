@@ -17,21 +17,21 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from memorization.checks import check_finite, check_seeds, check_whole
+from memorization.checks import check_choice, check_finite, check_seeds, check_whole
 from memorization.data.frames import FRAME_COLORS, ColoredFrames, framed_test
 from memorization.data.image_sets import as_image_set, stored_images
 from memorization.draws import generator
 from memorization.measures.accuracy import class_scores
 from memorization.measures.sites import site_features
-from memorization.models.networks import StagedNetwork, small_cnn
+from memorization.models.networks import small_cnn
 from memorization.runs.sweep import experiment
 from memorization.studies.feature_contamination.data import StructuredFeatures, check_dictionary
-from memorization.studies.feature_contamination.descent import WEIGHTS, Descent, descend
+from memorization.studies.feature_contamination.descent import WEIGHTS, DescendingNetworks, SignedRisk
 from memorization.studies.feature_contamination.networks import (
     ArmStack,
     FeatureArm,
@@ -42,10 +42,10 @@ from memorization.studies.feature_contamination.networks import (
     theory_networks,
 )
 from memorization.studies.feature_contamination.theory import NeuronFeatures, firing, risk_accuracy_margin
-from memorization.training.batches import LabelledViews
-from memorization.training.objectives import SignedLoss, signed_loss
-from memorization.training.recipe import Recipe
-from memorization.training.train import fit
+from memorization.training.batches import FreshBatches, LabelledViews
+from memorization.training.objectives import SignedLoss
+from memorization.training.recipe import OPTIMIZERS, Recipe
+from memorization.training.train import Trained, TrainingError, train
 
 INITIALIZATIONS = ("theory", "pytorch", "pytorch_frozen")
 COORDINATES = ("latent", "ambient")
@@ -66,13 +66,6 @@ def check_sizes(**sizes: int) -> None:
     """Raise a ValueError for a size that is no whole number, or too small."""
     for name, value in sizes.items():
         check_whole(name, value, 0 if name in _MAY_BE_ZERO else 1)
-
-
-def check_ridge(ridge: float) -> None:
-    """Raise a ValueError unless a ridge penalty is a finite number above 0."""
-    check_finite("ridge", ridge)
-    if ridge <= 0:
-        raise ValueError(f"ridge={ridge}; allowed: a number above 0")
 
 
 def check_recording(record_at: Sequence[int], steps: int, shifts: Sequence[float]) -> None:
@@ -157,7 +150,7 @@ def contaminate(
     gradient: str = "closed",
     device: str = "cpu",
     seeds: Sequence[int],
-) -> list[list[Row]]:
+) -> list[list[Row] | TrainingError]:
     """Train one network per arm and seed, all stacked, and record risks and features on the way.
 
     Args:
@@ -198,34 +191,48 @@ def contaminate(
 
     Raises:
         ValueError: for values that are not allowed.
-        TrainingError: if a loss is not finite.
+        TrainingError: if the loss of every network becomes infinite or not a number. Where only some do, the
+            error stands in place of that seed's rows.
     """
     check_choices(initialization, coordinates, ambient)
     check_sizes(width=width, ambient=ambient, examples=examples, batch=batch, steps=steps, test=test)
     check_recording(record_at, steps, shifts)
     features = StructuredFeatures(core, background, labels)
     stack = ArmStack(read_arms(arms, labels), check_seeds(seeds))
-    descent = Descent(
-        steps,
-        loss=loss,
-        optimizer=optimizer,
-        rate=stack.each("rate"),
-        decay=stack.each("decay"),
-        momentum=momentum,
-        gradient=gradient,
-        trained=WEIGHTS if initialization == "pytorch" else ("first", "bias"),
-        penalty=stack.each("penalty"),
-    )
+    recipe = _recipe(stack, steps, optimizer, momentum, coordinates)
+    risk = SignedRisk(loss, stack.each("penalty"))
     world = FeatureWorld.draw(features, stack, ambient, examples, test).to(device)
     networks = _networks(initialization, stack, width, features.features, ambient).to(device)
     if coordinates == "latent":
-        descent.check_latent()
         networks, world = _latent(networks, world)
     warn_outside(stack.arms)
-    watcher = _Watcher(world, signed_loss(loss), steps, tuple(shifts), neurons)
-    asked = {0, steps, *record_at}
-    descend(networks, world.batches(batch), descent, watch=watcher, watch_at=asked)
-    return watcher.rows
+    watcher = _Watcher(world, risk.signed, steps, tuple(shifts), neurons)
+    trained = WEIGHTS if initialization == "pytorch" else ("first", "bias")
+    draws = FreshBatches(world.batches(batch), stack.seeds * len(stack.arms), torch.device(device))
+    descending = DescendingNetworks(networks, trained, gradient)
+    done = train(descending, draws, risk, recipe, watch_all=watcher, watch_at=record_at)
+    return [_failure(done, s, len(stack.seeds)) or rows for s, rows in enumerate(watcher.rows)]
+
+
+def _recipe(stack: ArmStack, steps: int, optimizer: str, momentum: float, coordinates: str) -> Recipe:
+    """How all arms are trained, each with its own rate and decay where it is SGD."""
+    check_choice("optimizer", optimizer, OPTIMIZERS)
+    if momentum and optimizer != "sgd":
+        raise ValueError(f"momentum={momentum} with optimizer={optimizer!r}; only 'sgd' has one")
+    if coordinates == "latent" and optimizer != "sgd":
+        raise ValueError(
+            f"optimizer={optimizer!r} needs ambient coordinates: only SGD follows the same path in "
+            "latent ones (Adam scales each coordinate by itself); use 'sgd', or coordinates='ambient'"
+        )
+    rates, decays = stack.each("rate"), stack.each("decay")
+    return Recipe(
+        optimizer=optimizer, learning_rate=rates, weight_decay=decays, momentum=momentum, steps=steps
+    )
+
+
+def _failure(done: Trained, seed: int, seeds: int) -> TrainingError | None:
+    """The error of the first arm of a seed whose loss was not finite; None where all arms were trained."""
+    return next((error for member, error in done.failed.items() if member % seeds == seed), None)
 
 
 def _networks(
@@ -262,8 +269,8 @@ class _Watcher:
         self.shifts = list(dict.fromkeys([-1.0, *map(float, shifts)]))
         self.rows: list[list[Row]] = [[] for _ in world.stack.seeds]
 
-    def __call__(self, step: int, networks: TwoLayerNetworks) -> None:
-        world = self.world
+    def __call__(self, step: int, descending: DescendingNetworks) -> None:
+        world, networks = self.world, descending.networks
         found = NeuronFeatures.of(networks, world.features.core, world.dictionaries)
         here = found.summary() | self._in_distribution(networks, found.positive)
         if world.fixed is not None:
@@ -316,7 +323,7 @@ def train_framed(
     weight_decay: float = 5e-4,
     device: str = "cpu",
     seeds: Sequence[int],
-) -> list[Row]:
+) -> list[Row | TrainingError]:
     """Train one small convolutional network per seed, stacked, and test each in frames of three colors.
 
     AdamW, cosine per step; every view is a random window of the padded image, flipped or not.
@@ -360,15 +367,19 @@ def train_framed(
         small_cnn(channels=3, classes=classes, generator=generator(seed, "weights"), **shape).to(device)
         for seed in seeds
     ]
-    done = fit(networks, views, recipe, objective="cross_entropy")
+    done = _trained(networks, views, recipe)
     shown = {name: framed_test(unseen, c, pad, generator(0, "frames")) for name, c in FRAME_COLORS.items()}
     shown["unframed"] = unseen
-    last = done.history[done.history["epoch"] == epochs].set_index("member")
-    rows = [_row(network, shown, wanted) for network in done.networks]
-    for name in ("batch_accuracy", "loss"):
-        for row, value in zip(rows, last[name].tolist(), strict=True):
-            row[name] = value
-    return rows
+    last: Any = done.history[done.history["epoch"] == epochs].set_index("member")
+    last = last[["batch_accuracy", "loss"]].to_dict("index")
+    return [
+        done.failed.get(m) or {**_row(network, shown, wanted), **last[m]}
+        for m, network in enumerate(done.networks)
+    ]
+
+
+def _trained(networks: Sequence[nn.Module], views: LabelledViews, recipe: Recipe) -> Trained:
+    return train(networks, views, "cross_entropy", recipe)  # whose name is an argument above
 
 
 def relative_shift(before: Tensor, after: Tensor) -> float:
@@ -397,7 +408,7 @@ def relative_shift(before: Tensor, after: Tensor) -> float:
 def _row(network: nn.Module, shown: dict[str, Tensor], labels: Tensor) -> Row:
     answers = {name: class_scores(network, images).argmax(1) for name, images in shown.items()}
     row = {name: float((answer == labels).double().mean()) for name, answer in answers.items()}
-    site = cast(StagedNetwork, network).choose_sites(["embedding"])
+    site = {"embedding": "encoder.embedding"}
     red, blue = (site_features(network, shown[name], site)["embedding"] for name in ("red", "blue"))
     gain = row["red"] - (row["blue"] + row["green"]) / 2
     return {**row, "red_gain": gain, "feature_shift": relative_shift(red, blue)}

@@ -34,18 +34,19 @@ from matplotlib.axes import Axes
 
 from memorization.report.figures import (
     IN_OUT,
-    chance_column,
+    chance_line,
     curve_with_band,
+    draw_arms,
     dumbbells,
     log_ticks,
     log_ticks_from_zero,
+    name_panel,
     plain_log,
     seed_curve,
     share_y,
 )
 from memorization.report.files import number, plus_minus
 from memorization.report.styles import BACKGROUND, COLORS, FONT_SIZE, INK
-from memorization.studies.benign_memorization.figures import chance_line, draw_arms, name_panel
 from memorization.studies.feature_contamination.data import MEAN_WEIGHT
 from memorization.studies.feature_contamination.tables import growth_table, margin_table
 
@@ -617,7 +618,7 @@ def draw_activations(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFram
         ),
         dumbbells(right, last, ("id_accuracy", "ood_accuracy"), colors=colors),
     ]
-    chance_column(right, 2)
+    chance_line(right, 2, axis="x")
     share_y(axes, "activation [name]")
     name_panel(left, "background")
     name_panel(right, "accuracy")
@@ -693,7 +694,7 @@ def draw_distillation(
         dumbbells(left, named, ("id_accuracy", "ood_accuracy"), by="row", colors=colors),
         dumbbells(right, named, ("id_error", "ood_error"), by="row", colors=colors),
     ]
-    chance_column(left, classes)
+    chance_line(left, classes, axis="x")
     share_y(axes, "network [name]")
     name_panel(left, "what a probe reads")
     name_panel(right, "distance to the teacher")

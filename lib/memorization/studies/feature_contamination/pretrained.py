@@ -1,483 +1,52 @@
-"""ImageNet and the sets that shift it, in the folders in which their authors publish them.
+"""Pretrained networks on ImageNet and its shifts: CLIP's image towers, their students, and standard models.
 
-Zhang et al. (ICML 2024) train on ImageNet and test on ImageNet-V2 (matched frequency), -R, -A, -Sketch and
-ObjectNet. A network has one output per ImageNet class; a set says which of them count for it. ImageNet-R and
--A hold 200 of the classes, so the other columns are left out; a class of ObjectNet stands for one or several
-ImageNet classes, and its output is the largest of theirs. Nothing here is ever downloaded.
-
-Views of picture files that are too large and too many for memory, decoded by worker processes.
-
-A view is a function of (seed, epoch, picture), whatever the number of worker processes: a resumed training
-sees what the lost one would have seen, and no global generator is touched.
-
-CLIP's image towers: the teacher with OpenAI's weights, and a student of the same architecture.
-
-Zhang et al. (ICML 2024) distill a tower of CLIP (Radford et al., ICML 2021) into a network of the same
-architecture that starts at random. The architectures come from the optional package open_clip; the weights
-are read from a file, and never fetched.
-
-Distillation: a student learns a teacher's features from pictures alone, without labels.
-
-Zhang et al. (ICML 2024): if a network of the teacher's own architecture, trained to give the teacher's
-features on one distribution, fails on others, then what fails is the learning, not what it can represent.
-
-A linear classifier on frozen features, trained as in the papers on distribution shift.
-
-Accuracy of networks on ImageNet and its shifts, from features or outputs that are computed once.
-
-Standard models: networks trained on ImageNet's labels alone, the baseline of effective robustness.
-
-The experiment on CLIP: a student that learned CLIP's features on ImageNet, tested under shift.
-
-Zhang et al. (ICML 2024), distillation: the student has the teacher's architecture and sees the teacher's
-features as targets, so neither labels nor capacity explain where it falls behind the teacher.
+Zhang et al. (ICML 2024) distill an image tower of CLIP (Radford et al., ICML 2021) into a network of the same
+architecture that starts at random and sees pictures alone, without labels. If the student fits the teacher on
+ImageNet and fails on its shifts, then what fails is the learning, not what the network can represent; neither
+labels nor capacity explain it. Linear probes on teacher and student are compared with networks that were
+trained on ImageNet's labels alone. CLIP's architectures come from the optional package open_clip; weights are
+read from files, and never fetched.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import json
+import importlib.util
 import math
-import os
 import pickle
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate
-from torch.utils.data import DataLoader, Dataset
+from torch.nn.functional import interpolate
 
-from memorization.checks import did_you_mean
+from memorization.checks import check_choice
 from memorization.data.files import load_torchvision
-from memorization.data.image_sets import data_root
 from memorization.draws import generator
 from memorization.models.layers import build
+from memorization.models.stacked import StackedNetwork
 from memorization.runs.sweep import experiment
 from memorization.studies.feature_contamination.distillation import distillation_error
-from memorization.training.checkpoint import load_checkpoint, save_checkpoint
-from memorization.training.train import WarmDescent, WarmRecipe
-
-STAND_INS = (
-    "Two experiments of the page feature_contamination ask the same question and need no files: 'distil' on "
-    "the structured feature model, and on procedural digits with a colored ground."
+from memorization.studies.feature_contamination.imagenet import (
+    IMAGENET_SHIFTS,
+    STAND_INS,
+    PictureSet,
+    class_numbers,
+    clip_view,
+    imagenet_set,
+    picture_outputs,
+    top1,
+    training_batches,
 )
-_HOLDS = {
-    "train": ("imagenet/train", "one folder per class, train/n01440764/*.JPEG: the ILSVRC 2012 images"),
-    "val": ("imagenet/val", "one folder per class, val/n01440764/*.JPEG: the ILSVRC 2012 images"),
-    "v2": (
-        "imagenetv2-matched-frequency-format-val",
-        "folders 0 to 999, numbers of the sorted classes: ImageNet-V2, matched frequency",
-    ),
-    "r": ("imagenet-r", "200 folders n01443537/*.jpg: ImageNet-R"),
-    "a": ("imagenet-a", "200 folders n01498041/*.jpg: ImageNet-A"),
-    "sketch": ("sketch", "1000 folders n01440764/*.JPEG: ImageNet-Sketch"),
-    "objectnet": ("objectnet-1.0/images", "one folder per object, images/alarm_clock/*.png: ObjectNet 1.0"),
-}
-IMAGENET_SETS = tuple(_HOLDS)
-IMAGENET_SHIFTS = ("v2", "r", "a", "sketch", "objectnet")
-_SUFFIXES = (".jpeg", ".jpg", ".png")
-_OBJECTNET_BORDER = 2  # pixels: ObjectNet's pictures have a red frame, by which they are known
-_MAPPINGS = (
-    "folder_to_objectnet_label.json",
-    "objectnet_to_imagenet_1k.json",
-    "pytorch_to_imagenet_2012_id.json",
-    "imagenet_to_label_2012_v2",
-)
-
-
-@dataclass(frozen=True)
-class PictureSet:
-    """Labelled picture files, and the network outputs that count for them.
-
-    Attributes:
-        name: name of the set.
-        files: paths of the N pictures.
-        labels: shape (N,), int64 in 0..G-1, numbers of the groups.
-        groups: for each of the G classes of this set the columns, in 0..C-1, of the network's outputs.
-        border: pixels to cut off at each side.
-    """
-
-    name: str
-    files: tuple[str, ...]
-    labels: Tensor
-    groups: tuple[tuple[int, ...], ...]
-    border: int = 0
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def digest(self) -> str:
-        """Return sixteen hexadecimal digits of the file names and labels, wherever the folder lies."""
-        names = "\n".join("/".join(Path(file).parts[-2:]) for file in self.files)
-        return hashlib.sha256(f"{names}\n{self.labels.tolist()}\n{self.groups}".encode()).hexdigest()[:16]
-
-
-def imagenet_set(name: str, root: str | Path | None = None, *, classes: int | None = None) -> PictureSet:
-    """List the pictures of ImageNet or of one of its shifts.
-
-    Args:
-        name: ``train``, ``val``, ``v2``, ``r``, ``a``, ``sketch`` or ``objectnet``.
-        root: folder that holds ``imagenet``, ``imagenet-r`` and so on; see ``data_root``.
-        classes: number C >= 2 of classes for a cheaper experiment, spread evenly over the sorted list (the
-            first hundred would all be animals); None for all. A shift keeps those of its classes that are
-            among them.
-
-    Returns:
-        The pictures, sorted by class and file name.
-
-    Raises:
-        ValueError: for an unknown set, a number of classes out of range, or folders that do not fit.
-        FileNotFoundError: if the folder is absent or empty; says what it should hold.
-    """
-    if name not in IMAGENET_SETS:
-        near = did_you_mean(name, IMAGENET_SETS)
-        raise ValueError(f"unknown ImageNet set {name!r}; choose one of {', '.join(IMAGENET_SETS)}{near}")
-    wnids = _all_classes(data_root(root))
-    chosen = _spread(len(wnids), classes)
-    folder = _folder(name, data_root(root))
-    groups = _groups(name, folder, wnids, chosen)
-    files: list[str] = []
-    labels: list[int] = []
-    for label, place in enumerate(groups):
-        found = _pictures(folder / place)
-        files += found
-        labels += [label] * len(found)
-    if len(groups) < 2 or not files:
-        raise FileNotFoundError(
-            f"{folder} holds {len(files)} pictures of {len(groups)} of the {len(chosen)} classes; at least "
-            f"two classes are needed. It should hold {_HOLDS[name][1]}"
-        )
-    border = _OBJECTNET_BORDER if name == "objectnet" else 0
-    return PictureSet(name, tuple(files), torch.tensor(labels), tuple(groups.values()), border)
-
-
-def class_numbers(root: str | Path | None = None, classes: int | None = None) -> tuple[int, ...]:
-    """Return which classes of the whole sorted list are the columns 0..C-1; see :func:`imagenet_set`."""
-    return _spread(len(_all_classes(data_root(root))), classes)
-
-
-def set_outputs(outputs: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
-    """Return the outputs for the classes of a set: of each group of columns the largest.
-
-    Args:
-        outputs: shape (B, C), floating point, of a network with one output per ImageNet class.
-        groups: columns in 0..C-1 of each of the G classes, at least one each, see :class:`PictureSet`.
-
-    Returns:
-        Shape (B, G).
-    """
-    widest = max(len(group) for group in groups)
-    padded = [[*group, *[group[0]] * (widest - len(group))] for group in groups]  # twice one column: same max
-    return outputs[:, torch.tensor(padded, device=outputs.device)].amax(2)
-
-
-def _all_classes(root: Path) -> tuple[str, ...]:
-    """The WordNet ids of the classes, sorted, which numbers them as torchvision does."""
-    for name in ("train", "val"):
-        folder = root / _HOLDS[name][0]
-        wnids = _folders(folder) if folder.is_dir() else []
-        if wnids:
-            return tuple(wnids)
-    raise _absent(root / _HOLDS["train"][0], "train")
-
-
-def _spread(total: int, classes: int | None) -> tuple[int, ...]:
-    wanted = total if classes is None else classes
-    if not 2 <= wanted <= total:
-        raise ValueError(
-            f"classes={wanted}; allowed: 2 to {total}, the classes of the folder, or None for all"
-        )
-    return tuple(i * total // wanted for i in range(wanted))
-
-
-def _folder(name: str, root: Path) -> Path:
-    folder = root / _HOLDS[name][0]
-    if not folder.is_dir():
-        raise _absent(folder, name)
-    return folder
-
-
-def _absent(path: Path, name: str) -> FileNotFoundError:
-    return FileNotFoundError(
-        f"{path} was not found. It should hold {_HOLDS[name][1]}. Put it there, or point MEMORIZATION_DATA "
-        f"at the folder above {_HOLDS[name][0]}; it is never downloaded. {STAND_INS}"
-    )
-
-
-def _groups(
-    name: str, folder: Path, wnids: tuple[str, ...], chosen: tuple[int, ...]
-) -> dict[str, tuple[int, ...]]:
-    """Which folder holds which columns: numbers among the chosen classes."""
-    columns = {number: column for column, number in enumerate(chosen)}
-    present = _folders(folder)
-    if name == "objectnet":
-        named = _objectnet_classes(folder.parent / "mappings", len(wnids))
-    elif name == "v2":
-        _check_numbers(folder, present, len(wnids))
-        named = {place: [int(place)] for place in sorted(present, key=int)}
-    else:
-        numbers = {wnid: number for number, wnid in enumerate(wnids)}
-        _check_known(folder, present, numbers)
-        named = {place: [numbers[place]] for place in present}
-    kept = {place: tuple(columns[n] for n in named[place] if n in columns) for place in named}
-    return {place: group for place, group in kept.items() if group and place in present}
-
-
-def _check_numbers(folder: Path, present: list[str], classes: int) -> None:
-    if sorted(present) != sorted(str(number) for number in range(classes)):
-        raise ValueError(
-            f"the folders of {folder} are not 0 to {classes - 1}, the numbers of the {classes} classes of "
-            "imagenet/train. They number the sorted list of all classes: keep the whole list there, and "
-            "choose fewer with classes="
-        )
-
-
-def _check_known(folder: Path, present: list[str], numbers: dict[str, int]) -> None:
-    strange = [place for place in present if place not in numbers]
-    if strange:
-        raise ValueError(
-            f"{folder} has {len(strange)} folders that are no class of imagenet/train, such as {strange[0]}; "
-            "keep the whole list of classes in imagenet/train, and choose fewer with classes="
-        )
-
-
-def _objectnet_classes(mappings: Path, classes: int) -> dict[str, list[int]]:
-    """The ImageNet classes of each folder of ObjectNet, from the four files published with it."""
-    labels, names, ids, lines = (_mapping(mappings / file) for file in _MAPPINGS)
-    number_of = {line: number for number, line in ids.items()}  # line of the list of names -> sorted class
-    class_of = {name.strip(): int(number_of[i]) for i, name in enumerate(lines) if i in number_of}
-    folder_of = {label: folder for folder, label in labels.items()}
-    found = {}
-    for label, joined in names.items():
-        missing = [name for name in joined.split("; ") if class_of.get(name, classes) >= classes]
-        if missing or label not in folder_of:
-            raise ValueError(
-                f"the files of {mappings} do not fit each other or imagenet/train: {label!r} stands for "
-                f"{joined!r}, which is not there; unpack ObjectNet again"
-            )
-        found[folder_of[label]] = [class_of[name] for name in joined.split("; ")]
-    return dict(sorted(found.items()))
-
-
-def _mapping(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} was not found. ObjectNet brings {', '.join(_MAPPINGS)} in its folder 'mappings', which "
-            f"say what its folders stand for. {STAND_INS}"
-        )
-    text = path.read_text(encoding="utf-8")
-    return json.loads(text) if path.suffix == ".json" else text.splitlines()
-
-
-def _folders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
-
-
-def _pictures(folder: Path) -> list[str]:
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(_SUFFIXES))
-    return [str(folder / name) for name in names]
-
-
-Box = tuple[int, int, int, int]
-_TRIES = 10  # as torchvision: after ten boxes that do not fit, the crop is a centered one
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How a picture becomes the input of a network.
-
-    The defaults are CLIP's: shorter side to ``pixels``, bicubic, and the central square of it.
-
-    Attributes:
-        pixels: side of the input, >= 1.
-        shorter: length of the shorter side before the central crop, >= ``pixels``; None: ``pixels``.
-        filter: ``bicubic`` or ``bilinear``.
-        mean: of the red, green and blue values in [0, 1]; subtracted.
-        deviation: divided by.
-    """
-
-    pixels: int
-    shorter: int | None = None
-    filter: str = "bicubic"
-    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
-    deviation: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
-
-    def __post_init__(self) -> None:
-        """Refuse sizes and filters that cannot be."""
-        if self.pixels < 1 or (self.shorter or self.pixels) < self.pixels:
-            raise ValueError(f"pixels={self.pixels}, shorter={self.shorter}; allowed: 1 <= pixels <= shorter")
-        if self.filter not in ("bicubic", "bilinear"):
-            raise ValueError(f"filter={self.filter!r}; allowed: bicubic, bilinear")
-
-    def shrink(self, picture: Any, size: tuple[int, int]) -> Any:
-        """Return the picture with width and height ``size``."""
-        from PIL import Image  # slow to import, and only large pictures need it
-
-        return picture.resize(size, Image.Resampling[self.filter.upper()])
-
-    def tensor(self, picture: Any) -> Tensor:
-        """Return the picture as a network's input: shape (3, height, width), float32."""
-        values = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
-        mean, deviation = torch.tensor(self.mean), torch.tensor(self.deviation)
-        return values.sub_(mean[:, None, None]).div_(deviation[:, None, None])
-
-
-def supervised() -> Preparation:
-    """Return how torchvision's first supervised ImageNet models see a picture."""
-    return Preparation(224, 256, "bilinear", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-def open_picture(path: str, border: int = 0) -> Any:
-    """Decode a picture to red, green and blue, and cut off a border.
-
-    Raises:
-        RuntimeError: if the file is damaged; names it.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            picture = image.convert("RGB")
-    except OSError as error:  # Pillow's own errors are of this kind
-        raise RuntimeError(f"{path} is damaged: it cannot be decoded ({error}). Unpack it again.") from error
-    width, height = picture.size
-    return picture.crop((border, border, width - border, height - border)) if border else picture
-
-
-def central(picture: Any, how: Preparation) -> Tensor:
-    """Return the central square of a picture for evaluation: shape (3, pixels, pixels), float32."""
-    shorter = how.shorter or how.pixels
-    width, height = picture.size
-    longer = int(shorter * max(width, height) / min(width, height))
-    size = (shorter, longer) if width <= height else (longer, shorter)
-    left, top = (round((side - how.pixels) / 2) for side in size)
-    return how.tensor(how.shrink(picture, size).crop((left, top, left + how.pixels, top + how.pixels)))
-
-
-def random_crop(picture: Any, how: Preparation, source: torch.Generator) -> Tensor:
-    """Return a random view for training: a crop of 90 to 100 % of the area, flipped every second time.
-
-    Zhang et al. (ICML 2024), views for distillation: torchvision's random resized crop with scale (0.9, 1),
-    and a horizontal flip.
-
-    Returns:
-        Shape (3, pixels, pixels), float32.
-    """
-    numbers = torch.rand(2 * _TRIES + 3, generator=source).tolist()
-    box = crop_box(picture.size, (0.9, 1.0), (3 / 4, 4 / 3), numbers[1:])
-    view = how.tensor(how.shrink(picture.crop(box), (how.pixels, how.pixels)))
-    return view.flip(2) if numbers[0] < 0.5 else view
-
-
-def crop_box(
-    size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float], numbers: list[float]
-) -> Box:
-    """Choose the box of a random resized crop by torchvision's rule.
-
-    Args:
-        size: width and height of the picture in pixels.
-        scale: smallest and largest area as a fraction of the picture's.
-        ratio: smallest and largest width over height, log-uniform.
-        numbers: 22 numbers, uniform on [0, 1).
-
-    Returns:
-        Left, top, right and bottom in pixels.
-    """
-    width, height = size
-    for first in range(2, 2 + 2 * _TRIES, 2):
-        area = width * height * (scale[0] + (scale[1] - scale[0]) * numbers[first])
-        low, high = math.log(ratio[0]), math.log(ratio[1])
-        aspect = math.exp(low + (high - low) * numbers[first + 1])
-        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
-        if 0 < w <= width and 0 < h <= height:
-            left, top = int(numbers[0] * (width - w + 1)), int(numbers[1] * (height - h + 1))
-            return left, top, left + w, top + h
-    aspect = min(max(width / height, ratio[0]), ratio[1])
-    w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
-    left, top = (width - w) // 2, (height - h) // 2
-    return left, top, left + w, top + h
-
-
-@dataclass(frozen=True)
-class _Views(Dataset[tuple[Tensor, int]]):
-    pictures: PictureSet
-    view: Callable[[Any, int], Tensor] = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        picture = open_picture(self.pictures.files[index], self.pictures.border)
-        return self.view(picture, index), int(self.pictures.labels[index])
-
-
-def _central(picture: Any, index: int, how: Preparation) -> Tensor:
-    return central(picture, how)
-
-
-def _random(picture: Any, index: int, how: Preparation, seed: int, epoch: int) -> Tensor:
-    return random_crop(picture, how, generator(seed, "view", epoch, index))
-
-
-def central_batches(
-    pictures: PictureSet, how: Preparation, batch: int, workers: int = 0
-) -> DataLoader[tuple[Tensor, int]]:
-    """Return batches of all pictures in order, each with its labels.
-
-    Args:
-        pictures: N pictures.
-        how: preparation of each.
-        batch: pictures a batch, >= 1; the last one may hold fewer.
-        workers: worker processes that decode; 0 decodes in this process.
-    """
-    views = _Views(pictures, partial(_central, how=how))
-    return _loader(views, batch, workers, generator(0, "workers"))
-
-
-def training_batches(
-    pictures: PictureSet, how: Preparation, batch: int, seed: int, workers: int = 0
-) -> Callable[[int], DataLoader[tuple[Tensor, int]]]:
-    """Return a function of the epoch that returns its batches of random views, in random order.
-
-    Args:
-        pictures: N pictures.
-        how: preparation of each.
-        batch: pictures a batch; the incomplete last batch is dropped.
-        seed: of order and views.
-        workers: worker processes that decode; the views do not depend on their number.
-
-    Raises:
-        ValueError: if the pictures do not fill one batch.
-    """
-    if not 1 <= batch <= len(pictures):
-        raise ValueError(f"batch={batch}; allowed: 1 to {len(pictures)}, the pictures of {pictures.name}")
-
-    def batches(epoch: int) -> DataLoader[tuple[Tensor, int]]:
-        order = torch.randperm(len(pictures), generator=generator(seed, "order", epoch)).tolist()
-        views = _Views(pictures, partial(_random, how=how, seed=seed, epoch=epoch))
-        return _loader(
-            views, batch, workers, generator(seed, "workers", epoch), sampler=order, drop_last=True
-        )
-
-    return batches
-
-
-def _loader(
-    views: _Views, batch: int, workers: int, source: torch.Generator, **options: Any
-) -> DataLoader[tuple[Tensor, int]]:
-    # the loader draws seeds for its workers, from the global generator unless it is given one
-    pinned = torch.cuda.is_available()
-    return DataLoader(views, batch, num_workers=workers, pin_memory=pinned, generator=source, **options)
+from memorization.training.batches import LoaderBatches, TensorBatches, checksum
+from memorization.training.recipe import Recipe
+from memorization.training.train import train
 
 
 @dataclass(frozen=True)
@@ -490,6 +59,7 @@ class ClipStudent:
         learning_rate: of AdamW.
         weight_decay: of AdamW.
         epochs: passes over ImageNet's training half.
+        hub: where open_clip keeps OpenAI's weights of the teacher, a repository of Hugging Face.
     """
 
     pixels: int
@@ -497,24 +67,18 @@ class ClipStudent:
     learning_rate: float
     weight_decay: float
     epochs: int
+    hub: str
 
 
 CLIP_STUDENTS = {
-    "RN50": ClipStudent(224, 1024, 1e-3, 0.05, 50),
-    "RN101": ClipStudent(224, 512, 1e-3, 0.1, 50),
-    "RN50x4": ClipStudent(288, 640, 1e-4, 0.5, 50),
-    "RN50x16": ClipStudent(384, 768, 1e-4, 0.5, 100),
-    "ViT-B-16": ClipStudent(224, 512, 5e-5, 0.1, 300),
-}
-_HUBS = {
-    "RN50": "timm/resnet50_clip.openai",
-    "RN101": "timm/resnet101_clip.openai",
-    "RN50x4": "timm/resnet50x4_clip.openai",
-    "RN50x16": "timm/resnet50x16_clip.openai",
-    "ViT-B-16": "timm/vit_base_patch16_clip_224.openai",
+    "RN50": ClipStudent(224, 1024, 1e-3, 0.05, 50, "timm/resnet50_clip.openai"),
+    "RN101": ClipStudent(224, 512, 1e-3, 0.1, 50, "timm/resnet101_clip.openai"),
+    "RN50x4": ClipStudent(288, 640, 1e-4, 0.5, 50, "timm/resnet50x4_clip.openai"),
+    "RN50x16": ClipStudent(384, 768, 1e-4, 0.5, 100, "timm/resnet50x16_clip.openai"),
+    "ViT-B-16": ClipStudent(224, 512, 5e-5, 0.1, 300, "timm/vit_base_patch16_clip_224.openai"),
 }
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-_EMBEDDINGS = ("class_embedding", "positional_embedding", "proj")
+_WIDTH_AXIS = {"class_embedding": -1, "positional_embedding": -1, "proj": 0}  # of the bare parameters
 
 
 def clip_student(architecture: str, generator: torch.Generator, *, pixels: int | None = None) -> nn.Module:
@@ -536,9 +100,17 @@ def clip_student(architecture: str, generator: torch.Generator, *, pixels: int |
         ImportError: if open_clip is absent.
     """
     tower = _empty_tower(architecture, pixels)
-    with torch.no_grad():
-        for module in reversed(list(tower.modules())):  # a module's own law comes after its parts'
-            _draw(module, generator)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():  # PyTorch resets from the global generator alone
+        torch.set_rng_state(generator.get_state())
+        for module in reversed(list(tower.modules())):  # an attention resets its output layer once more
+            reset: Any = getattr(module, "reset_parameters", None)
+            if isinstance(module, nn.MultiheadAttention):
+                module._reset_parameters()
+            elif reset is not None:
+                reset()
+            else:
+                for name, value in module.named_parameters(recurse=False):
+                    value.normal_(0, value.shape[_WIDTH_AXIS[name]] ** -0.5)
     return tower.train()
 
 
@@ -582,87 +154,46 @@ def clip_weights(architecture: str, weights: str | Path = "") -> Path:
         ValueError: for an unknown architecture.
         FileNotFoundError: if there is none; nothing is fetched.
     """
-    _settings(architecture)
-    original = Path.home() / ".cache" / "clip" / f"{architecture}.pt"
-    places = [Path(weights)] if str(weights) else [original, *_hub_files(architecture)]
+    check_choice("CLIP architecture", architecture, CLIP_STUDENTS)
+    hub = CLIP_STUDENTS[architecture].hub
+    places = [Path(weights)] if str(weights) else [Path.home() / ".cache" / "clip" / f"{architecture}.pt"]
+    if not str(weights) and importlib.util.find_spec("huggingface_hub"):
+        cached = importlib.import_module("huggingface_hub").try_to_load_from_cache
+        places += [Path(path) for file in _HUB_FILES if isinstance(path := cached(hub, file), str)]
     for place in places:
         if place.is_file():
             return place
     raise FileNotFoundError(
         f"no weights of CLIP {architecture} in {places[0]}"
-        + ("" if str(weights) else f", nor in the Hugging Face cache as {_HUBS[architecture]}")
+        + ("" if str(weights) else f", nor in the Hugging Face cache as {hub}")
         + ". They are never fetched here: load them once with open_clip.create_model("
         f"{architecture!r}, pretrained='openai'), or give their file as weights=. {STAND_INS}"
     )
 
 
-def _settings(architecture: str) -> ClipStudent:
-    if architecture not in CLIP_STUDENTS:
-        raise ValueError(
-            f"unknown CLIP architecture {architecture!r}; choose one of {', '.join(CLIP_STUDENTS)}"
-            f"{did_you_mean(architecture, CLIP_STUDENTS)}"
-        )
-    return CLIP_STUDENTS[architecture]
-
-
-def _hub_files(architecture: str) -> list[Path]:
-    try:
-        hub = importlib.import_module("huggingface_hub")
-    except ImportError:
-        return []
-    found = [hub.try_to_load_from_cache(_HUBS[architecture], file) for file in _HUB_FILES]
-    return [Path(path) for path in found if isinstance(path, str)]
-
-
-def _open_clip() -> ModuleType:
-    load_torchvision()  # open_clip imports it, which fails beside a torch without CUDA unless done here
-    try:
-        return importlib.import_module("open_clip")
-    except ImportError as error:
-        raise ImportError(
-            f"CLIP needs the package open_clip ({error}): pip install 'memorization-measured[clip]'. "
-            f"{STAND_INS}"
-        ) from error
-
-
 def _empty_tower(architecture: str, pixels: int | None) -> nn.Module:
     """The image tower with storage, and no numbers in it; the text tower is made without storage."""
-    side = _settings(architecture).pixels if pixels is None else pixels
+    check_choice("CLIP architecture", architecture, CLIP_STUDENTS)
+    side = CLIP_STUDENTS[architecture].pixels if pixels is None else pixels
     step = 16 if architecture.startswith("ViT") else 32
     if side < step or side % step:
         raise ValueError(
             f"pixels={side}; allowed for {architecture}: a multiple of {step}, such as {8 * step}"
         )
-    package: Any = _open_clip()
+    load_torchvision()  # open_clip imports it, which fails beside a torch without CUDA unless done here
+    try:
+        package: Any = importlib.import_module("open_clip")
+    except ImportError as error:
+        raise ImportError(
+            f"CLIP needs the package open_clip ({error}): pip install 'memorization-measured[clip]'. "
+            f"{STAND_INS}"
+        ) from error
     config = package.get_model_config(architecture)
     config["vision_cfg"]["image_size"] = side
+    # not open_clip.create_model: it would make the text tower too, and warn that no weights are loaded
     with torch.device("meta"):
         whole = package.CLIP(**{**config, "quick_gelu": True})  # the activation of OpenAI's own networks
     return whole.visual.to_empty(device="cpu")
-
-
-def _draw(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw a module's own parameters by PyTorch's default laws."""
-    values = dict(module.named_parameters(recurse=False))
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        bound = 1 / math.sqrt(module.weight[0].numel())
-        for value in values.values():
-            value.uniform_(-bound, bound, generator=generator)
-    elif isinstance(module, nn.BatchNorm2d | nn.LayerNorm):
-        nn.init.ones_(module.weight)
-        nn.init.zeros_(module.bias)
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-    elif isinstance(module, nn.MultiheadAttention):
-        nn.init.xavier_uniform_(values["in_proj_weight"], generator=generator)
-        nn.init.zeros_(values["in_proj_bias"])
-        nn.init.zeros_(module.out_proj.bias)
-    else:
-        for name, value in values.items():
-            if name not in _EMBEDDINGS:
-                raise TypeError(f"no law for {name} of {type(module).__name__}")
-            width = value.shape[0] if name == "proj" else value.shape[-1]
-            value.normal_(0, width**-0.5, generator=generator)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -687,20 +218,6 @@ def _resized(embedding: Tensor, tokens: int) -> Tensor:
 
 Batches = Callable[[int], Iterable[Tensor | Sequence[Tensor]]]
 """Returns the batches of an epoch, counted from 0: images, or images and what is not looked at."""
-PRECISIONS = ("float32", "bf16")
-
-
-@dataclass(frozen=True)
-class Distilled:
-    """A finished distillation.
-
-    Attributes:
-        student: the trained student, in evaluation mode.
-        history: one row per epoch: ``epoch`` (counted from 1), ``loss``, ``learning_rate``.
-    """
-
-    student: nn.Module
-    history: pd.DataFrame
 
 
 def fit_to_teacher(
@@ -708,15 +225,14 @@ def fit_to_teacher(
     student: nn.Module,
     batches: Batches,
     steps: int,
-    recipe: WarmRecipe,
+    recipe: Recipe,
     *,
     weight: float = 1.0,
-    precision: str = "float32",
     device: str | torch.device = "cpu",
     data: str = "",
     checkpoint: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Distilled:
+) -> tuple[nn.Module, pd.DataFrame]:
     """Train a student to give a teacher's features.
 
     Zhang et al. (ICML 2024), distillation of CLIP: the loss is the squared distance of the features, averaged
@@ -725,63 +241,74 @@ def fit_to_teacher(
 
     Args:
         teacher: maps images (B, ...) to features (B, D); moved to ``device`` and frozen.
-        student: the same shapes; trained in place.
+        student: the same shapes; a copy is trained.
         batches: the batches of an epoch.
         steps: batches in each epoch, >= 1.
-        recipe: how to descend.
+        recipe: how to descend, see :func:`clip_recipe`.
         weight: factor of the loss, > 0; it matters beside the clipping of gradients only.
-        precision: ``float32``, or ``bf16`` for the student's arithmetic (weights and loss stay float32).
         device: where to compute.
         data: what the batches are, in words or as a digest: a checkpoint of others is refused.
         checkpoint: file to go on from, where it exists; written after each epoch.
         progress: called as ``progress(epochs done, epochs)``.
 
     Returns:
-        The student and its history.
+        The trained student, in evaluation mode, and one row per epoch: ``epoch`` (counted from 1), ``loss``,
+        ``learning_rate``.
 
     Raises:
         ValueError: for values out of range, features of different shapes, an epoch with another number of
-            batches, or a checkpoint of another training.
+            batches, a warm-up that would fill the training, or a checkpoint of another training.
         TrainingError: a loss became infinite or not a number; names the step.
     """
-    _check(steps, weight, precision)
+    if steps < 1 or not weight > 0:
+        raise ValueError(f"steps={steps}, weight={weight}; allowed: steps >= 1 in an epoch, weight > 0")
+    _check_warmup(recipe, steps)
     _placed(teacher, device).eval().requires_grad_(False)
-    _placed(student, device).train()
-    descent = WarmDescent(student.parameters(), recipe, steps)
-    name = {
-        "recipe": json.dumps({**asdict(recipe), "weight": weight, "precision": precision, "steps": steps}),
-        "data": data,
-        "teacher": weights_digest(teacher),
-        "initial weights": weights_digest(student),
-    }
-    history: list[dict[str, Any]] = []
-    found = load_checkpoint(checkpoint, name)
-    if found is not None:
-        student.load_state_dict(found["student"])
-        descent.restore(found["descent"])
-        history = found["history"]
-    for epoch in range(len(history), recipe.epochs):
-        _epoch(teacher, student, batches(epoch), descent, weight, precision, device)
-        if descent.step != (epoch + 1) * steps:
+
+    @torch.no_grad()
+    def features(images: Tensor) -> Tensor:
+        if images.ndim == 4:  # as the student gets them: a convolution rounds by the layout in memory
+            images = images.contiguous(memory_format=torch.channels_last)
+        return teacher(images)
+
+    def distance(given: Tensor, wanted: Tensor, _: Tensor) -> Tensor:
+        if given.shape != wanted.shape:
             raise ValueError(
-                f"epoch {epoch + 1} had {descent.step - epoch * steps} batches, steps={steps} were said"
+                f"the student gives features of shape {tuple(given.shape[1:])}, the teacher "
+                f"{tuple(wanted.shape[1:])}; allowed: the same shape"
             )
-        history.append({"epoch": epoch + 1, **descent.end_epoch()})
-        if checkpoint is not None:
-            state = {"student": student.state_dict(), "descent": descent.saved(), "history": history}
-            save_checkpoint(checkpoint, name, state)
-        if progress is not None:
-            progress(epoch + 1, recipe.epochs)
-    return Distilled(student.eval(), pd.DataFrame(history))
+        return weight * (given.float() - wanted.float()).square().mean((1, 2))
+
+    described = f"{data}, weight {weight}, teacher {checksum(*teacher.state_dict().values())}"
+    shown = LoaderBatches(batches, steps, features, torch.device(device), described)
+    student = _placed(student, device).train()
+    given: dict[str, Any] = {"checkpoint": checkpoint, "checkpoint_every": 1, "progress": progress}
+    done = train(StackedNetwork([student], "loop"), shown, distance, recipe, **given)
+    return done.networks[0], done.history[["epoch", "loss", "learning_rate"]]
 
 
-def weights_digest(network: nn.Module) -> str:
-    """Return sixteen hexadecimal digits of all weights and buffers of a network."""
-    digest = hashlib.sha256()
-    for value in network.state_dict().values():
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+def clip_recipe(
+    epochs: int = 50,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.05,
+    warmup: int = 10_000,
+    precision: str = "float32",
+) -> Recipe:
+    """Return AdamW with a linear warm-up by steps, a cosine to zero and gradients clipped to length 1.
+
+    The defaults are those of Zhang et al. (ICML 2024) for distilling CLIP's RN50.
+    """
+    given: dict[str, Any] = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+    given |= {"warmup_steps": warmup, "precision": precision}
+    return Recipe(epochs, 1, "adamw", schedule="cosine", clip=1.0, **given)
+
+
+def _check_warmup(recipe: Recipe, steps: int, name: str = "warmup") -> None:
+    if recipe.warmup_steps >= recipe.total(steps):
+        raise ValueError(
+            f"{name}={recipe.warmup_steps} steps, but {recipe.epochs} epochs have only "
+            f"{recipe.total(steps)}; allowed: fewer, so that the learning rate comes down again"
+        )
 
 
 def _placed(network: nn.Module, device: str | torch.device) -> nn.Module:
@@ -792,45 +319,11 @@ def _placed(network: nn.Module, device: str | torch.device) -> nn.Module:
     return network
 
 
-def _check(steps: int, weight: float, precision: str) -> None:
-    if steps < 1 or not weight > 0:
-        raise ValueError(f"steps={steps}, weight={weight}; allowed: steps >= 1 in an epoch, weight > 0")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision={precision!r}; allowed: {', '.join(PRECISIONS)}")
-
-
-def _epoch(
-    teacher: nn.Module,
-    student: nn.Module,
-    batches: Iterable[Tensor | Sequence[Tensor]],
-    descent: WarmDescent,
-    weight: float,
-    precision: str,
-    device: str | torch.device,
-) -> None:
-    kind = torch.device(device).type
-    for batch in batches:
-        images = batch if isinstance(batch, Tensor) else batch[0]
-        images = images.to(device, non_blocking=True)
-        if kind == "cuda" and images.ndim == 4:
-            images = images.contiguous(memory_format=torch.channels_last)
-        with torch.no_grad():
-            wanted = teacher(images)
-        with torch.autocast(kind, torch.bfloat16) if precision == "bf16" else nullcontext():
-            given = student(images)
-        if given.shape != wanted.shape:
-            raise ValueError(
-                f"the student gives features of shape {tuple(given.shape)}, the teacher "
-                f"{tuple(wanted.shape)}; allowed: the same shape"
-            )
-        descent.down(weight * (given.float() - wanted.float()).square().mean())
-
-
 def fit_linear_head(
     features: Tensor,
     labels: Tensor,
     classes: int,
-    recipe: WarmRecipe,
+    recipe: Recipe,
     *,
     seed: int,
     batch: int = 256,
@@ -858,17 +351,11 @@ def fit_linear_head(
         TrainingError: a loss became infinite or not a number; names the step.
     """
     _check_linear_head(features, labels, classes, batch)
-    width = features.shape[1]
-    head = build(lambda: nn.Linear(width, classes), generator(seed, "head")).to(device)
-    steps = len(features) // batch
-    descent = WarmDescent(head.parameters(), recipe, steps)
-    for epoch in range(recipe.epochs):
-        order = torch.randperm(len(features), generator=generator(seed, "head order", epoch))
-        for chosen in order[: steps * batch].to(features.device).view(steps, batch):
-            seen, wanted = features[chosen].to(device).float(), labels[chosen.to(labels.device)].to(device)
-            descent.down(cross_entropy(head(seen), wanted))
-        descent.end_epoch()
-    return head.eval().requires_grad_(False)
+    _check_warmup(recipe, len(features) // batch)
+    head = build(lambda: nn.Linear(features.shape[1], classes), generator(seed, "head")).to(device)
+    shown = TensorBatches(features.float(), labels[None], (seed,), classes, purpose="head order", to=device)
+    done = train([head], shown, "cross_entropy", replace(recipe, batch=batch))
+    return done.networks[0].requires_grad_(False)
 
 
 def _check_linear_head(features: Tensor, labels: Tensor, classes: int, batch: int) -> None:
@@ -881,54 +368,6 @@ def _check_linear_head(features: Tensor, labels: Tensor, classes: int, batch: in
         raise ValueError(f"labels must be in 0..{classes - 1} (classes={classes}; at least 2)")
     if not 1 <= batch <= len(features):
         raise ValueError(f"batch={batch}; allowed: 1 to {len(features)}, the number of examples")
-
-
-@torch.no_grad()
-def collected(
-    network: nn.Module, batches: Iterable[Sequence[Tensor]], examples: int, device: str | torch.device = "cpu"
-) -> Tensor:
-    """Return what a network gives for all examples, in evaluation mode.
-
-    Args:
-        network: maps (B, ...) to (B, D); moved to ``device`` and left in evaluation mode.
-        batches: of images first, in order.
-        examples: number N of examples in all the batches.
-        device: where to compute.
-
-    Returns:
-        Shape (N, D), float32, on the CPU; memory is taken once (ImageNet's training half: 5 GB for D = 1024).
-
-    Raises:
-        ValueError: if the batches hold another number of examples.
-    """
-    network.to(device).eval()
-    rows: Tensor | None = None
-    done = 0
-    for batch in batches:
-        given = network(batch[0].to(device, non_blocking=True)).float().cpu()
-        if rows is None:
-            rows = torch.empty(examples, given.shape[1])
-        if done + len(given) <= examples:
-            rows[done : done + len(given)] = given
-        done += len(given)
-    if rows is None or done != examples:
-        raise ValueError(f"the batches held {done} examples, {examples} were said")
-    return rows
-
-
-@torch.no_grad()
-def top1(outputs: Tensor, pictures: PictureSet) -> float:
-    """Return the fraction of pictures whose largest output is that of their class, ties to the first.
-
-    Args:
-        outputs: shape (N, C), one column per ImageNet class.
-        pictures: N pictures, which also say which columns count.
-
-    Returns:
-        In [0, 1].
-    """
-    guesses = [set_outputs(part, pictures.groups).argmax(1).cpu() for part in outputs.split(4096)]
-    return (torch.cat(guesses) == pictures.labels).double().mean().item()
 
 
 STANDARD_MODELS = (
@@ -987,10 +426,14 @@ def standard_accuracies(
         FileNotFoundError: if a set is absent, or no weights of any of the models are there.
         RuntimeError: if a file of weights is damaged.
     """
-    sets = [imagenet_set(name, root or None, classes=classes) for name in ("val", *shifts)]
+    for name in models:
+        check_choice("standard model", name, STANDARD_MODELS)
+    sets = _sets(("val",), shifts, root, classes)
     columns = _columns(root, classes)
+    known: Any = load_torchvision().models
+    published = {name: known.get_model_weights(name).IMAGENET1K_V1 for name in models}
     folder = Path(cache) if cache else Path(torch.hub.get_dir()) / "checkpoints"
-    files = {name: folder / _file(name) for name in models}
+    files = {name: folder / Path(weights.url).name for name, weights in published.items()}
     absent = [file.name for file in files.values() if not file.is_file()]
     if absent:
         text = (
@@ -1001,15 +444,11 @@ def standard_accuracies(
                 f"{text}. Put some there (torchvision names where they are), or leave them out"
             )
         warnings.warn(f"{text}; they have no rows", stacklevel=2)
-    how, rows = supervised(), []
-    for name, file in files.items():
-        if not file.is_file():
-            continue
-        network = _network(name, file)
-        for pictures in sets:
-            outputs = collected(
-                network, central_batches(pictures, how, batch, workers), len(pictures), device
-            )
+    rows = []
+    for name in (name for name, file in files.items() if file.is_file()):
+        network, view = _network(name, files[name]), published[name].transforms()
+        for pictures in sets.values():
+            outputs = picture_outputs(network, pictures, view, batch, workers, device)
             row = {"model": name, "set": pictures.name, "images": len(pictures)}
             rows.append({**row, "accuracy": top1(outputs[:, columns], pictures)})
     return rows
@@ -1025,23 +464,12 @@ def _columns(root: str, classes: int | None) -> list[int]:
     return list(class_numbers(root, classes))
 
 
-def _file(name: str) -> str:
-    """The name of the weight file, as torch keeps it."""
-    if name not in STANDARD_MODELS:
-        near = did_you_mean(name, STANDARD_MODELS)
-        raise ValueError(f"unknown standard model {name!r}; choose one of {', '.join(STANDARD_MODELS)}{near}")
-    models: Any = load_torchvision().models
-    return str(models.get_model_weights(name).IMAGENET1K_V1.url).rsplit("/", 1)[1]
-
-
 def _network(name: str, file: Path) -> nn.Module:
     try:
         values = torch.load(file, map_location="cpu", weights_only=True)
-        models: Any = load_torchvision().models
         with torch.device("meta"):
-            network = models.get_model(name, weights=None)
-        network = network.to_empty(device="cpu")
-        network.load_state_dict(values)
+            network: nn.Module = load_torchvision().models.get_model(name, weights=None)
+        network.load_state_dict(values, assign=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         raise RuntimeError(f"{file} cannot be read as weights of {name} ({type(error).__name__})") from error
     return network
@@ -1110,77 +538,63 @@ def distil_clip(
         ValueError: for values out of range.
         TrainingError: a loss became infinite or not a number; names the step.
     """
-    if architecture not in CLIP_STUDENTS:
-        meant = did_you_mean(architecture, CLIP_STUDENTS)
-        names = ", ".join(CLIP_STUDENTS)
-        raise ValueError(f"unknown architecture {architecture!r}{meant}; choose one of {names}")
-    sets = {name: imagenet_set(name, root or None, classes=classes) for name in ("train", "val", *shifts)}
-    settings = CLIP_STUDENTS.get(architecture)
-    teacher = clip_teacher(architecture, weights, pixels=pixels)  # refuses an unknown architecture
-    assert settings is not None
-    how = Preparation(pixels or settings.pixels)
-    student = clip_student(architecture, generator(seed, "student"), pixels=pixels)
-    recipe = WarmRecipe(
+    check_choice("CLIP architecture", architecture, CLIP_STUDENTS)
+    sets = _sets(("train", "val"), shifts, root, classes)
+    settings = CLIP_STUDENTS[architecture]
+    side = settings.pixels if pixels is None else pixels
+    recipe = clip_recipe(
         settings.epochs if epochs is None else epochs,
         settings.learning_rate if learning_rate is None else learning_rate,
         settings.weight_decay if weight_decay is None else weight_decay,
         warmup,
+        precision,
     )
-    file = _checkpoint(checkpoints, architecture, seed, recipe, how, sets["train"], batch)
-    views = training_batches(sets["train"], how, batch, seed, workers)
-    done = fit_to_teacher(
+    decays = HEAD_DECAY.items()
+    probes = {model: clip_recipe(probe_epochs, 1e-3, decay, probe_warmup) for model, decay in decays}
+    views = training_batches(sets["train"], clip_view(side, training=True), batch, seed, workers)
+    steps = len(sets["train"]) // batch
+    _check_warmup(recipe, steps)
+    _check_warmup(probes["student"], steps, "probe_warmup")  # before days of training, not after
+    teacher = clip_teacher(architecture, weights, pixels=pixels)
+    student = clip_student(architecture, generator(seed, "student"), pixels=pixels)
+    data = f"{sets['train'].digest()} {side} {batch} {seed}"
+    file = hashlib.sha256(f"{recipe} {data}".encode()).hexdigest()[:12]  # one for each training
+    student, history = fit_to_teacher(
         teacher,
         student,
         views,
-        len(sets["train"]) // batch,
+        steps,
         recipe,
-        precision=precision,
         device=device,
-        data=f"{sets['train'].digest()} {how} {batch} {seed}",
-        checkpoint=file,
+        data=data,
+        checkpoint=Path(checkpoints) / f"clip-{architecture}-{seed}-{file}.pt" if checkpoints else None,
     )
-    probe = WarmRecipe(probe_epochs, 1e-3, 0.0, probe_warmup)
-    return _rows(teacher, done, sets, how, probe, batch, workers, device, seed)
-
-
-def _checkpoint(folder: str, architecture: str, seed: int, *what: Any) -> Path | None:
-    """A file for this training; the checkpoint itself knows what else must agree."""
-    if not folder:
-        return None
-    *settings, pictures, batch = what
-    text = f"{settings} {pictures.digest()} {batch}"
-    return Path(folder) / f"clip-{architecture}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.pt"
-
-
-def _rows(
-    teacher: nn.Module,
-    done: Distilled,
-    sets: dict[str, PictureSet],
-    how: Preparation,
-    probe: WarmRecipe,
-    batch: int,
-    workers: int,
-    device: str,
-    seed: int,
-) -> list[Row]:
-    """Probe both towers: their features are computed once for each set."""
+    labels, count = sets["train"].labels, len(sets["train"].groups)
     rows: list[Row] = []
-    classes = len(sets["train"].groups)
-    wanted: dict[str, Tensor] = {}
-    for model, tower in (("teacher", teacher), ("student", done.student)):
+    wanted: dict[str, Tensor] = {}  # the teacher's features
+    for model, tower in (("teacher", teacher), ("student", student)):
         found = {
-            name: collected(tower, central_batches(pictures, how, batch, workers), len(pictures), device)
+            name: picture_outputs(tower, pictures, clip_view(side), batch, workers, device)
             for name, pictures in sets.items()
         }
-        recipe = replace(probe, weight_decay=HEAD_DECAY[model])
-        train = found.pop("train")
-        labels = sets["train"].labels
-        head = fit_linear_head(train, labels, classes, recipe, seed=seed, batch=batch, device=device).cpu()
-        del train  # 5 GB
+        features, probe = found.pop("train"), probes[model]
+        head = fit_linear_head(features, labels, count, probe, seed=seed, batch=batch, device=device).cpu()
+        del features  # 5 GB
         wanted = wanted or found
         for name, features in found.items():
             row = {"model": model, "set": name, "images": len(sets[name])}
             row |= {"accuracy": top1(head(features), sets[name])}
             row |= {"distillation_error": distillation_error(features, wanted[name]).item()}
-            rows.append({**row, "loss": float(done.history["loss"].iloc[-1])})
+            rows.append({**row, "loss": float(history["loss"].iloc[-1])})
     return rows
+
+
+def _sets(
+    names: Sequence[str], shifts: Sequence[str], root: str, classes: int | None
+) -> dict[str, PictureSet]:
+    """The named sets and the shifts, by name."""
+    for shift in shifts:
+        check_choice("shift of ImageNet", shift, IMAGENET_SHIFTS)
+    if len(set(shifts)) < len(shifts):
+        raise ValueError(f"shifts={list(shifts)}; allowed: each once")
+    return {name: imagenet_set(name, root or None, classes=classes) for name in (*names, *shifts)}

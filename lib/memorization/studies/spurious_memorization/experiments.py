@@ -28,8 +28,14 @@ from memorization.data.frames import image_task
 from memorization.data.image_sets import DATASETS, Images, load_images, two_classes
 from memorization.data.synthetic import SpuriousTask, linear_core_task, spurious_size
 from memorization.draws import generator
-from memorization.measures.accuracy import auc, covariance, mean_squared_error, sign_accuracy
-from memorization.measures.stability import Stability, feature_alignment, stability
+from memorization.measures.stability import (
+    Stability,
+    auc,
+    covariance,
+    feature_alignment,
+    sign_accuracy,
+    stability,
+)
 from memorization.models.kernels import directions, explicit_features, gram_blocks
 from memorization.models.regression import Regression, Solution, fit
 from memorization.runs.sweep import experiment
@@ -152,7 +158,7 @@ def measure(solution: Solution, test_labels: Tensor) -> Row:
         "alignment_mean": mean_alignment,
         "alignment_sd": scores.alignment.std(correction=0),
         "stability_mse": stability_mse,
-        "test_mse": mean_squared_error(solution.test_predictions, test_labels),
+        "test_mse": (solution.test_predictions - test_labels).square().mean(),
         "residual": (solution.train_predictions - g).abs().max(),
     }
     return {name: float(value) for name, value in values.items()}
