@@ -1,13 +1,15 @@
 """As many points of a profile as a number of seconds allows, the cheapest question first, without the pages.
 
-For a machine that is lent for minutes. A question is one sweep of a notebook. The notebooks themselves say which points
-they ask for: of their text only what the sweeps need is run, so that no grid is written twice and nothing is drawn.
+For a machine that is lent for minutes. A question is one sweep of a notebook. The notebooks themselves say
+which points they ask for: of their text only what the sweeps need is run, so no grid is written twice and
+nothing is drawn.
 """
 
 from __future__ import annotations
 
 import ast
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,11 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memorization.runs.parameters import names, parameters_cell, profile_values, source_path
+from memorization.runs.parameters import (
+    check_parameters,
+    declared_parameters,
+    names,
+    parameters_cell,
+    profile_values,
+    source_path,
+)
 from memorization.runs.records import RecordStore
 from memorization.runs.sweep import Task, estimate, noted
 
-_SWEEPS = ("sweep", "recorded")
+_SWEEPS = ("run.sweep", "run.recorded")
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,8 @@ class Question:
     Attributes:
         notebook: whose.
         tasks: the calls that would answer it.
-        seconds: what they take by the records of smaller points; 0 where no record tells.
+        seconds: what they take by the published records of smaller points, at any profile; infinite where no
+            record tells, so that nobody waits for it.
     """
 
     notebook: str
@@ -52,11 +62,12 @@ def answer(
         root: the project's folder.
         profile: whose points.
         seconds: after these no point begins; one that has begun goes on to its end.
-        out: gets ``records/NAME.PROFILE.jsonl`` and ``points.json``. Points that it holds already are not run again.
+        out: gets ``records/NAME.PROFILE.jsonl`` and ``points.json``. Points that it holds already are not run
+            again.
         notebooks: which; none: all.
 
     Returns:
-        For each notebook with questions: ``done`` and ``lacking`` (numbers of points), and ``failed`` (sentences).
+        For each notebook with questions ``done`` and ``lacking``, numbers of points, and ``failed``, words.
     """
     end = time.monotonic() + seconds
     asked = questions(root, notebooks or names(root), profile)
@@ -79,7 +90,9 @@ def answer(
     return counts
 
 
-def _outcomes(tasks: Iterable[Task], store: RecordStore, end: float) -> Iterator[tuple[Task, Exception | None]]:
+def _outcomes(
+    tasks: Iterable[Task], store: RecordStore, end: float
+) -> Iterator[tuple[Task, Exception | None]]:
     """Run what the store lacks, one task after the other, until the time is over."""
     with store:
         have = {record.key for record in store.read()}
@@ -100,15 +113,22 @@ def _questions(root: Path, name: str, profile: str) -> list[Question]:
     source = source_path(root, name)
     space: dict[str, Any] = {"__name__": "__main__", "__file__": str(source)}
     exec(compile(parameters_cell(source), str(source), "exec"), space)
-    space |= profile_values(root, name, profile)
+    values = check_parameters(declared_parameters(root, name), profile_values(root, name, profile))
+    space |= values
+    files = sorted((root / "results" / "records").glob(f"{name}.*.jsonl"))
+    known = [record for path in files for record in RecordStore(path).read()]
     with noted() as sweeps:
         for statement in needed(source.read_text(encoding="utf-8")):
             exec(compile(ast.Module([statement], []), str(source), "exec"), space)
-    return [Question(name, tuple(tasks), estimate(tasks, known)) for tasks, known in sweeps if tasks]
+    found = []
+    for tasks in filter(None, sweeps):
+        similar = [record for record in known if record.experiment == tasks[0].name]
+        found.append(Question(name, tuple(tasks), estimate(tasks, similar) if similar else math.inf))
+    return found
 
 
 def needed(source: str) -> list[ast.stmt]:
-    """Return the statements of a notebook that its sweeps need, in order: sweeps, and what makes names they use.
+    """Return the statements of a notebook that its sweeps need, in order, and these themselves.
 
     Args:
         source: of the notebook, as text. Its parameters are left out.
@@ -130,10 +150,7 @@ def needed(source: str) -> list[ast.stmt]:
 
 def _sweeps(statement: ast.stmt) -> bool:
     calls = [node.func for node in ast.walk(statement) if isinstance(node, ast.Call)]
-    return any(
-        isinstance(f, ast.Attribute) and isinstance(f.value, ast.Name) and f.value.id == "run" and f.attr in _SWEEPS
-        for f in calls
-    )
+    return any(ast.unparse(function) in _SWEEPS for function in calls)
 
 
 def _names(statement: ast.stmt, made: bool) -> set[str]:
