@@ -110,9 +110,9 @@ def _wrapped(text: str, indent: str) -> str:
 
 
 def _book(root: Path, args: argparse.Namespace) -> int:
-    from memorization.runs.book import build
+    from memorization.runs.book import render
 
-    print(f"The book is built. Open {build(root, args.profile).as_uri()} or run `make serve`.")
+    print(f"The book is built. Open {render(root, args.profile).as_uri()} or run `make serve`.")
     return 0
 
 

@@ -217,7 +217,7 @@ def sweep(
         raise _failed(failures, len(keys), store)
     # With the arguments as they were asked for: an older record may lack one that was added since.
     rows = [(replace(found[k][0], point=p), found[k][1]) for k, (p, _) in keys.items() if k in found]
-    made = table(rows, code)
+    made = _table(rows, code)
     made.attrs["lacking"] = len(keys) - len(rows)
     if missing == "skip" and len(rows) < max(1, len(keys)):
         where = ", ".join(file.path.name for _, file in files) or "no file"
@@ -235,8 +235,8 @@ def noted() -> Iterator[list[list[Task]]]:
         _NOTED.pop()
 
 
-def table(found: Iterable[tuple[Record, str]], code: str) -> pd.DataFrame:
-    """Return records as a tidy table; ``found`` gives each with its source, ``code`` is today's digest."""
+def _table(found: Iterable[tuple[Record, str]], code: str) -> pd.DataFrame:
+    """Records as a tidy table; ``found`` gives each with its source, ``code`` is today's digest."""
     rows: list[dict[str, Any]] = []
     for record, source in found:
         how = {f"_{k}": v for k, v in record.measured.items() if k != "versions"}
