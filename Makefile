@@ -8,6 +8,8 @@ JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 PORT ?= 8000
 EXTRAS ?= run,book,test,cluster
 PYTEST_ARGS ?=
+KIT_PYTHON ?= 3.12
+KIT_DATA ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -17,12 +19,12 @@ KEY := $(shell { pwd; echo $(EXTRAS); cat pyproject.toml requirements.lock; } | 
 ENV := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help env book notebooks html serve test lint types results benchmarks lock clean distclean
+.PHONY: help env book notebooks html serve test lint types results benchmarks gpu-kit lock clean distclean
 # `make -j` changes nothing: notebooks run side by side inside one command, and the other steps follow each other.
 .NOTPARALLEL:
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  PROFILE=$(PROFILE) (smoke, book, desktop or paper)  JOBS=$(JOBS)  PORT=$(PORT)  PYTHON=$(PYTHON)"
 
@@ -61,6 +63,9 @@ benchmarks: $(ENV) ## time the library against the plain way of doing the same w
 	@set -e; for script in benchmarks/[!_]*.py; do \
 	  test -f "$$script" || { echo "No benchmark is in benchmarks/." >&2; exit 1; }; \
 	  echo "$(PY) $$script"; $(PY) "$$script"; done
+
+gpu-kit: $(ENV) ## pack wheels and KIT_DATA for .ci/gpu, a machine with a GPU and without a network
+	PYTHON=$(PY) bash .ci/gpu-kit _build/gpu-kit $(KIT_PYTHON) $(KIT_DATA)
 
 lock: ## resolve requirements.lock again (UPGRADE=1: to the newest versions that fit)
 	@bash .ci/lock

@@ -52,6 +52,7 @@ class Setting:
         steps: T.
         dtype: of all arithmetic.
         threads: of PyTorch; None: all cores, 1: as points of a sweep run, side by side.
+        device: where both ways compute.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Setting:
     steps: int
     dtype: torch.dtype = torch.float32
     threads: int | None = None
+    device: str = "cpu"
 
     @property
     def recipe(self) -> Recipe:
@@ -124,8 +126,9 @@ def inputs_of(setting: Setting) -> Inputs:
         networks = pytorch_networks(
             setting.width, setting.ambient, 1, activation, sources, frozen_output=frozen, dtype=setting.dtype
         )
-    batches = [(sample.inputs(), sample.labels[..., None]) for sample in samples]
-    return Inputs(setting, networks, rows, batches)
+    here = torch.device(setting.device)
+    batches = [(sample.inputs().to(here), sample.labels[..., None].to(here)) for sample in samples]
+    return Inputs(setting, networks.to(here), rows.to(here), batches)
 
 
 def plain_loop(inputs: Inputs) -> dict[str, Tensor]:
@@ -147,12 +150,13 @@ def ours(inputs: Inputs) -> dict[str, Tensor]:
         losses.append(_loss(setting, now.networks(x), y))
 
     descending = DescendingNetworks(networks, setting.trained)
-    draws = FreshBatches(lambda step: batches[step % len(batches)], tuple(range(setting.seeds)))
+    seeds, device = tuple(range(setting.seeds)), torch.device(setting.device)
+    draws = FreshBatches(lambda step: batches[step % len(batches)], seeds, device)
     risk = SignedRisk("logistic" if setting.name == "default" else "hinge")
     train(descending, draws, risk, setting.recipe, watch_all=look, watch_at=_looks(setting))
     done = descending.networks
     found = done.first if latent else done.first @ inputs.rows.transpose(1, 2)
-    return {"losses": torch.stack(losses, dim=1), "correlations": found}
+    return {"losses": torch.stack(losses, dim=1).cpu(), "correlations": found.cpu()}
 
 
 def _plain(inputs: Inputs, seed: int) -> tuple[list[float], Tensor]:
@@ -183,7 +187,7 @@ def _plain(inputs: Inputs, seed: int) -> tuple[list[float], Tensor]:
         optimizer.step()
     x, y = inputs.batches[0]
     losses.append(_loss(setting, network(x[seed] @ inputs.rows[seed]), y[seed]).item())
-    return losses, network[0].weight.detach() @ inputs.rows[seed].T
+    return losses, (network[0].weight.detach() @ inputs.rows[seed].T).cpu()
 
 
 def _looks(setting: Setting) -> list[int]:
@@ -200,7 +204,7 @@ def _module(networks: TwoLayerNetworks, seed: int) -> nn.Sequential:
     _, width, inputs = networks.first.shape
     biased = networks.bias is not None
     module = nn.Sequential(nn.Linear(inputs, width, bias=biased), nn.ReLU(), nn.Linear(width, 1, bias=biased))
-    module.to(networks.first.dtype)
+    module.to(networks.first.device, networks.first.dtype)
     values = {"0.weight": networks.first, "0.bias": networks.bias, "2.weight": networks.second}
     values["2.bias"] = networks.offset
     state = {name: value[seed] for name, value in values.items() if value is not None}

@@ -14,7 +14,6 @@ import json
 import multiprocessing
 import os
 import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from memorization.runs.provenance import device_name, peak_mib
+from memorization.runs.provenance import Meter, device_name, peak_mib
 
 Result = Mapping[str, Any]
 Way = Callable[[Any], Result]
@@ -45,6 +44,7 @@ class Case:
             work.
         repeats: how often each way runs.
         threads: threads of PyTorch in both ways; None leaves its own choice.
+        device: where both ways compute; a GPU's work is waited for, and its memory is what counts.
     """
 
     work: str
@@ -54,6 +54,7 @@ class Case:
     tolerance: float | None = 1e-3
     repeats: int = 3
     threads: int | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,11 @@ class Run:
     result: Result
 
 
-def measure(prepare: Callable[[], Any], way: Way, threads: int | None = None) -> Run:
+def measure(prepare: Callable[[], Any], way: Way, threads: int | None = None, device: str = "cpu") -> Run:
     """Run one way in a fresh process and return its time, peak memory, threads and result."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(sender, prepare, way, threads))
+    process = context.Process(target=_child, args=(sender, prepare, way, threads, device))
     process.start()
     sender.close()
     try:
@@ -95,8 +96,8 @@ def compare(case: Case) -> dict[str, Any]:
     """
     plain, ours = [], []
     for _ in range(case.repeats):
-        plain.append(measure(case.prepare, case.plain, case.threads))
-        ours.append(measure(case.prepare, case.ours, case.threads))
+        plain.append(measure(case.prepare, case.plain, case.threads, case.device))
+        ours.append(measure(case.prepare, case.ours, case.threads, case.device))
     if case.tolerance is not None:
         check_equal(plain[0].result, ours[0].result, case.tolerance)
     slow, fast = (min(run.seconds for run in runs) for runs in (plain, ours))
@@ -107,7 +108,7 @@ def compare(case: Case) -> dict[str, Any]:
         "ratio": slow / fast,
         "plain_peak_mib": max(run.peak_mib for run in plain),
         "our_peak_mib": max(run.peak_mib for run in ours),
-        **circumstances(ours[0].threads),
+        **circumstances(ours[0].threads, case.device),
     }
 
 
@@ -125,10 +126,10 @@ def check_equal(plain: Result, ours: Result, tolerance: float) -> None:
             raise AssertionError(f"{name} differs by {difference:.3g}; allowed is {allowed:.3g}")
 
 
-def circumstances(threads: int) -> dict[str, Any]:
+def circumstances(threads: int, device: str = "cpu") -> dict[str, Any]:
     """Return where and when: device, cores in use, load of the machine, date, versions."""
     return {
-        "device": device_name(),
+        "device": device_name(device),
         "cores": threads,
         "load": round(os.getloadavg()[0], 1),  # above the number of cores, others were busy too
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
@@ -151,6 +152,7 @@ def main(cases: Callable[[bool], Sequence[Case]], out: Path) -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, one repeat; written nowhere")
     parser.add_argument("--out", type=Path, help=f"where to write the rows (default: {out})")
     given = parser.parse_args()
+    target = given.out or (None if given.quick else out)
     rows = []
     print(f"{'plain s':>9} {'ours s':>9} {'ratio':>7} {'plain MiB':>10} {'ours MiB':>9}  work")
     for case in cases(given.quick):
@@ -161,9 +163,8 @@ def main(cases: Callable[[bool], Sequence[Case]], out: Path) -> None:
             f"{row['plain_peak_mib']:10.0f} {row['our_peak_mib']:9.0f}  {row['work']}",
             flush=True,
         )
-    target = given.out or (None if given.quick else out)
-    if target is not None:
-        write_rows(rows, target)
+        if target is not None:  # complete whenever it is stopped
+            write_rows(rows, target)
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -174,17 +175,18 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     draft.replace(path)
 
 
-def _child(sender: Any, prepare: Callable[[], Any], way: Way, threads: int | None) -> None:
+def _child(sender: Any, prepare: Callable[[], Any], way: Way, threads: int | None, device: str) -> None:
     try:
         if threads is not None:
             torch.set_num_threads(threads)
         inputs = prepare()
-        torch.ones(300, 300) @ torch.ones(300, 300)  # loads the linear algebra
-        start = time.perf_counter()
-        result = way(inputs)
-        seconds = time.perf_counter() - start
+        torch.ones(300, 300, device=device) @ torch.ones(300, 300, device=device)  # loads the linear algebra
+        memory = peak_mib()  # before the meter sets it back: what imports and inputs took counts too
+        with Meter(device) as meter:
+            result = way(inputs)
+        memory = meter.peak_mib if device != "cpu" else max(memory, meter.peak_mib)
         plain = {name: np.asarray(value) for name, value in result.items()}
-        sender.send(Run(seconds, peak_mib(), torch.get_num_threads(), plain))
+        sender.send(Run(meter.seconds, memory, torch.get_num_threads(), plain))
     except Exception as error:
         sender.send(error)
 

@@ -81,12 +81,11 @@ from memorization.studies.benign_memorization.experiments import (
 from memorization.studies.benign_memorization.experiments import pixel_probe
 from memorization.studies.benign_memorization.experiments import scale
 from memorization.report.figures import SEED_BAND, SEED_BARS, legend_above, panels, show
-from memorization.report.files import number
 from memorization.report.judging import judge
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import apply_theme
-from memorization.report.tables import parameter_table, say, table
+from memorization.report.tables import number, parameter_table, say, table
 from memorization.studies.benign_memorization.figures import (
     draw_datasets,
     draw_depth,

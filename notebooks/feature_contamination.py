@@ -87,13 +87,12 @@ from memorization.studies.feature_contamination.tables import (
 from memorization.studies.feature_contamination.pretrained import distil_clip, standard_accuracies
 
 # %% tags=["hide-input"]
-from memorization.report.figures import SEED_BAND, SEED_BARS, legend_above, panels, show
-from memorization.report.files import number
+from memorization.report.figures import SEED_BAND, SEED_BARS, interactive, legend_above, panels, show
 from memorization.report.judging import judge
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import apply_theme
-from memorization.report.tables import interactive, parameter_table, say, table
+from memorization.report.tables import number, parameter_table, say, table
 from memorization.studies.feature_contamination.figures import (
     contamination_table,
     draw_activations,

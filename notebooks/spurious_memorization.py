@@ -95,12 +95,11 @@ from memorization.report.figures import (
     show,
     theory_curve,
 )
-from memorization.report.files import number
 from memorization.report.judging import judge
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import COLORS, apply_theme
-from memorization.report.tables import parameter_table, say, table
+from memorization.report.tables import number, parameter_table, say, seed_means, table
 from memorization.studies.spurious_memorization.figures import (
     at_largest,
     draw_against_width,
@@ -112,7 +111,6 @@ from memorization.studies.spurious_memorization.figures import (
     draw_products,
     named_curves,
     named_pairs,
-    summary,
 )
 from memorization.runs.start import start
 
@@ -463,7 +461,7 @@ control["trials"] = control_seeds
 
 # %% tags=["hide-input"]
 table(
-    summary(control, ["feature_map"], ["spurious_accuracy", "alignment_mean", "covariance"]),
+    seed_means(control, ["feature_map"], ["spurious_accuracy", "alignment_mean", "covariance"]),
     f"At unrelated queries nothing is left: mean ± standard error over {control_seeds} trials",
 )
 
@@ -511,7 +509,7 @@ by_ridge = run.sweep(
 # %% tags=["hide-input"]
 columns = ["alignment_mean", "gamma", "spurious_accuracy", "covariance", "test_accuracy"]
 table(
-    summary(by_ridge, ["ridge"], columns),
+    seed_means(by_ridge, ["ridge"], columns),
     "A ridge lowers alignment and covariance; spurious accuracy, which knows no scale, hardly moves (mean ± standard error)",
 )
 
@@ -532,7 +530,7 @@ even = run.sweep(
 
 # %% tags=["hide-input"]
 table(
-    summary(even, ["alpha", "d"], ["test_accuracy", "spurious_accuracy", "alignment_mean"]),
+    seed_means(even, ["alpha", "d"], ["test_accuracy", "spurious_accuracy", "alignment_mean"]),
     f"An activation that learns nothing memorizes everything, N = {check_d // 2} (mean ± standard error)",
 )
 

@@ -27,6 +27,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         groups = {SHARED[name] for name in getattr(item, "fixturenames", ()) if name in SHARED}
         for group in groups:
             item.add_marker(pytest.mark.xdist_group(group))
+        if item.get_closest_marker("gpu") and not _has_gpu():
+            item.add_marker(pytest.mark.skip(reason="this machine has no GPU that torch can use"))
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 TINY = """\

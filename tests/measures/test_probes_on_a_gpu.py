@@ -8,9 +8,7 @@ from memorization.data.image_sets import load_images
 from memorization.measures.probes import nearest
 from memorization.studies.benign_memorization.own_network import memorization_report
 
-pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="this machine has no GPU that torch can use"
-)
+pytestmark = pytest.mark.gpu
 
 
 def noisy(images, chance, strength=1.0):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from memorization.report.figures import SEED_BAND, curve_with_band, panels, show
+from memorization.report.figures import SEED_BAND, curve_with_band, interactive, panels, show
 from memorization.report.styles import restack
 
 WORDS = {
@@ -161,3 +161,15 @@ def test_axes_that_lie_free_are_not_restacked(records):
     figure = _figure(records)
     figure.add_axes((0.5, 0.5, 0.2, 0.2))
     assert not restack(figure)
+
+
+def test_an_interactive_figure_loads_plotly_from_the_book_and_has_a_fixed_id(run, records):
+    go = pytest.importorskip("plotly.graph_objects", reason="plotly belongs to the extra 'book'")
+    words = {"name": "slider", "title": "One can move this here", "alt": "A line through four points, " * 3}
+    first, second = (
+        interactive(run, go.Figure(go.Scatter(x=[1], y=[2])), records, **words).data for _ in range(2)
+    )
+    assert first == second
+    assert 'src="../_static/plotly.min.js"' in first
+    assert 'id="interactive-slider"' in first
+    assert "cdn" not in first.lower()

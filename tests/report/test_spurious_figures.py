@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from memorization.report.figures import legend_above, log_ticks, panels
-from memorization.report.files import plus_minus
 from memorization.studies.spurious_memorization import figures as spurious
 
 
@@ -70,11 +69,6 @@ def test_the_decay_is_drawn_for_each_activation_up_to_alpha(curves):
     assert ax.get_ylim() == (0, 0.25)
 
 
-def test_the_summary_gives_the_standard_error(curves):
-    row = spurious.summary(curves, ["feature_map"], ["spurious_accuracy"]).iloc[0]
-    assert row["spurious accuracy"] == f"0.650 ± {0.1 / 2 / 15**0.5:.3f}"
-
-
 def test_the_rows_at_the_largest_value_below_a_limit_are_found(curves):
     assert set(spurious.at_largest(curves, "N", 50).N) == {10}
     assert set(spurious.at_largest(curves, "N", 5).N) == {10}
@@ -91,19 +85,6 @@ def test_pictures_share_one_scale_and_come_back_as_a_table():
 def test_a_color_picture_has_three_channels_in_its_table():
     _, axes = panels(1)
     assert "green" in spurious.draw_pictures(axes, {"cat": np.zeros((2, 2, 3), np.uint8)})
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "text"),
-    [
-        (0.34712, 0.00062, "0.3471 ± 0.0006"),
-        (12.3, 1.4, "12.3 ± 1.4"),
-        (0.345, 0.0, "0.345"),
-        (1.0, float("nan"), "1"),
-    ],
-)
-def test_a_number_has_the_places_that_its_error_allows(value, error, text):
-    assert plus_minus(value, error) == text
 
 
 def test_ticks_stand_at_what_was_measured_and_do_not_collide():

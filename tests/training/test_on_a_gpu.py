@@ -9,9 +9,7 @@ from memorization.training.batches import LabelledViews
 from memorization.training.recipe import Recipe
 from memorization.training.train import train
 
-pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="this machine has no GPU that torch can use"
-)
+pytestmark = pytest.mark.gpu
 
 
 def views(models, device):

@@ -1,6 +1,6 @@
-"""The papers' claims as data: what a claim and its checks consist of.
+"""The papers' claims as data: what a claim and its checks consist of, and how a file of them is read.
 
-An entry of ``notebooks/claims/NAME.yaml`` (see ``claims_file``) reads like this::
+An entry of ``notebooks/claims/NAME.yaml`` reads like this::
 
     - id: SM-13
       paper: bombari2024spurious          # key in references.bib
@@ -24,31 +24,43 @@ An entry of ``notebooks/claims/NAME.yaml`` (see ``claims_file``) reads like this
           test: at_most
           bound: -0.9
 
-Reading a claims file: every mistake is found before anything is judged.
+Every mistake in a file is found before anything is judged, and a file never runs code.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from memorization.runs.parameters import suggestion
+from memorization.checks import check_choice
+from memorization.report.expressions import parsed
+from memorization.runs.parameters import PROFILES
 
 TESTS = ("at_most", "at_least", "between", "equals", "positive", "order")
 REDUCTIONS = ("mean", "max", "min", "range", "spearman", "difference")
 OVER_SEEDS = ("mean", "worst")
-PROFILES = ("smoke", "book", "desktop", "paper")
 
 Value = float | str  # a number, or an expression over the records' columns
 
 
 class ClaimError(ValueError):
     """A claims file that cannot be used: where, what was found, what is allowed."""
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Put the place before what is wrong there: every ValueError becomes a ClaimError that begins with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ClaimError(f"{where}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -96,7 +108,7 @@ class Check:
     tolerance_origin: str = ""
     by: tuple[str, ...] = ()
     sequence: tuple[tuple[Any, ...], ...] = ()
-    margin: float = 0.0
+    margin: Value = 0.0
     profiles: tuple[str, ...] = ()
 
     @property
@@ -146,68 +158,106 @@ def read_claims(path: Path) -> list[Claim]:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ClaimError(f"there is no claims file {path}; write one, or pass claims=[] to judge") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ClaimError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(entries, list):
         raise ClaimError(f"{path} should hold a list of claims, each starting with '- id: …'")
-    claims = [_claim(entry, f"{path.name}, entry {place}") for place, entry in enumerate(entries, start=1)]
-    ids = [claim.id for claim in claims]
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    if twice:
-        raise ClaimError(
-            f"{path.name}: the id {twice[0]!r} appears {ids.count(twice[0])} times; ids are unique"
-        )
+    claims: list[Claim] = []
+    for place, entry in enumerate(entries, start=1):
+        name = f" ({entry['id']})" if isinstance(entry, Mapping) and entry.get("id") else ""
+        with located(f"{path.name}, entry {place}{name}"):
+            claims.append(_claim(entry))
+            if claims[-1].id in [claim.id for claim in claims[:-1]]:
+                raise ClaimError("another claim has this id; ids are unique")
     return claims
 
 
-def _claim(entry: Any, where: str) -> Claim:
-    if not isinstance(entry, Mapping):
-        raise ClaimError(f"{where}: a claim is a mapping that starts with 'id: …', got {entry!r}")
-    where = f"{where} ({entry['id']})" if entry.get("id") else where
-    shared = {"tolerance_origin": entry.get("tolerance_origin", "")}
-    known = {field.name for field in dataclasses.fields(Claim)}
-    _check_keys(entry, known | {"tolerance_origin"}, known, where)
-    checks = entry["checks"]
-    if not isinstance(checks, list) or not checks:
-        raise ClaimError(f"{where}: 'checks' is a list of at least one check")
-    profiles = _profiles(entry["profiles"], where)
-    made = tuple(
-        _check(check, shared, profiles, f"{where}, check {place}")
-        for place, check in enumerate(checks, start=1)
-    )
-    words = {key: str(entry[key]) for key in ("id", "paper", "place", "statement")}
-    return Claim(**words, checks=made, profiles=profiles)
+def _claim(entry: Any) -> Claim:
+    _check_keys(entry, Claim, "id", more=("tolerance_origin",))
+    given = {**entry, "profiles": _profiles(entry["profiles"])}
+    shared = {"tolerance_origin": given.pop("tolerance_origin", ""), "profiles": given["profiles"]}
+    for key in ("id", "paper", "place", "statement"):
+        given[key] = str(given[key])
+    if not isinstance(entry["checks"], list) or not entry["checks"]:
+        raise ClaimError("'checks' is a list of at least one check")
+    checks = []
+    for place, check in enumerate(entry["checks"], start=1):
+        with located(f"check {place}"):
+            checks.append(_check(check, shared))
+    return Claim(**{**given, "checks": tuple(checks)})
 
 
-def _check(entry: Any, shared: Mapping[str, Any], profiles: tuple[str, ...], where: str) -> Check:
-    if not isinstance(entry, Mapping):
-        raise ClaimError(f"{where}: a check is a mapping that starts with 'what: …', got {entry!r}")
-    fields = dataclasses.fields(Check)
-    needed = {field.name for field in fields if field.default is dataclasses.MISSING}
-    _check_keys(entry, {field.name for field in fields}, needed, where)
-    values = {**shared, **entry, "profiles": _profiles(entry.get("profiles", profiles), where)}
+def _check(entry: Any, shared: Mapping[str, Any]) -> Check:
+    _check_keys(entry, Check, "what")
+    given = {**shared, **entry}
+    given["profiles"] = _profiles(given["profiles"])
+    for key in ("what", "records", "value", "where", "against", "tolerance_origin"):
+        if not isinstance(given.get(key, ""), str):
+            raise ClaimError(f"{key}: give a text, got {given[key]!r}")
     for key in ("each", "average_first", "by"):
-        values[key] = _columns(values.get(key, ()), f"{where}, {key}")
-    for key in ("bound", "expected", "tolerance"):
-        if key in values:
-            values[key] = _number_or_text(values[key], f"{where}, {key}")
-    values["sequence"] = tuple(
-        tuple(group) if isinstance(group, list) else (group,) for group in values.get("sequence", ())
-    )
-    check = Check(**values)
-    _check_sense(check, where)
+        given[key] = _columns(key, given.get(key, ()))
+    for key in ("bound", "expected", "tolerance", "margin"):
+        if key in given:
+            given[key] = _number_or_text(key, given[key])
+    groups = given.get("sequence", [])
+    if not isinstance(groups, list):
+        raise ClaimError(f"'sequence' is a list of groups, got {groups!r}")
+    given["sequence"] = tuple(tuple(group) if isinstance(group, list) else (group,) for group in groups)
+    check = Check(**given)
+    _check_sense(check)
+    for key in ("value", "where", "against", "bound", "expected", "tolerance"):
+        text = getattr(check, key)
+        if text and isinstance(text, str):
+            with located(key):
+                parsed(text)
     return check
 
 
-def _check_sense(check: Check, where: str) -> None:
+def _check_keys(entry: Any, kind: type[Claim | Check], first: str, more: tuple[str, ...] = ()) -> None:
+    """Refuse what is no mapping, unknown keys and missing ones."""
+    name, fields = kind.__name__.lower(), dataclasses.fields(kind)
+    if not isinstance(entry, Mapping):
+        raise ClaimError(f"a {name} is a mapping that starts with '{first}: …', got {entry!r}")
+    for key in entry:
+        check_choice("key", key, [*(field.name for field in fields), *more])
+    needed = [field.name for field in fields if field.default is dataclasses.MISSING]
+    if missing := [key for key in needed if key not in entry]:
+        raise ClaimError(f"the key {missing[0]!r} is missing")
+
+
+def _profiles(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not value:
+        raise ClaimError(f"'profiles' is a list such as [book, desktop], got {value!r}")
+    for profile in value:
+        check_choice("profile", profile, PROFILES)
+    return tuple(value)
+
+
+def _columns(key: str, value: Any) -> tuple[str, ...]:
+    columns = (value,) if isinstance(value, str) else value
+    if not isinstance(columns, list | tuple) or not all(isinstance(column, str) for column in columns):
+        raise ClaimError(f"{key}: give a list of column names, for example [N], got {value!r}")
+    return tuple(columns)
+
+
+def _number_or_text(key: str, value: Any) -> Any:
+    sides = value if isinstance(value, list) and len(value) == 2 else [value]
+    try:
+        numbers = tuple(float(side) for side in sides)  # also "1e-10", which YAML reads as text
+    except (TypeError, ValueError):
+        numbers = (math.nan,)
+    if all(map(math.isfinite, numbers)):
+        return numbers if len(sides) == 2 else numbers[0]
+    if isinstance(value, str):
+        return value
+    raise ClaimError(f"{key}: give a number, an expression over columns, or [low, high]; got {value!r}")
+
+
+def _check_sense(check: Check) -> None:
     """Hold the keys of a check against each other."""
-    for kind, value, allowed in (
-        ("test", check.test, TESTS),
-        ("reduce", check.reduce, REDUCTIONS),
-        ("over_seeds", check.over_seeds, OVER_SEEDS),
-    ):
-        if value not in allowed:
-            raise ClaimError(f"{where}: unknown {kind} {value!r}{_hint(value, allowed)}")
+    check_choice("test", check.test, TESTS)
+    check_choice("reduce", check.reduce, REDUCTIONS)
+    check_choice("over_seeds", check.over_seeds, OVER_SEEDS)
     needs: dict[str, bool] = {
         "bound": check.test in ("at_most", "at_least", "between"),
         "expected": check.test == "equals",
@@ -215,64 +265,16 @@ def _check_sense(check: Check, where: str) -> None:
         "by": check.test == "order" or check.reduce == "difference",
     }
     for key, needed in needs.items():
-        given = getattr(check, key) not in (None, "", ())
-        if given != needed:
+        if (getattr(check, key) not in (None, "", ())) != needed:
             verb = "needs" if needed else "does not use"
-            raise ClaimError(f"{where}: test {check.test!r} with reduce {check.reduce!r} {verb} {key!r}")
+            raise ClaimError(f"test {check.test!r} with reduce {check.reduce!r} {verb} {key!r}")
     if isinstance(check.bound, tuple) != (check.test == "between"):
-        raise ClaimError(
-            f"{where}: 'bound' is [low, high] for 'between' and one number or expression otherwise"
-        )
-    if needs["by"] and (
-        len(check.sequence) < 2 or {len(group) for group in check.sequence} != {len(check.by)}
-    ):
-        raise ClaimError(
-            f"{where}: 'sequence' lists two or more groups, each with one value per column of 'by'"
-        )
+        raise ClaimError("'bound' is [low, high] for 'between' and one number or expression otherwise")
+    sizes = {len(group) for group in check.sequence}
+    if needs["by"] and (len(check.sequence) < 2 or sizes != {len(check.by)}):
+        raise ClaimError("'sequence' lists two or more groups, each with one value per column of 'by'")
     if check.over_seeds == "worst" and check.average_first:
-        raise ClaimError(
-            f"{where}: 'over_seeds: worst' looks at single seeds, so it excludes 'average_first'"
-        )
+        raise ClaimError("'over_seeds: worst' looks at single seeds, so it excludes 'average_first'")
     has_bound = check.test != "positive" and (check.test != "order" or check.margin)
     if has_bound and not check.tolerance_origin:
-        raise ClaimError(f"{where}: say in 'tolerance_origin' where the bound or tolerance comes from")
-
-
-def _check_keys(entry: Mapping[Any, Any], allowed: set[str], needed: set[str], where: str) -> None:
-    for key in entry:
-        if key not in allowed:
-            raise ClaimError(f"{where}: unknown key {key!r}{_hint(str(key), sorted(allowed))}")
-    missing = sorted(needed - set(entry))
-    if missing:
-        raise ClaimError(f"{where}: the key {missing[0]!r} is missing")
-
-
-def _profiles(value: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not value:
-        raise ClaimError(f"{where}: 'profiles' is a list such as [book, desktop], got {value!r}")
-    for profile in value:
-        if profile not in PROFILES:
-            raise ClaimError(f"{where}: unknown profile {profile!r}{_hint(str(profile), PROFILES)}")
-    return tuple(value)
-
-
-def _columns(value: Any, where: str) -> tuple[str, ...]:
-    columns = (value,) if isinstance(value, str) else value
-    if not isinstance(columns, list | tuple) or not all(isinstance(column, str) for column in columns):
-        raise ClaimError(f"{where}: give a list of column names, for example [N], got {value!r}")
-    return tuple(columns)
-
-
-def _number_or_text(value: Any, where: str) -> Any:
-    if isinstance(value, list) and len(value) == 2:
-        return tuple(float(side) for side in value)
-    try:
-        return float(value)  # also "1e-10", which YAML reads as text
-    except (TypeError, ValueError):
-        if isinstance(value, str):
-            return value
-    raise ClaimError(f"{where}: give a number, an expression over columns, or [low, high]; got {value!r}")
-
-
-def _hint(given: str, allowed: Sequence[str]) -> str:
-    return "." + (suggestion(given, allowed) or f" Known: {', '.join(allowed)}.")
+        raise ClaimError("say in 'tolerance_origin' where the bound or tolerance comes from")

@@ -1,8 +1,7 @@
 """Showing a figure: one message, a real description, its data, a link to its source.
 
-Drawing helpers: rows of panels, curves with a band over seeds, theory and reference lines.
-
-A panel with one row per arm: two marks joined by a line, such as in and out of distribution.
+Then what figures are drawn with: rows of panels, curves with a band over seeds, theory and reference lines,
+and panels with one row per arm, two marks joined by a line, such as in and out of distribution.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,16 +24,21 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from memorization.report.files import RunLike, write_bytes
+from memorization.report.files import write_bytes
 from memorization.report.styles import BACKGROUND, COLORS, INK, arm_styles, restack
+
+if TYPE_CHECKING:
+    from memorization.runs.start import Run
 
 _DPI = 192  # twice the 96 pixels per inch of a page, for sharp screens
 _UNIT = re.compile(r"\S.*\[[^\[\]]+\]$")
+# A notebook's page is one folder below the book's root; book/_ext/offline.py puts the file there.
+_PLOTLY_JS = "../_static/plotly.min.js"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def show(
-    run: RunLike,
+    run: Run,
     figure: Figure,
     data: pd.DataFrame,
     *,
@@ -68,8 +72,8 @@ def show(
     Raises:
         ValueError: One of these rules is broken; the message says which and what to do.
     """
-    check_words(name, title, alt)
-    data = check_data(data, name)
+    _check_words(name, title, alt)
+    data = _check_data(data, name)
     _check_axes(figure, name)
     if band is None and _has_band(figure):
         raise ValueError(
@@ -77,15 +81,40 @@ def show(
         )
     picture = _png(figure)
     write_bytes(run.figures_folder / f"{name}.png", picture)
-    store_data(run, data, name)
+    _store_data(run, data, name)
     width, height = (round(96 * side) for side in figure.get_size_inches())
     narrow = _png(figure) if restack(figure) else None
     _close(figure)
     image = _image(picture, narrow, alt, width, height)
-    return HTML(card(run, image, name=name, title=title, band=band, wide=wide))
+    return HTML(_card(run, image, name=name, title=title, band=band, wide=wide))
 
 
-def card(run: RunLike, content: str, *, name: str, title: str, band: str | None, wide: bool) -> str:
+def interactive(run: Run, figure: Any, data: pd.DataFrame, *, name: str, title: str, alt: str) -> HTML:
+    """Return a plotly figure as a card; plotly.js comes from the book itself, not from a network.
+
+    Args:
+        run: The started run.
+        figure: A ``plotly.graph_objects.Figure``.
+        data: The numbers that are drawn; stored as CSV.
+        name: As in ``show``; also fixes the element's id, so that two runs give equal pages.
+        title: The message, a sentence.
+        alt: What is seen, for readers who cannot see it.
+    """
+    _check_words(name, title, alt)
+    data = _check_data(data, name)
+    _store_data(run, data, name)
+    content = figure.to_html(
+        full_html=False,
+        include_plotlyjs=_PLOTLY_JS,
+        include_mathjax=False,
+        div_id=f"interactive-{name}",
+        config={"displayModeBar": False, "responsive": True},  # the bar would cover the legend
+    )
+    box = f'<div class="interactive" role="group" aria-label="{escape(alt, quote=True)}">{content}</div>'
+    return HTML(_card(run, box, name=name, title=title, band=None, wide=False))
+
+
+def _card(run: Run, content: str, *, name: str, title: str, band: str | None, wide: bool) -> str:
     """Return the HTML of a figure card around ``content``."""
     note = f'<p class="figure-band">{escape(band)}.</p>' if band else ""
     data = f"{run.figures_href}/{name}.csv"
@@ -97,7 +126,7 @@ def card(run: RunLike, content: str, *, name: str, title: str, band: str | None,
     )
 
 
-def check_words(name: str, title: str, alt: str) -> None:
+def _check_words(name: str, title: str, alt: str) -> None:
     """Hold a figure's name, title and description against the rules of ``show``."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"figure name {name!r}: use lower-case letters, digits, '_' and '-'")
@@ -112,7 +141,7 @@ def check_words(name: str, title: str, alt: str) -> None:
         )
 
 
-def check_data(data: pd.DataFrame, name: str) -> pd.DataFrame:
+def _check_data(data: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the data without its provenance columns, or say why it is not fit to publish."""
     data = data[[column for column in data if not str(column).startswith("_")]]
     if data.empty:
@@ -127,7 +156,7 @@ def check_data(data: pd.DataFrame, name: str) -> pd.DataFrame:
     return data
 
 
-def store_data(run: RunLike, data: pd.DataFrame, name: str) -> None:
+def _store_data(run: Run, data: pd.DataFrame, name: str) -> None:
     """Write the data of a figure as CSV into the run's folder of figures."""
     text = data.to_csv(index=False, float_format="%.10g", lineterminator="\n")
     write_bytes(run.figures_folder / f"{name}.csv", text.encode())

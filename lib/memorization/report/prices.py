@@ -1,31 +1,33 @@
-"""What a notebook costs, measured: time and memory of each profile, and the page's foot.
+"""What a notebook costs, measured: time and memory of each profile, where the page comes from, and speed.
 
-Showing measured speed: our way against the plain way of doing the same work, in one run.
+Speed is our way against the plain way of doing the same work, both measured in one run.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from IPython.display import HTML
 
-from memorization.report.claims import PROFILES
 from memorization.report.figures import panels, reference_line, show
-from memorization.report.files import RunLike, number, read_rows, table_html, write_json
+from memorization.report.files import read_rows, write_json
 from memorization.report.styles import COLORS
+from memorization.report.tables import number, table
+from memorization.runs.parameters import PROFILES
+
+if TYPE_CHECKING:
+    from memorization.runs.start import Run
 
 Price = dict[str, Any]
 
 
-def price_of(run: RunLike, tables: Mapping[str, pd.DataFrame]) -> Price | None:
+def price_of(run: Run, tables: Mapping[str, pd.DataFrame]) -> Price | None:
     """Add up what the records of a run cost; None where there are no records.
-
-    A record may have several rows; its time counts once.
 
     Args:
         run: The started run.
@@ -35,23 +37,33 @@ def price_of(run: RunLike, tables: Mapping[str, pd.DataFrame]) -> Price | None:
         ``name``, ``profile``, ``seconds`` (sum of the time of all points, s), ``peak_mib`` (the largest,
         MiB), ``device``, ``cores``, ``threads``, ``date`` of the newest record, ``versions``.
     """
-    frames = [frame for frame in tables.values() if not frame.empty]
-    if not frames:
+    points = _points(tables)
+    if points.empty:
         return None
-    rows = pd.concat(frames, ignore_index=True)
-    points = rows.drop_duplicates(["seed", *_how(rows)])
     return {
         "name": run.name,
         "profile": run.profile,
         "seconds": round(float(points["_seconds"].sum()), 2),
         "peak_mib": round(float(points["_peak_mib"].max()), 1),
-        **{key: _distinct(points, f"_{key}") for key in ("device", "cores", "threads")},
+        **{
+            key: ", ".join(sorted(set(map(str, points[f"_{key}"])))) for key in ("device", "cores", "threads")
+        },
         "date": str(points["_date"].max()),
         "versions": dict(run.provenance.get("versions", {})),
     }
 
 
-def write_price(run: RunLike, tables: Mapping[str, pd.DataFrame]) -> Path | None:
+def _points(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The points of all tables, each once: a point may have several rows, and be in several tables."""
+    frames = [frame for frame in tables.values() if not frame.empty]
+    if not frames:
+        return pd.DataFrame()
+    rows = pd.concat(frames, ignore_index=True)
+    how = [column for column in rows if str(column).startswith("_") and column != "_source"]
+    return rows.drop_duplicates(["seed", *how])
+
+
+def write_price(run: Run, tables: Mapping[str, pd.DataFrame]) -> Path | None:
     """Store the measured price of this run at ``run.price_path``; None where there are no records."""
     price = price_of(run, tables)
     if price is None:
@@ -60,7 +72,7 @@ def write_price(run: RunLike, tables: Mapping[str, pd.DataFrame]) -> Path | None
     return run.price_path
 
 
-def price_table(run: RunLike, tables: Mapping[str, pd.DataFrame], published: Path | None = None) -> HTML:
+def price_table(run: Run, tables: Mapping[str, pd.DataFrame], published: Path | None = None) -> HTML:
     """Show what each profile costs: this run's own records, and the published measurements of the others.
 
     Args:
@@ -81,39 +93,22 @@ def price_table(run: RunLike, tables: Mapping[str, pd.DataFrame], published: Pat
     if mine is not None:
         prices[run.profile] = mine
     shown = [profile for profile in PROFILES if profile != "smoke" or profile == run.profile]
-    frame = pd.DataFrame([_cells(profile, prices.get(profile)) for profile in shown])
-    return HTML(table_html(frame, f"Measured price of {run.name}, by profile"))
+    frame = pd.DataFrame([_profile_row(profile, prices.get(profile)) for profile in shown])
+    return table(frame, f"Measured price of {run.name}, by profile")
 
 
-def foot(run: RunLike, tables: Mapping[str, pd.DataFrame] | None = None) -> HTML:
-    """Show where this page comes from: notebook, records, versions, device, cores and code version.
-
-    Args:
-        run: The started run.
-        tables: This run's records: how many, when they were made, and how many by other code than today's.
-    """
-    rows = [{"what": "notebook", "value": f"{run.name}, profile {run.profile}"}]
-    if tables:
-        rows.append({"what": "records", "value": _records(list(tables.values()))})
-    for key, value in run.provenance.items():
-        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
-        rows.append({"what": key.replace("_", " "), "value": text})
-    return HTML(table_html(pd.DataFrame(rows), "Where this page comes from"))
-
-
-def _records(frames: list[pd.DataFrame]) -> str:
-    """Say how many points a page shows, from when, from where, and how many of them old code made."""
-    rows = pd.concat([frame for frame in frames if not frame.empty], ignore_index=True)
-    points = rows.drop_duplicates(["seed", *_how(rows)])
-    published = int((points["_source"] == "published").sum())
-    old = int(points["_code_changed"].sum())
-    text = f"{len(points)} points made from {points['_date'].min()[:10]} to {points['_date'].max()[:10]}"
-    text += f", {published} of them published" if published else ""
-    return text + (f"; {old} were made by older code than the code beside them" if old else "")
-
-
-def _how(rows: pd.DataFrame) -> list[Hashable]:
-    return [column for column in rows if str(column).startswith("_") and column != "_source"]
+def _profile_row(profile: str, price: Price | None) -> dict[str, Any]:
+    if price is None:
+        nothing = dict.fromkeys(("peak memory", "device", "threads", "measured"), "–")
+        return {"profile": profile, "time of all points": "not measured yet", **nothing}
+    return {
+        "profile": profile,
+        "time of all points": duration(price["seconds"]),
+        "peak memory": _memory(price["peak_mib"]),
+        "device": f"{price['device']}, {price['cores']} cores",
+        "threads": str(price["threads"]),
+        "measured": f"{price['date'][:10]}, torch {price['versions'].get('torch', '–')}",
+    }
 
 
 def duration(seconds: float) -> str:
@@ -130,24 +125,35 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _cells(profile: str, price: Price | None) -> dict[str, Any]:
-    if price is None:
-        nothing = dict.fromkeys(("peak memory", "device", "threads", "measured"), "–")
-        return {"profile": profile, "time of all points": "not measured yet", **nothing}
-    return {
-        "profile": profile,
-        "time of all points": duration(price["seconds"]),
-        "peak memory": f"{price['peak_mib']:.0f} MiB",
-        "device": f"{price['device']}, {price['cores']} cores",
-        "threads": str(price["threads"]),
-        "measured": f"{price['date'][:10]}, torch {price['versions'].get('torch', '–')}",
-    }
+def _memory(mib: float | None) -> str:
+    return "–" if mib is None or math.isnan(mib) else f"{mib:.0f} MiB"
 
 
-def _distinct(frame: pd.DataFrame, column: str) -> str:
-    if column not in frame:
-        return "–"
-    return ", ".join(sorted({str(value) for value in frame[column]}))
+def foot(run: Run, tables: Mapping[str, pd.DataFrame] | None = None) -> HTML:
+    """Show where this page comes from: notebook, records, versions, device, cores and code version.
+
+    Args:
+        run: The started run.
+        tables: This run's records: how many, when they were made, and how many by other code than today's.
+    """
+    rows = [{"what": "notebook", "value": f"{run.name}, profile {run.profile}"}]
+    if tables:
+        rows.append({"what": "records", "value": _records(_points(tables))})
+    for key, value in run.provenance.items():
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+        rows.append({"what": key.replace("_", " "), "value": text})
+    return table(pd.DataFrame(rows), "Where this page comes from")
+
+
+def _records(points: pd.DataFrame) -> str:
+    """Say how many points a page shows, from when, from where, and how many of them old code made."""
+    if points.empty:
+        return "none"
+    published = int((points["_source"] == "published").sum())
+    old = int(points["_code_changed"].sum())
+    text = f"{len(points)} points made from {points['_date'].min()[:10]} to {points['_date'].max()[:10]}"
+    text += f", {published} of them published" if published else ""
+    return text + (f"; {old} were made by older code than the code beside them" if old else "")
 
 
 _NUMBERS = ("plain_seconds", "our_seconds", "ratio", "plain_peak_mib", "our_peak_mib")
@@ -196,10 +202,10 @@ def benchmark_table(rows: pd.DataFrame) -> HTML:
             "measured": rows["date"].str[:10],
         }
     )
-    return HTML(table_html(frame, "Time and peak memory of both ways, measured in one run", stacked=True))
+    return table(frame, "Time and peak memory of both ways, measured in one run", stacked=True)
 
 
-def benchmark_figure(run: RunLike, rows: pd.DataFrame) -> HTML:
+def benchmark_figure(run: Run, rows: pd.DataFrame) -> HTML:
     """Show how many times faster our way is, as one bar per piece of work."""
     if rows.empty:
         return _NOTHING
@@ -224,7 +230,3 @@ def benchmark_figure(run: RunLike, rows: pd.DataFrame) -> HTML:
         title=f"The largest gain is {number(best['ratio'])} times, for {best['work']}",
         alt=f"Bars, the time of the plain way divided by ours. {alt}.",
     )
-
-
-def _memory(mib: float | None) -> str:
-    return "–" if mib is None or math.isnan(mib) else f"{mib:.0f} MiB"

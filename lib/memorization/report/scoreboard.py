@@ -1,9 +1,4 @@
-"""The five papers by their short names; the keys are those of the bibliography.
-
-Verdicts as a table for the page.
-
-All verdicts of the book in one place: which claims hold, at which scale, with what spread.
-"""
+"""Verdicts shown: those of a page as a table and a sentence, those of the whole book as a scoreboard."""
 
 from __future__ import annotations
 
@@ -17,10 +12,15 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from memorization.report.claims import PROFILES, Claim, read_claims
-from memorization.report.files import number, read_rows, table_html
+from memorization.report.claims import Claim, read_claims
+from memorization.report.files import read_rows
 from memorization.report.judging import NOT, PARTLY, REPRODUCED, UNTESTED, VERDICTS
+from memorization.report.tables import number, table
+from memorization.runs.parameters import PROFILES
 
+Row = Mapping[str, Any]
+
+# The papers' short names; the keys are those of the bibliography.
 PAPERS = MappingProxyType(
     {
         "bombari2024spurious": "Bombari & Mondelli, ICML 2024",
@@ -30,29 +30,27 @@ PAPERS = MappingProxyType(
         "bayat2025pitfalls": "Bayat et al., ICLR 2025",
     }
 )
-
-
-def paper_name(key: str) -> str:
-    """Return a paper's short name, or the key itself where it has none."""
-    return PAPERS.get(key, key)
-
-
+_NEEDED = {"id", "paper", "place", "statement", "quantity", "test", "value", "low", "high", "expected"}
+_NEEDED |= {"tolerance", "seeds", "verdict", "profile", "notebook", "checks", "note"}
+_SCALES = [profile for profile in PROFILES if profile != "smoke"]  # small to large; smoke runs prove nothing
 _SIGNS = {REPRODUCED: ("✓", "yes"), PARTLY: ("◐", "partly"), NOT: ("✗", "no"), UNTESTED: ("○", "open")}
 
 
-def verdict_table(rows: Sequence[Mapping[str, Any]], caption: str = "What holds here") -> HTML:
+def verdict_table(rows: Sequence[Row], caption: str = "What holds here") -> HTML:
     """Return the verdicts as a table; the checks of a claim unfold below its verdict.
 
     Args:
-        rows: What ``judge`` returned, at least one row.
+        rows: What ``judge`` returned.
         caption: What the table is about.
     """
-    frame = pd.DataFrame([claim_cells(row) for row in rows])
-    return HTML(table_html(frame, caption, markup=frame.columns.tolist(), stacked=True))
+    frame = pd.DataFrame([_claim_cells(row) for row in rows])
+    return table(frame, caption, markup=frame.columns.tolist(), stacked=True)
 
 
-def verdict_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+def verdict_sentence(rows: Sequence[Row]) -> str:
     """Say how many claims hold, and name those that do not or were not tested."""
+    if not rows:
+        return "No claim was judged."
     ids = {kind: [row["id"] for row in rows if row["verdict"] == kind] for kind in _SIGNS}
     text = f"Of {len(rows)} claims {len(ids[REPRODUCED])} are reproduced at this scale"
     for kind in (PARTLY, NOT, UNTESTED):
@@ -61,33 +59,33 @@ def verdict_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     return text + "."
 
 
-def claim_cells(row: Mapping[str, Any]) -> dict[str, str]:
+def _claim_cells(row: Row) -> dict[str, str]:
     """Return the cells of one claim as HTML: what is claimed and where, what decided it, the verdict."""
     head = f"<b>{escape(row['id'])}</b> · {escape(row['place'])}"
-    numbers = f"{escape(row['quantity'])}: <b>{escape(measured(row))}</b>"
+    numbers = f"{escape(row['quantity'])}: <b>{escape(_measured(row))}</b>"
     data = f"; data: {escape(row['dataset'])}" if row.get("dataset") else ""
-    against = f"<p>expected {escape(expected(row))}; {row['seeds']} seeds{data}</p>" if row["seeds"] else ""
+    against = f"<p>expected {escape(_expected(row))}; {row['seeds']} seeds{data}</p>" if row["seeds"] else ""
     return {
         "claim": f"{head}<p>{escape(row['statement'])}</p>{_checks(row['checks'])}",
         "what decided it": numbers + against,
-        "verdict": badge(row["verdict"]) + (f"<p>{escape(row['note'])}</p>" if row["note"] else ""),
+        "verdict": _badge(row["verdict"]) + (f"<p>{escape(row['note'])}</p>" if row["note"] else ""),
     }
 
 
-def badge(verdict: str) -> str:
+def _badge(verdict: str) -> str:
     """Return a verdict as a sign and words, so that it does not hang on color alone."""
     sign, kind = _SIGNS[verdict]
     return f'<span class="verdict verdict-{kind}"><span aria-hidden="true">{sign}</span> {verdict}</span>'
 
 
-def measured(row: Mapping[str, Any]) -> str:
+def _measured(row: Row) -> str:
     """Return value and interval of a verdict or check, for example ``0.71 [0.69, 0.73]``."""
     if row["value"] is None or row["low"] is None:
         return number(row["value"])
     return f"{number(row['value'])} [{number(row['low'])}, {number(row['high'])}]"
 
 
-def expected(row: Mapping[str, Any]) -> str:
+def _expected(row: Row) -> str:
     """Return the bound of a verdict or check, for example ``≤ 0.72`` or ``0.345 ± 0.01``."""
     bound, tolerance = row["expected"], row["tolerance"]
     if isinstance(bound, Sequence) and not isinstance(bound, str):
@@ -97,24 +95,18 @@ def expected(row: Mapping[str, Any]) -> str:
     return f"{sign}{number(bound)}{slack}"
 
 
-def _checks(checks: Sequence[Mapping[str, Any]]) -> str:
+def _checks(checks: Sequence[Row]) -> str:
     items = "".join(f"<li>{_check(check)}</li>" for check in checks)
     count = f"{len(checks)} check{'s' if len(checks) > 1 else ''}"
     return f'<details class="checks"><summary>{count}</summary><ul>{items}</ul></details>'
 
 
-def _check(check: Mapping[str, Any]) -> str:
+def _check(check: Row) -> str:
     outcome = {True: "holds", False: "fails", None: "not tested"}[check["holds"]]
-    numbers = f": {measured(check)}, expected {expected(check)}" if check["value"] is not None else ""
+    numbers = f": {_measured(check)}, expected {_expected(check)}" if check["value"] is not None else ""
     origin = f" (from: {check['tolerance_origin']})" if check["tolerance_origin"] else ""
     note = f"; {check['note']}" if check["note"] else ""
     return escape(f"{outcome}: {check['what']}{numbers}{origin}{note}")
-
-
-_NEEDED = {"id", "paper", "statement", "verdict", "profile", "notebook", "checks"}
-_SCALES = [profile for profile in PROFILES if profile != "smoke"]  # small to large; smoke runs prove nothing
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -180,7 +172,8 @@ class Scoreboard:
         decided = {row["id"] for row in self.rows if row["verdict"] != UNTESTED}
         left = [claim for claim in self.claims if claim.id not in decided]
         rows = [
-            (claim.id, paper_name(claim.paper), claim.statement, ", ".join(claim.profiles)) for claim in left
+            (claim.id, PAPERS.get(claim.paper, claim.paper), claim.statement, ", ".join(claim.profiles))
+            for claim in left
         ]
         return pd.DataFrame(rows, columns=["claim", "paper", "statement", "can be judged at"])
 
@@ -200,26 +193,32 @@ class Scoreboard:
         counts = self.counts()
         if counts.empty:
             return HTML("<p>No verdicts yet: run a notebook at the profile book, desktop or paper.</p>")
-        counts["paper"] = counts["paper"].map(paper_name)
-        return HTML(table_html(counts, "Claims by verdict, for each paper and scale"))
+        counts["paper"] = counts["paper"].map(lambda key: PAPERS.get(key, key))
+        return table(counts, "Claims by verdict, for each paper and scale")
 
     def table(self, caption: str = "Every claim, with its best evidence") -> HTML:
         """Show each claim with the verdict of the largest scale at which it was tested."""
         rows = self.best()
         if not rows:
             return self.summary()
-        frame = pd.DataFrame([_cells(row, self._also(row)) for row in rows])
-        return HTML(table_html(frame, caption, markup=frame.columns.tolist(), stacked=True))
+        frame = pd.DataFrame([self._cells(row) for row in rows])
+        return table(frame, caption, markup=frame.columns.tolist(), stacked=True)
 
     def open_table(self, caption: str = "Claims that no run has tested yet") -> HTML:
         """Show the claims that no verdict decides."""
         left = self.untested()
         if left.empty:
             return HTML("<p>Every claim has been tested at one scale at least.</p>")
-        return HTML(table_html(left, caption, stacked=True))
+        return table(left, caption, stacked=True)
 
-    def _also(self, best: Row) -> list[Row]:
-        return [row for row in self.rows if row["id"] == best["id"] and row is not best]
+    def _cells(self, row: Row) -> dict[str, str]:
+        """The cells of a claim, with the scale and the verdicts at the others."""
+        cells = _claim_cells(row)
+        others = [other for other in self.rows if other["id"] == row["id"] and other is not row]
+        where = f"{row['profile']}, {row['source']}, {str(row.get('date', ''))[:10]}"
+        cells["what decided it"] += f"<p>{escape(where.rstrip(', '))}</p>"
+        cells["verdict"] += "".join(f"<p>{_badge(o['verdict'])} at {o['profile']}</p>" for o in others)
+        return cells
 
 
 def scoreboard(live: Path, published: Path, claims: Path | None = None) -> Scoreboard:
@@ -255,20 +254,8 @@ def _read(path: Path) -> Sequence[Row]:
     for row in rows:
         missing = sorted(_NEEDED - set(row))
         if missing or row["verdict"] not in VERDICTS or row["profile"] not in _SCALES:
-            wrong = (
-                f"has no {missing[0]!r}"
-                if missing
-                else f"has verdict {row['verdict']!r} at {row['profile']!r}"
-            )
+            wrong = f"no {missing[0]!r}" if missing else f"verdict {row['verdict']!r} at {row['profile']!r}"
             raise ValueError(
-                f"{path} is not a verdict file: a row {wrong}; delete it and run its notebook again"
+                f"{path} is not a verdict file: a row has {wrong}; delete it and run its notebook again"
             )
     return rows
-
-
-def _cells(row: Row, others: Sequence[Row]) -> dict[str, str]:
-    cells = claim_cells(row)
-    also = "".join(f"<p>{badge(other['verdict'])} at {other['profile']}</p>" for other in others)
-    where = f"{row['profile']}, {row['source']}, {str(row.get('date', ''))[:10]}"
-    scale = f"<p>{escape(where.rstrip(', '))}</p>"
-    return {**cells, "what decided it": cells["what decided it"] + scale, "verdict": cells["verdict"] + also}

@@ -1,23 +1,72 @@
-"""Sentences, tables and interactive figures for a notebook's page.
-
-The parameters of a run as a table for the page.
-"""
+"""Numbers for people, sentences and tables of a notebook's page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from textwrap import dedent
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 from IPython.display import HTML, Markdown
 
-from memorization.report.figures import card, check_data, check_words, store_data
-from memorization.report.files import Format, RunLike, table_html
+if TYPE_CHECKING:
+    from memorization.runs.start import Run
 
-# A notebook's page is one folder below the book's root; book/_ext/offline.py puts the file there.
-_PLOTLY_JS = "../_static/plotly.min.js"
+Format = str | Callable[[Any], str]
+_VISIBLE = 5e-5  # a number of four decimal places that is not 0
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Write a number with ``digits`` significant digits, ``–`` for a missing one, a text as it is."""
+    if _is_missing(value):
+        return "–"
+    if isinstance(value, bool | str) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
+        return f"{int(value):,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(int(value))
+    return f"{value:.{digits}g}".replace("e-0", "e-").replace("-", "\u2212", 1 if value < 0 else 0)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def plus_minus(value: float, error: float) -> str:
+    """Write a number with its error: two digits of the error, and as many places of the number.
+
+    A zero or missing error is left out: the number is then exact, or there is only one.
+    """
+    if not error > 0:
+        return number(value)
+    places = min(max(1 - math.floor(math.log10(error)), 0), 4)
+    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "\u2212")
+
+
+def seed_means(
+    records: pd.DataFrame, by: Sequence[str], columns: Mapping[str, str] | Sequence[str]
+) -> pd.DataFrame:
+    """Return means over seeds as text, ``mean ± standard error``: one row for each group, in their order.
+
+    What four decimal places do not show, an error or a mean without one, is left out.
+
+    Args:
+        records: one row for each seed of a group.
+        by: the columns that name a group; they come first.
+        columns: what is averaged; a mapping says what each column is called in the table.
+    """
+    if not isinstance(columns, Mapping):
+        columns = {column.replace("_", " "): column for column in columns}
+    rows = []
+    for keys, group in records.groupby(list(by), sort=False):
+        row: dict[str, Any] = dict(zip(by, keys, strict=True))
+        for name, column in columns.items():
+            mean, error = float(group[column].mean()), float(cast(float, group[column].sem()))
+            tiny = abs(mean) < _VISIBLE
+            row[name] = plus_minus(mean, error) if error >= _VISIBLE else number(0.0 if tiny else mean)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def say(text: str) -> Markdown:
@@ -36,48 +85,70 @@ def say(text: str) -> Markdown:
     return Markdown(text)
 
 
-def table(frame: pd.DataFrame, caption: str, formats: Mapping[str, Format] | None = None) -> HTML:
-    """Return an accessible table; the first column names the row and the index is not shown.
+def table(
+    frame: pd.DataFrame,
+    caption: str,
+    formats: Mapping[str, Format] | None = None,
+    *,
+    markup: Collection[Any] = (),
+    stacked: bool = False,
+) -> HTML:
+    """Return an accessible table: a caption, scoped headers, no empty header cell; a sentence without rows.
+
+    The first column names the row. On a narrow screen the table scrolls inside its own box, or, where
+    ``stacked``, each row becomes a small card.
 
     Args:
-        frame: What to show, at least one row.
-        caption: What the table says.
+        frame: What to show; the index is not shown.
+        caption: What the table says; also the name of the scrolling box for screen readers.
         formats: Per column a format specification such as ``".3f"`` or a function of the cell.
+        markup: Columns whose cells are HTML already; all others are escaped.
+        stacked: Make cards of the rows on a phone.
+
+    Raises:
+        ValueError: No caption, a column without a name, or ``formats`` names a column that is not there.
     """
-    return HTML(table_html(frame, caption, formats))
-
-
-def interactive(run: RunLike, figure: Any, data: pd.DataFrame, *, name: str, title: str, alt: str) -> HTML:
-    """Return a plotly figure as a card; plotly.js comes from the book itself, not from a network.
-
-    Args:
-        run: The started run.
-        figure: A ``plotly.graph_objects.Figure``.
-        data: The numbers that are drawn; stored as CSV.
-        name: As in ``show``; also fixes the element's id, so that two runs give equal pages.
-        title: The message, a sentence.
-        alt: What is seen, for readers who cannot see it.
-    """
-    check_words(name, title, alt)
-    data = check_data(data, name)
-    store_data(run, data, name)
-    content = figure.to_html(
-        full_html=False,
-        include_plotlyjs=_PLOTLY_JS,
-        include_mathjax=False,
-        div_id=f"interactive-{name}",
-        config={"displayModeBar": False, "responsive": True},  # the bar would cover the legend,
+    if not caption.strip() or any(not str(column).strip() for column in frame):
+        raise ValueError("a table needs a caption, and a name for each column")
+    if frame.empty:
+        return HTML(f"<p>{escape(caption)}: there are no rows to show.</p>")
+    formats = dict(formats or {})
+    unknown = [name for name in formats if name not in frame]
+    if unknown:
+        raise ValueError(f"formats names {unknown[0]!r}, but the columns are {', '.join(map(str, frame))}")
+    head = "".join(f'<th scope="col" role="columnheader">{escape(str(column))}</th>' for column in frame)
+    body = "\n".join(_row(row, formats, markup) for row in frame.to_dict("records"))
+    kind = "data-table stacked" if stacked else "data-table"
+    return HTML(
+        f'<div class="table-box" role="region" tabindex="0" aria-label="{escape(caption, quote=True)}">'
+        f'<table class="{kind}" role="table"><caption><span>{escape(caption)}</span></caption>\n'
+        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>\n'
+        f'<tbody role="rowgroup">\n{body}\n</tbody></table></div>'
     )
-    box = f'<div class="interactive" role="group" aria-label="{escape(alt, quote=True)}">{content}</div>'
-    return HTML(card(run, box, name=name, title=title, band=None, wide=False))
 
 
-def parameter_table(run: RunLike) -> HTML:
-    """Show every parameter of a run, folded: its value here, what it means, its unit, what is allowed.
+def _row(row: dict[Any, Any], formats: Mapping[str, Format], markup: Collection[Any]) -> str:
+    cells = []
+    for place, (column, value) in enumerate(row.items()):
+        text = _cell(value, formats.get(column))
+        content = text if column in markup else escape(text)
+        label = escape(str(column), quote=True)
+        side = ' class="number"' if isinstance(value, int | float) and not isinstance(value, bool) else ""
+        if place == 0:
+            cells.append(f'<th scope="row" role="rowheader" data-label="{label}">{content}</th>')
+        else:
+            cells.append(f'<td role="cell" data-label="{label}"{side}>{content}</td>')
+    return f'<tr role="row">{"".join(cells)}</tr>'
 
-    Args:
-        run: the started run.
-    """
+
+def _cell(value: Any, form: Format | None) -> str:
+    if _is_missing(value) or form is None:
+        return number(value)
+    return form(value) if callable(form) else format(value, form)
+
+
+def parameter_table(run: Run) -> HTML:
+    """Show every parameter of a run, folded: its value here, what it means, its unit, what is allowed."""
     rows = [
         {
             "parameter": name,
@@ -89,7 +160,7 @@ def parameter_table(run: RunLike) -> HTML:
         for name, declared in run.parameters.items()
     ]
     caption = f"Parameters of {run.name}, and their values at profile {run.profile}"
-    content = table_html(pd.DataFrame(rows), caption, stacked=True)
+    content = table(pd.DataFrame(rows), caption, stacked=True).data
     head = f"{len(rows)} parameters, with their values at profile {run.profile}"
     return HTML(f'<details class="fold"><summary>{head}</summary>\n{content}</details>')
 

@@ -37,7 +37,7 @@ class BookError(RuntimeError):
     """The book cannot be built, and why."""
 
 
-def build(root: Path, profile: str) -> Path:
+def render(root: Path, profile: str) -> Path:
     """Build the HTML book from executed notebooks and return its first page.
 
     Args:

@@ -113,9 +113,9 @@ def _wrapped(text: str, indent: str) -> str:
 
 
 def _book(root: Path, args: argparse.Namespace) -> int:
-    from memorization.runs.book import build
+    from memorization.runs.book import render
 
-    print(f"The book is built. Open {build(root, args.profile).as_uri()} or run `make serve`.")
+    print(f"The book is built. Open {render(root, args.profile).as_uri()} or run `make serve`.")
     return 0
 
 
@@ -124,6 +124,17 @@ def _results(root: Path, args: argparse.Namespace) -> int:
 
     done = take_in(root, Path(args.folder)) if args.folder else publish(root, args.profile)
     print(*done or ["nothing new"], sep="\n")
+    return 0
+
+
+def _points(root: Path, args: argparse.Namespace) -> int:
+    from memorization.runs.budget import answer
+
+    counts = answer(root, args.profile, args.seconds, Path(args.out), args.names)
+    for name, count in counts.items():
+        print(
+            f"{name}: {count['done']} points done, {count['lacking']} lacking", *count["failed"], sep="\n  "
+        )
     return 0
 
 
@@ -153,7 +164,12 @@ def _parser() -> argparse.ArgumentParser:
     results = commands.add_parser("results", help="publish records, verdicts and prices into results/")
     results.add_argument("--from", dest="folder", metavar="FOLDER", help="take in what .ci/gpu left there")
     results.set_defaults(command=_results)
-    for command in (run, book, results):
+    points = commands.add_parser("points", help="run as many points as some seconds allow, without the pages")
+    points.add_argument("names", nargs="*", metavar="NAME", help="notebooks (default: all)")
+    points.add_argument("--seconds", type=float, required=True, help="after these no point begins")
+    points.add_argument("-o", "--out", required=True, metavar="FOLDER", help="where records and counts go")
+    points.set_defaults(command=_points)
+    for command in (run, book, results, points):
         command.add_argument(
             "--profile", default="book", help=f"one of {', '.join(PROFILES)} (default: book)"
         )

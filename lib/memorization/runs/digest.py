@@ -424,6 +424,8 @@ def _module(name: str) -> _Module | None:
     """The module of that name, where its text can be followed: of this library, or the reader's own."""
     if name.partition(".")[0] == _PACKAGE:
         return _library_module(name)
+    if not name:
+        return None
     file = getattr(sys.modules.get(name), "__file__", None) or getattr(_spec(name), "origin", None) or ""
     if not file.endswith(".py") or _is_installed(file) or not Path(file).is_file():
         return None

@@ -32,6 +32,7 @@ from memorization.runs.records import Record, RecordStore, clean, key_of, newest
 Point = Callable[..., Any]
 _Function = TypeVar("_Function", bound=Point)
 _NAMED: dict[str, str] = {}  # which function bears a name, in this process
+_NOTED: list[list[list[Task]]] = []  # who only notes what sweeps lack
 _LARGE_GIB, _LARGE_PRICES = 16, 10  # what is said before it begins
 _PATIENCE = 15  # seconds that a scheduler may take to answer
 
@@ -95,9 +96,14 @@ class Task:
     unkeyed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return _name_of(self.function)
+
+    @property
     def keys(self) -> list[str]:
         """The identity of each of its points."""
-        return [key_of(_name_of(self.function), self.point, seed) for seed in self.seeds]
+        return [key_of(self.name, self.point, seed) for seed in self.seeds]
 
     @property
     def given(self) -> dict[str, Any]:
@@ -202,7 +208,9 @@ def sweep(
     keys = {key_of(name, p, s): (p, s) for p in points for s in wanted}
     tasks = _tasks(point, [ps for k, ps in keys.items() if k not in found], stacked, unkeyed, code)
     failures: list[tuple[Task, BaseException]] = []
-    if tasks and missing == "run":
+    if _NOTED and missing == "run":
+        _NOTED[-1].append(tasks)
+    elif tasks and missing == "run":
         about = _warn_of_size(tasks, [r for _, group in records for r in group], price, workers)
         shown = Progress(name.rpartition(".")[2].replace("_", " ") + about, len(tasks), progress)
         for record in _run(tasks, store, (scheduler, workers), failures, shown):
@@ -211,7 +219,7 @@ def sweep(
         raise _failed(failures, len(keys), store)
     # With the arguments as they were asked for: an older record may lack one that was added since.
     rows = [(replace(found[k][0], point=p), found[k][1]) for k, (p, _) in keys.items() if k in found]
-    made = table(rows, code)
+    made = _table(rows, code)
     made.attrs["lacking"] = len(keys) - len(rows)
     if missing == "skip" and len(rows) < max(1, len(keys)):
         where = ", ".join(file.path.name for _, file in files) or "no file"
@@ -219,8 +227,18 @@ def sweep(
     return made
 
 
-def table(found: Iterable[tuple[Record, str]], code: str) -> pd.DataFrame:
-    """Return records as a tidy table; ``found`` gives each with its source, ``code`` is today's digest."""
+@contextlib.contextmanager
+def noted() -> Iterator[list[list[Task]]]:
+    """Run no point inside: note, for each sweep, the calls that it lacks."""
+    _NOTED.append([])
+    try:
+        yield _NOTED[-1]
+    finally:
+        _NOTED.pop()
+
+
+def _table(found: Iterable[tuple[Record, str]], code: str) -> pd.DataFrame:
+    """Records as a tidy table; ``found`` gives each with its source, ``code`` is today's digest."""
     rows: list[dict[str, Any]] = []
     for record, source in found:
         how = {f"_{k}": v for k, v in record.measured.items() if k != "versions"}
@@ -330,7 +348,7 @@ def _warn_of_size(tasks: Sequence[Task], known: list[Record], price: float | Non
     if needed > _LARGE_GIB:
         text = f"a point needs about {needed:.0f} GiB of memory; smaller sizes need less."
         warnings.warn(text, RuntimeWarning, stacklevel=3)
-    seconds = 0.0 if price is None else _estimate(tasks, known) / workers
+    seconds = 0.0 if price is None else estimate(tasks, known) / workers
     if price is None or seconds <= _LARGE_PRICES * price:
         return ""
     about = f"about {seconds / 3600:.1f} h" if seconds > 5400 else f"about {seconds / 60:.0f} min"
@@ -343,8 +361,11 @@ def _warn_of_size(tasks: Sequence[Task], known: list[Record], price: float | Non
     return f" ({about} in all)"
 
 
-def _estimate(tasks: Iterable[Task], known: Iterable[Record]) -> float:
-    """Seconds of all tasks: each the least that any recorded point gives, with the growth from it."""
+def estimate(tasks: Iterable[Task], known: Iterable[Record]) -> float:
+    """Return the seconds of all tasks: each the least that any recorded point gives, with the growth from it.
+
+    As if time grew in proportion to every whole number of a point that is larger; 0 where no record tells.
+    """
     groups: dict[str, list[Record]] = {}
     for record in known:
         groups.setdefault(key_of("", record.point, 0), []).append(record)

@@ -8,9 +8,7 @@ from memorization.data.augmentation.policies import RECIPES, augmentation
 from memorization.data.augmentation.small_images import SMALL_IMAGES
 from memorization.draws import Draws, generator, view_keys, view_labels, view_number
 
-pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="this machine has no GPU that torch can use"
-)
+pytestmark = pytest.mark.gpu
 NAMES = [*RECIPES, "myrandaugment", 1.0, *SMALL_IMAGES]
 
 

@@ -162,7 +162,7 @@ def test_the_core_arms_differ_in_augmentation_and_labels_only():
 
 @pytest.mark.parametrize("name", SCALES)
 def test_every_scale_names_arguments_that_the_experiment_takes(name):
-    from memorization.runs.sweep import bound_point
+    from memorization.runs.sweep import _bound as bound_point
 
     for arm in scale(name).arms:
         bound_point(memorize, arm, {}, stacked=True)

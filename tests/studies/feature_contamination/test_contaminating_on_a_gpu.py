@@ -2,12 +2,11 @@
 
 import pandas as pd
 import pytest
-import torch
 
 from memorization.studies.feature_contamination.distillation import distil
 from memorization.studies.feature_contamination.experiments import contaminate
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+pytestmark = pytest.mark.gpu
 
 
 def table(answers):

@@ -6,9 +6,7 @@ from torch import nn
 
 from memorization.studies.feature_contamination.pretrained import clip_recipe, fit_to_teacher
 
-pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="this machine has no GPU that torch can use"
-)
+pytestmark = pytest.mark.gpu
 
 
 def tower(seed: int) -> nn.Module:

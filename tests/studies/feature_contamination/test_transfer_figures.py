@@ -5,9 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from memorization.report.figures import SEED_BARS, dumbbells, legend_above, panels, show
+from memorization.report.figures import SEED_BARS, dumbbells, interactive, legend_above, panels, show
 from memorization.report.styles import BACKGROUND, COLORS
-from memorization.report.tables import interactive
 from memorization.studies.feature_contamination.figures import (
     draw_distillation,
     draw_frames,

@@ -1,13 +1,10 @@
 """The points of the sweeps on a GPU: the same numbers as on the processor."""
 
 import pytest
-import torch
 
 from memorization.studies.spurious_memorization.experiments import image_curve, synthetic_curve
 
-pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="this machine has no GPU that torch can use"
-)
+pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("feature_map", ["rf", "ntk"])

@@ -45,8 +45,8 @@ from memorization.report.figures import (
     seed_curve,
     share_y,
 )
-from memorization.report.files import number, plus_minus
 from memorization.report.styles import BACKGROUND, COLORS, FONT_SIZE, INK
+from memorization.report.tables import seed_means
 from memorization.studies.feature_contamination.data import MEAN_WEIGHT
 from memorization.studies.feature_contamination.tables import growth_table, margin_table
 
@@ -175,23 +175,9 @@ def contamination_table(records: pd.DataFrame, by: Sequence[str] = ()) -> pd.Dat
             f"more than one run of arm {first['arm']!r} with seed {first['seed']}; select one first, or "
             "name in `by` what tells them apart"
         )
-    rows = []
-    for names, one in last.groupby(["arm", *by], sort=False):
-        known = dict(zip(["arm", *by], names, strict=True))
-        rows.append(known | {name: _text(one[column]) for name, column in _COLUMNS.items()})
-    return pd.DataFrame(rows)
+    return seed_means(last, ["arm", *by], _COLUMNS)
 
 
-def _text(values: pd.Series) -> str:
-    numbers = values.to_numpy(dtype=float)
-    mean = float(numbers.mean())
-    error = float(numbers.std(ddof=1) / len(numbers) ** 0.5) if len(numbers) > 1 else 0.0
-    if error >= _VISIBLE:
-        return plus_minus(mean, error)
-    return number(mean if abs(mean) >= _VISIBLE else 0.0)
-
-
-_VISIBLE = 5e-5  # a number of four decimal places that is not 0
 _COLUMNS = {
     "ID risk": "id_risk",
     "OOD risk": "ood_risk",

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,6 @@ from memorization.data.frames import add_frames
 from memorization.data.image_sets import load_images
 from memorization.draws import generator
 from memorization.report.figures import curve_with_band, log_ticks, reference_line, theory_curve
-from memorization.report.files import plus_minus
 from memorization.report.styles import COLORS, INK, PALETTE
 
 
@@ -236,18 +234,6 @@ def draw_against_width(ax: Axes, records: pd.DataFrame, y: str, theory: str, lab
     if quantity == "feature alignment":  # from 0 to its limit alpha, so that a small difference looks small
         ax.set_ylim(0, records["alpha"].iloc[0])
     log_ticks(ax, records["width"])
-
-
-def summary(records: pd.DataFrame, by: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-    """Return mean ± standard error over seeds of some columns, as text, one row per group."""
-    rows: list[dict[str, Any]] = []
-    for keys, one in records.groupby(list(by), sort=False):
-        row: dict[str, Any] = dict(zip(by, keys if isinstance(keys, tuple) else (keys,), strict=True))
-        for column in columns:
-            error = one[column].std() / len(one) ** 0.5
-            row[column.replace("_", " ")] = plus_minus(one[column].mean(), error)
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def at_largest(records: pd.DataFrame, column: str, at_most: float) -> pd.DataFrame:

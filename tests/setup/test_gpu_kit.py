@@ -1,0 +1,79 @@
+"""What a machine with a GPU is given, and what its script leaves when it is cut."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def kit(tmp_path):
+    """A kit without wheels: all that they hold is installed here."""
+    for name in ("wheels", "data"):
+        (tmp_path / "kit" / name).mkdir(parents=True)
+    return tmp_path / "kit"
+
+
+@pytest.fixture
+def start(kit, tmp_path):
+    def run(seconds):
+        words = [sys.executable, str(ROOT / ".ci" / "gpu"), str(seconds), str(tmp_path / "out"), str(kit)]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    return run
+
+
+def test_a_kit_that_is_absent_is_told_with_what_to_do(start, kit):
+    shutil.rmtree(kit)
+    assert "make the kit on a machine with a network: make gpu-kit" in start(5).communicate()[0]
+
+
+def test_every_step_is_in_the_summary_when_there_is_no_time(start, tmp_path):
+    running = start(1)
+    assert running.wait(60) == 0
+    found = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert list(found["steps"]) == ["tests", "pages", "benchmarks", "points"]
+    assert {step["outcome"] for step in found["steps"].values()} <= {"no time was left", "stopped after 0 s"}
+    assert "torch" not in found["machine"].lower() or found["machine"]
+    assert found["ended"] >= found["begun"]
+
+
+def test_a_run_that_is_killed_leaves_a_whole_summary_and_no_process(start, tmp_path):
+    running = start(200)
+    summary = tmp_path / "out" / "summary.json"
+    deadline = time.monotonic() + 60
+    while not summary.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert "steps" in json.loads(summary.read_text())
+
+
+def test_a_data_set_that_is_absent_and_one_that_is_too_large_are_refused(tmp_path):
+    data = tmp_path / "data"
+    (data / "Large").mkdir(parents=True)
+    with (data / "Large" / "file").open("wb") as file:
+        file.seek(61 * 2**20)
+        file.write(os.urandom(2**20))
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\n")
+    fake.chmod(0o755)
+    environment = {**os.environ, "PYTHON": str(fake), "MEMORIZATION_DATA": str(data)}
+    for name, message in (
+        ("Smal", "Smal is absent; name folders of MEMORIZATION_DATA"),
+        ("Large", "60 is the most"),
+    ):
+        words = ["bash", str(ROOT / ".ci" / "gpu-kit"), str(tmp_path / "kit"), "3.12", name]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 1
+        assert message in done.stderr
