@@ -34,6 +34,10 @@ _ARMS = {
     "leaky ReLU": (_SKY, "^"),
     "GELU": (_PURPLE, "D"),
     "tanh": (_GREEN, "P"),
+    "φ₂": (_BLUE, "v"),
+    "φ₄": (_OCHRE, "X"),
+    "random features": (_BLUE, "o"),
+    "tangent features": (_VERMILLION, "s"),
     "sigmoid": (_OCHRE, "H"),
     "teacher": (_GREEN, "o"),
     "student": (_VERMILLION, "s"),
@@ -140,25 +144,19 @@ def restack(figure: Figure) -> bool:
     grid = figure.add_gridspec(len(axes), 1)
     for row, ax in enumerate(axes):
         ax.set_subplotspec(grid[row])
-        _complete_labels(ax, axes)
+        _complete_labels(ax)
     _narrow_legends(figure)
     if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
         engine.set(h_pad=0.12)  # inches; a panel's title stays apart from the labels above it
     return True
 
 
-def _complete_labels(ax: Axes, axes: list[Axes]) -> None:
+def _complete_labels(ax: Axes) -> None:
     """Write the labels that a panel had left to its neighbor."""
-    if not ax.axison:
-        return
-    for axis, side, others in (
-        (ax.xaxis, "labelbottom", [other.xaxis for other in axes]),
-        (ax.yaxis, "labelleft", [other.yaxis for other in axes]),
-    ):
-        axis.set_tick_params(which="both", **{side: True})
-        axis.label.set_visible(True)
-        if not axis.get_label_text():
-            axis.set_label_text(next((o.get_label_text() for o in others if o.get_label_text()), ""))
+    if ax.axison:
+        for axis, side in ((ax.xaxis, "labelbottom"), (ax.yaxis, "labelleft")):
+            axis.set_tick_params(which="both", **{side: True})
+            axis.label.set_visible(True)
 
 
 def _narrow_legends(figure: Figure) -> None:

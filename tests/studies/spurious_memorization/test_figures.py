@@ -1,10 +1,11 @@
-"""Figures and tables of the first paper's page."""
+"""The figures of the page on spurious memorization."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from memorization.report.figures import legend_above, log_ticks, panels
+from memorization.report.figures import panels
+from memorization.report.styles import COLORS
 from memorization.studies.spurious_memorization import figures as spurious
 
 
@@ -55,6 +56,13 @@ def test_the_products_are_means_over_seeds_with_their_error(curves):
     assert means["covariance_error"].iloc[0] == pytest.approx(0)
 
 
+def test_an_activation_has_the_color_that_it_has_on_other_pages(curves):
+    _, (ax,) = panels(1)
+    one = curves.query("feature_map == 'rf' and activation == 'phi2' and alpha == 0.5")
+    spurious.draw_alignment_decay(ax, one.assign(activation="relu"))
+    assert {line.get_color() for line in ax.lines if line.get_label() == "ReLU"} == {COLORS["ReLU"]}
+
+
 def test_the_lower_bound_is_drawn_only_where_the_theorem_has_one(curves):
     for feature_map, one in curves.query("N == 100").groupby("feature_map"):
         _, (ax,) = panels(1)
@@ -87,15 +95,15 @@ def test_a_color_picture_has_three_channels_in_its_table():
     assert "green" in spurious.draw_pictures(axes, {"cat": np.zeros((2, 2, 3), np.uint8)})
 
 
-def test_ticks_stand_at_what_was_measured_and_do_not_collide():
-    _, (ax,) = panels(1)
-    log_ticks(ax, [10, 11, 20, 1000])
-    assert ax.get_xticks().tolist() == [10, 20, 1000]
+def test_pictures_show_the_image_its_frame_and_the_query():
+    pictures = spurious.example_pictures(dataset="digits", pad=3, index=5)
+    assert pictures["image"].shape == (8, 8)
+    assert (pictures["framed"][3:-3, 3:-3] == pictures["image"]).all()
+    assert (pictures["query"][3:-3, 3:-3] == 0).all()
+    assert (pictures["query"][:3] == pictures["framed"][:3]).all()
+    assert pictures["image"].max() == 255
 
 
-def test_a_legend_above_names_each_series_once():
-    figure, axes = panels(2)
-    for ax in axes:
-        ax.plot([1], [1], label="same")
-    legend_above(figure)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["same"]
+def test_a_picture_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="digits has 1437 training images; got index=1437"):
+        spurious.example_pictures(dataset="digits", pad=3, index=1437)

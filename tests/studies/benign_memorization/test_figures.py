@@ -125,7 +125,7 @@ def test_invariance_is_drawn_for_every_arm_below_the_line_of_none(three_arms):
 def test_two_networks_in_one_depth_figure_are_refused(benign_run):
     _, axes = panels(2)
     both = pd.concat([benign_run(), benign_run(hidden=[64])])
-    with pytest.raises(ValueError, match="the records hold several curves"):
+    with pytest.raises(ValueError, match="the records hold several runs or curves"):
         benign.draw_depth(axes, both)
 
 
