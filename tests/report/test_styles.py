@@ -47,6 +47,12 @@ def test_an_arm_with_a_color_keeps_it_beside_any_other():
     assert len({color for color, _ in styles.values()}) == 3
 
 
+def test_two_arms_of_one_figure_never_share_a_color():
+    styles = arm_styles(["φ₂", "φ₄", "ReLU", "tanh", "GELU", "erf"])
+    assert len({color for color, _ in styles.values()}) == len({marker for _, marker in styles.values()}) == 6
+    assert styles["ReLU"] == arm_styles(["ReLU"])["ReLU"]
+
+
 def test_too_many_arms_for_the_palette_are_refused():
     with pytest.raises(ValueError, match=r"need more colors than can be told apart: 6 are left for 7"):
         arm_styles([f"{n} views" for n in range(len(PALETTE) + 1)])

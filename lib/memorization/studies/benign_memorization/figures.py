@@ -326,6 +326,7 @@ def _draw_views(
         log_ticks(ax, placed["place"])
         ax.set_xticks(ax.get_xticks(), [name(place) for place in ax.get_xticks()])
         ax.set_xlabel("views per image [views]")
+    axes[1].set_ylim(0, 1.04)
     return table.assign(views=[name(place) for place in table.pop("place")])
 
 
@@ -345,6 +346,7 @@ def draw_strength(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
     for ax in axes:
         log_ticks_from_zero(ax, one["strength"])
         ax.set_xlabel("strength of augmentation [ratio]")
+    axes[1].set_ylim(0, 1.04)  # after the scale of the other axis: it would find no limits of its own
     return table
 
 
@@ -370,7 +372,7 @@ def _draw_both(
     for line, (column, called) in zip(("-", "--"), seen.items(), strict=False):
         own = {"augmentation": called} if called else names
         drawn.append(draw_arms(right, end, x, column, names=own, linestyle=line))
-    right.set(ylabel=MEMORIZED_LABEL, ylim=(0, 1.04))
+    right.set_ylabel(MEMORIZED_LABEL)
     name_panel(left, "what the embedding knows")
     name_panel(right, "what is memorized")
     return pd.concat(drawn, ignore_index=True)
