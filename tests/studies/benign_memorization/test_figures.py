@@ -166,6 +166,8 @@ def test_strength_begins_at_none(benign_run):
     assert ticks_of(axes[0]) == ["0", "0.5", "1", "2"]
     assert set(table["quantity"]) == {"clean_probe", "clean_view", "fresh_view"}
     assert legend_of(axes[1]) == ["fresh views", "clean views"]
+    assert axes[1].get_ylim() == (0, 1.04)
+    assert axes[1].transData.transform((0, 0))[0] == pytest.approx(axes[1].bbox.x0, abs=20)  # pixels
 
 
 def test_the_projector_without_a_hidden_layer_comes_first_and_the_deepest_last(benign_run):
@@ -174,6 +176,7 @@ def test_the_projector_without_a_hidden_layer_comes_first_and_the_deepest_last(b
     table = benign.draw_projector(axes, pd.concat([benign_run(hidden=h) for h in sizes]))
     assert ticks_of(axes[1]) == ["none", "64", "1024", "64+32", "2×512"]
     assert set(table["hidden"]) == set(ticks_of(axes[1]))
+    assert set(table["quantity"]) == {"clean_probe", "noise_probe"}
 
 
 def test_label_noise_compares_augmentation_with_none_at_each_level(benign_run):

@@ -67,6 +67,19 @@ def test_other_sizes_do_not_change_a_row_of_independent_draws():
     assert synthetic(nested=False, sizes=[20]) == synthetic(nested=False, sizes=[5, 20, 40])[1:2]
 
 
+def test_independent_draws_of_two_sizes_share_no_data(monkeypatch):
+    drawn = []
+    task = experiments.linear_core_task
+
+    def remembered(**arguments):
+        drawn.append(task(**arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(experiments, "linear_core_task", remembered)
+    synthetic(nested=False, sizes=[5, 20])
+    assert not torch.isin(drawn[0].train, drawn[1].train).any()
+
+
 def test_another_largest_size_changes_a_nested_row_by_rounding_only():
     alone, among = synthetic(sizes=[20])[0], synthetic(sizes=[5, 20, 40])[1]
     for column in ("covariance", "alignment_mean", "test_mse"):

@@ -48,6 +48,14 @@ def test_each_curve_is_drawn_with_its_prediction(curves):
     assert len(measured) == len(predicted) == 4
 
 
+def test_the_largest_spurious_fraction_is_solid_and_the_others_are_dashed(curves):
+    _, (ax,) = panels(1)
+    spurious.draw_curves(ax, curves.query("feature_map == 'rf'"), "spurious_accuracy", theory="theory")
+    styles = {line.get_label(): line.get_linestyle() for line in ax.lines}
+    assert styles["φ₂, α = 1/2"] == styles["φ₄, α = 1/2"] == "-"
+    assert styles["φ₂, α = 1/4"] == styles["φ₄, α = 1/4"] == "--"
+
+
 def test_the_products_are_means_over_seeds_with_their_error(curves):
     _, axes = panels(2)
     means = spurious.draw_products(axes, curves)
@@ -107,3 +115,24 @@ def test_pictures_show_the_image_its_frame_and_the_query():
 def test_a_picture_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="digits has 1437 training images; got index=1437"):
         spurious.example_pictures(dataset="digits", pad=3, index=1437)
+
+
+def test_images_have_their_accuracies_at_the_left_and_the_covariance_below_its_bound_at_the_right():
+    _, (left, right) = panels(2)
+    rows = pd.DataFrame({"N": [10, 20], "seed": 0, "test_accuracy": 0.9, "spurious_accuracy": 0.6})
+    spurious.draw_image_panels(left, right, rows.assign(spurious_auc=0.8, covariance=0.1, bound=0.2))
+    assert left.get_legend_handles_labels()[1] == [
+        "test accuracy", "spurious accuracy", "spurious AUC", "chance",
+    ]  # fmt: skip
+    assert [line.get_ydata()[0] for line in right.lines] == [0.1, 0.2]
+    assert right.get_ylim()[0] == 0
+
+
+def test_a_narrow_model_is_drawn_beside_its_prediction_at_infinite_width():
+    _, (ax,) = panels(1)
+    rows = pd.DataFrame({"width": [10, 100], "seed": 0, "alignment_mean": 0.3, "gamma": 0.4, "alpha": 0.5})
+    spurious.draw_against_width(ax, rows, "alignment_mean", "gamma", "feature alignment [ratio]")
+    assert {line.get_label(): line.get_ydata()[0] for line in ax.lines} == {
+        "measured": 0.3, "infinite width": 0.4,
+    }  # fmt: skip
+    assert ax.get_ylim() == (0, 0.5)
