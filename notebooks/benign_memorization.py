@@ -70,48 +70,31 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 # %% tags=["hide-input"]
 import pandas as pd
 
-from memorization.studies.benign_memorization.figures import labelled_pictures
-from memorization.studies.benign_memorization.experiments import (
-    check_relations,
-    checkpoint_folders,
-    core_arms,
-    longest_first,
-    memorize,
-)
-from memorization.studies.benign_memorization.experiments import pixel_probe
-from memorization.studies.benign_memorization.experiments import scale
 from memorization.report.figures import SEED_BAND, SEED_BARS, legend_above, panels, show
 from memorization.report.judging import judge
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import apply_theme
 from memorization.report.tables import number, parameter_table, say, table
-from memorization.studies.benign_memorization.figures import (
-    draw_datasets,
-    draw_depth,
-    draw_groups,
-    draw_invariance,
-    draw_label_noise,
-    draw_memorization_curves,
-    draw_projector,
-    draw_random_labels,
-    draw_shared_independent,
-    draw_strength,
-    draw_views,
-)
-from memorization.studies.benign_memorization.tables import (
-    arm_names,
-    benign_table,
-    named_sets,
-    one_row_per_run,
-    plain_arms,
-    readable,
-)
 from memorization.runs.start import start
 
 run = start("benign_memorization", globals())
-check_relations(run.settings)
 apply_theme()
+
+# %% tags=["hide-input"]
+from memorization.studies.benign_memorization.experiments import (
+    check_relations, checkpoint_folders, core_arms, longest_first, memorize, pixel_probe, scale,
+)  # fmt: skip
+from memorization.studies.benign_memorization.figures import (
+    draw_datasets, draw_depth, draw_groups, draw_invariance, draw_label_noise, draw_memorization_curves,
+    draw_projector, draw_random_labels, draw_shared_independent, draw_strength, draw_views,
+    labelled_pictures,
+)  # fmt: skip
+from memorization.studies.benign_memorization.tables import (
+    arm_names, benign_table, named_sets, one_row_per_run, plain_arms, readable,
+)  # fmt: skip
+
+check_relations(run.settings)
 parameter_table(run)
 
 # %% [markdown]

@@ -77,45 +77,28 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 # %% tags=["hide-input"]
 import pandas as pd
 
-from memorization.studies.spurious_memorization.experiments import image_points
-from memorization.studies.spurious_memorization.figures import example_pictures
-from memorization.studies.spurious_memorization.experiments import (
-    identity_check,
-    image_curve,
-    negative_control,
-    synthetic_curve,
-)
 from memorization.report.figures import (
-    SEED_BAND,
-    SEED_BARS,
-    curve_with_band,
-    legend_above,
-    log_ticks,
-    panels,
-    show,
-    theory_curve,
-)
+    SEED_BAND, SEED_BARS, curve_with_band, legend_above, log_ticks, panels, show, theory_curve,
+)  # fmt: skip
 from memorization.report.judging import judge
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import COLORS, apply_theme
 from memorization.report.tables import number, parameter_table, say, seed_means, table
-from memorization.studies.spurious_memorization.figures import (
-    at_largest,
-    draw_against_width,
-    draw_alignment,
-    draw_alignment_decay,
-    draw_curves,
-    draw_image_panels,
-    draw_pictures,
-    draw_products,
-    named_curves,
-    named_pairs,
-)
 from memorization.runs.start import start
 
 run = start("spurious_memorization", globals())
 apply_theme()
+
+# %% tags=["hide-input"]
+from memorization.studies.spurious_memorization.experiments import (
+    identity_check, image_curve, image_points, negative_control, synthetic_curve,
+)  # fmt: skip
+from memorization.studies.spurious_memorization.figures import (
+    at_largest, draw_against_width, draw_alignment, draw_alignment_decay, draw_curves, draw_image_panels,
+    draw_pictures, draw_products, example_pictures, named_curves, named_pairs,
+)  # fmt: skip
+
 parameter_table(run)
 
 # %% [markdown]

@@ -4,7 +4,6 @@ import torch
 from memorization.data.frames import add_frames, image_task
 from memorization.data.image_sets import Images, load_images, two_classes
 from memorization.draws import generator
-from memorization.studies.spurious_memorization.figures import example_pictures
 
 
 @pytest.fixture
@@ -114,20 +113,6 @@ def test_unknown_choices_list_the_allowed_ones(pool, what, value):
 def test_a_frame_of_no_width_is_refused(pool):
     with pytest.raises(ValueError, match="at least 1 pixel wide; got pad=0"):
         make(pool, pad=0)
-
-
-def test_pictures_show_the_image_its_frame_and_the_query():
-    pictures = example_pictures(dataset="digits", pad=3, index=5)
-    assert pictures["image"].shape == (8, 8)
-    assert (pictures["framed"][3:-3, 3:-3] == pictures["image"]).all()
-    assert (pictures["query"][3:-3, 3:-3] == 0).all()
-    assert (pictures["query"][:3] == pictures["framed"][:3]).all()
-    assert pictures["image"].max() == 255
-
-
-def test_a_picture_that_does_not_exist_is_refused():
-    with pytest.raises(ValueError, match="digits has 1437 training images; got index=1437"):
-        example_pictures(dataset="digits", pad=3, index=1437)
 
 
 @pytest.mark.parametrize(

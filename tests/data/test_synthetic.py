@@ -61,7 +61,7 @@ def test_an_unknown_law_lists_the_choices():
 
 
 def test_empty_sets_are_refused():
-    with pytest.raises(ValueError, match="at least one training and one test row; got 0 and 30"):
+    with pytest.raises(ValueError, match="n_train=0; allowed: a whole number, 1 or more"):
         make(n_train=0)
 
 
@@ -77,6 +77,12 @@ def test_queries_that_are_not_aligned_are_refused():
         ValueError, match=r"row-aligned with the training set: got \(7, 12\) against \(40, 12\)"
     ):
         replace(task, spurious=task.spurious[:7])
+
+
+@pytest.mark.parametrize("columns", [torch.arange(6, 12), torch.ones(12), torch.ones(11, dtype=torch.bool)])
+def test_spurious_columns_that_are_not_one_bool_a_coordinate_are_refused(columns):
+    with pytest.raises(ValueError, match=r"spurious_columns are .*; allowed: one bool per coordinate"):
+        replace(make(), spurious_columns=columns)
 
 
 def test_labels_of_one_class_are_refused():

@@ -6,8 +6,24 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from memorization.report.figures import SEED_BAND, curve_with_band, interactive, panels, show
-from memorization.report.styles import restack
+from memorization.report.figures import (
+    SEED_BAND,
+    chance_line,
+    curve_with_band,
+    draw_arms,
+    dumbbells,
+    interactive,
+    legend_above,
+    log_ticks,
+    log_ticks_from_zero,
+    panels,
+    reference_line,
+    seed_curve,
+    share_y,
+    show,
+    theory_curve,
+)
+from memorization.report.styles import BACKGROUND, COLORS
 
 WORDS = {
     "name": "falling",
@@ -97,12 +113,13 @@ def test_an_axis_without_unit_is_refused(run, records, label):
         show(run, figure, records, band=SEED_BAND, **WORDS)
 
 
-def test_inner_panels_of_a_shared_axis_need_no_label(run, records):
-    figure, (left, right) = panels(2, share_y=True)
-    for ax in (left, right):
+def test_inner_panels_of_one_vertical_axis_are_labelled_at_the_left_alone(run, records):
+    figure, axes = panels(2)
+    for ax in axes:
         ax.plot([1, 2], [1, 2])
         ax.set_xlabel("N [examples]")
-    left.set_ylabel("accuracy [fraction]")
+    share_y(axes, "accuracy [fraction]")
+    assert [ax.yaxis.label.get_visible() for ax in axes] == [True, False]
     assert "figure-card" in show(run, figure, records, **WORDS).data
 
 
@@ -130,39 +147,6 @@ def test_nothing_is_written_when_a_rule_is_broken(run, records):
     assert not run.figures_folder.exists()
 
 
-def test_narrow_screens_get_the_panels_below_each_other(records):
-    figure = _figure(records, 4)
-    width, height = figure.get_size_inches()
-    assert restack(figure)
-    assert figure.get_size_inches()[0] < width
-    assert figure.get_size_inches()[1] == pytest.approx(2 * height)
-    assert [ax.get_subplotspec().get_geometry()[:3] for ax in figure.axes] == [(4, 1, i) for i in range(4)]
-
-
-def test_a_restacked_panel_gets_the_label_that_its_neighbor_had():
-    figure, (left, right) = panels(2, share_y=True)
-    left.set_ylabel("accuracy [fraction]")
-    restack(figure)
-    assert right.get_ylabel() == "accuracy [fraction]"
-    assert right.yaxis.get_tick_params()["labelleft"]
-
-
-def test_a_legend_of_the_whole_figure_stays_within_two_columns(records):
-    figure = _figure(records, 2)
-    handles = [figure.axes[0].lines[0]] * 4
-    figure.legend(handles, list("abcd"), loc="outside lower center", ncols=4)
-    restack(figure)
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == list("abcd")
-    assert legend._ncols == 2
-
-
-def test_axes_that_lie_free_are_not_restacked(records):
-    figure = _figure(records)
-    figure.add_axes((0.5, 0.5, 0.2, 0.2))
-    assert not restack(figure)
-
-
 def test_an_interactive_figure_loads_plotly_from_the_book_and_has_a_fixed_id(run, records):
     go = pytest.importorskip("plotly.graph_objects", reason="plotly belongs to the extra 'book'")
     words = {"name": "slider", "title": "One can move this here", "alt": "A line through four points, " * 3}
@@ -173,3 +157,128 @@ def test_an_interactive_figure_loads_plotly_from_the_book_and_has_a_fixed_id(run
     assert 'src="../_static/plotly.min.js"' in first
     assert 'id="interactive-slider"' in first
     assert "cdn" not in first.lower()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_a_row_of_panels_is_at_most_eight_inches_wide(n):
+    figure, axes = panels(n)
+    assert figure.get_size_inches()[0] <= 8
+    assert len(axes) == len(figure.axes) == n
+
+
+def test_panels_refuses_a_wrong_number_of_titles():
+    with pytest.raises(ValueError, match="2 panels, 1 titles"):
+        panels(2, titles=["one"])
+
+
+def test_panels_refuses_four_columns():
+    with pytest.raises(ValueError, match="1 to 3 columns, got n=4, columns=4"):
+        panels(4, columns=4)
+
+
+def test_the_curve_is_mean_and_standard_deviation_over_seeds(records):
+    curve = seed_curve(records.query("kind == 'high'"), "N", "accuracy")
+    assert curve["mean"].tolist() == pytest.approx([0.9, 0.8, 0.7])
+    assert curve["sd"].tolist() == pytest.approx([0.02] * 3)
+    assert curve["seeds"].tolist() == [3, 3, 3]
+
+
+def test_the_band_reaches_one_standard_deviation(records):
+    _, (ax,) = panels()
+    curve_with_band(ax, records.query("kind == 'low'"), "N", "accuracy", label="low", color="k")
+    heights = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((0.58, 0.82))
+
+
+def test_one_seed_gives_a_line_without_a_band(records):
+    _, (ax,) = panels()
+    curve_with_band(ax, records.query("kind == 'low' and seed == 0"), "N", "accuracy", label="low", color="k")
+    assert (len(ax.lines), len(ax.collections)) == (1, 0)
+
+
+def test_theory_is_drawn_once_for_all_seeds():
+    frame = pd.DataFrame({"N": [20, 10, 10, 20], "theory": [0.7, 0.8, 0.8, 0.7], "seed": [0, 0, 1, 1]})
+    _, (ax,) = panels()
+    theory_curve(ax, frame, "N", "theory", label="theory")
+    assert ax.lines[0].get_xydata().tolist() == [[10, 0.8], [20, 0.7]]
+
+
+def test_a_theory_with_two_values_at_one_place_is_refused():
+    frame = pd.DataFrame({"N": [10, 10], "theory": [0.8, 0.7]})
+    _, (ax,) = panels()
+    with pytest.raises(ValueError, match="theory has several values at one N"):
+        theory_curve(ax, frame, "N", "theory", label="theory")
+
+
+def test_a_reference_line_needs_a_finite_value():
+    _, (ax,) = panels()
+    with pytest.raises(ValueError, match="finite value, got 'y' and nan"):
+        reference_line(ax, np.nan, "chance")
+
+
+def test_a_prediction_that_differs_in_its_last_bits_between_seeds_is_one_curve():
+    _, (ax,) = panels(1)
+    rows = pd.DataFrame({"N": [10, 10], "gamma": [0.3, 0.3 + 1e-16 * 4], "seed": [0, 1]})
+    theory_curve(ax, rows, "N", "gamma", label="theory")
+    assert ax.lines[0].get_xdata().tolist() == [10]
+
+
+def test_zero_has_a_place_of_its_own_left_of_a_logarithmic_axis():
+    figure, (ax,) = panels(1)
+    ax.plot([0, 5, 50, 500], [0, 1, 2, 3])
+    log_ticks_from_zero(ax, [0, 5, 6, 50, 500])
+    figure.draw_without_rendering()
+    places = ax.transData.transform([[x, 0] for x in (0, 5, 50, 500)])[:, 0]
+    assert ax.get_xticks().tolist() == [0, 5, 50, 500]
+    assert np.diff(places) / np.diff(places)[1] == pytest.approx([0.4 / 0.9, 1, 1])
+
+
+def test_an_axis_with_nothing_above_zero_cannot_be_logarithmic():
+    _, (ax,) = panels(1)
+    with pytest.raises(ValueError, match=r"needs a value above 0, got \[0.0\]"):
+        log_ticks_from_zero(ax, [0])
+
+
+def test_ticks_stand_at_what_was_measured_and_do_not_collide():
+    _, (ax,) = panels(1)
+    log_ticks(ax, [10, 11, 20, 1000])
+    assert ax.get_xticks().tolist() == [10, 20, 1000]
+
+
+def test_a_legend_above_names_each_series_once():
+    figure, axes = panels(2)
+    for ax in axes:
+        ax.plot([1], [1], label="same")
+    legend_above(figure)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["same"]
+
+
+def test_the_hollow_mark_is_smaller_so_that_equal_numbers_are_both_seen():
+    _, (ax,) = panels(1)
+    table = dumbbells(
+        ax, pd.DataFrame({"arm": ["a"] * 2, "seed": [0, 1], "x": [1.0, 3], "y": [2.0, 2]}), ("x", "y")
+    )
+    filled, hollow = (
+        line for line in ax.lines if line.get_label() in ("in distribution", "out of distribution")
+    )
+    assert filled.get_markersize() > hollow.get_markersize()
+    assert hollow.get_markerfacecolor() == BACKGROUND
+    assert table[["mean", "sem"]].values.tolist() == [[2, 1], [2, 0]]
+
+
+def test_each_arm_is_drawn_in_its_own_color_and_marker_and_under_the_name_given():
+    rows = pd.DataFrame({"arm": ["augmentation", "mine"] * 2, "seed": 0, "x": [1, 1, 2, 2], "y": 1.0})
+    _, (ax,) = panels()
+    table = draw_arms(ax, rows, "x", "y", linestyle="--", names={"augmentation": "fresh views"})
+    assert [line.get_label() for line in ax.lines] == ["fresh views", "mine"]
+    assert ax.lines[0].get_color() == COLORS["augmentation"] != ax.lines[1].get_color()
+    assert ax.lines[0].get_marker() != ax.lines[1].get_marker()
+    assert ax.lines[0].get_markerfacecolor() == BACKGROUND
+    assert table["arm"].tolist() == ["augmentation"] * 2 + ["mine"] * 2
+
+
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_chance_is_one_over_the_classes_on_the_axis_of_the_accuracy(axis):
+    _, (ax,) = panels()
+    chance_line(ax, 4, axis=axis)
+    assert list(getattr(ax.lines[0], f"get_{axis}data")()) == [0.25, 0.25]

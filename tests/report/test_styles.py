@@ -4,7 +4,17 @@ import sys
 import matplotlib
 import pytest
 
-from memorization.report.styles import BACKGROUND, COLORS, FONT_SIZE, INK, PALETTE, apply_theme, arm_styles
+from memorization.report.figures import panels, share_y
+from memorization.report.styles import (
+    BACKGROUND,
+    COLORS,
+    FONT_SIZE,
+    INK,
+    PALETTE,
+    apply_theme,
+    arm_styles,
+    restack,
+)
 
 
 def _luminance(color: str) -> float:
@@ -37,6 +47,12 @@ def test_an_arm_with_a_color_keeps_it_beside_any_other():
     assert len({color for color, _ in styles.values()}) == 3
 
 
+def test_two_arms_of_one_figure_never_share_a_color():
+    styles = arm_styles(["φ₂", "φ₄", "ReLU", "tanh", "GELU", "erf"])
+    assert len({color for color, _ in styles.values()}) == len({marker for _, marker in styles.values()}) == 6
+    assert styles["ReLU"] == arm_styles(["ReLU"])["ReLU"]
+
+
 def test_too_many_arms_for_the_palette_are_refused():
     with pytest.raises(ValueError, match=r"need more colors than can be told apart: 6 are left for 7"):
         arm_styles([f"{n} views" for n in range(len(PALETTE) + 1)])
@@ -59,3 +75,36 @@ def test_importing_the_report_changes_no_plot_settings():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "False"]
+
+
+def test_narrow_screens_get_the_panels_below_each_other():
+    figure = panels(4)[0]
+    width, height = figure.get_size_inches()
+    assert restack(figure)
+    assert figure.get_size_inches()[0] < width
+    assert figure.get_size_inches()[1] == pytest.approx(2 * height)
+    assert [ax.get_subplotspec().get_geometry()[:3] for ax in figure.axes] == [(4, 1, i) for i in range(4)]
+
+
+def test_a_restacked_panel_gets_the_label_that_its_neighbor_had():
+    figure, axes = panels(2)
+    share_y(axes, "accuracy [fraction]")
+    restack(figure)
+    assert axes[1].yaxis.label.get_visible()
+    assert axes[1].yaxis.get_tick_params()["labelleft"]
+
+
+def test_a_legend_of_the_whole_figure_stays_within_two_columns():
+    figure = panels(2)[0]
+    handles = figure.axes[0].plot([1], [1]) * 4
+    figure.legend(handles, list("abcd"), loc="outside lower center", ncols=4)
+    restack(figure)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list("abcd")
+    assert legend._ncols == 2
+
+
+def test_axes_that_lie_free_are_not_restacked():
+    figure, _ = panels()
+    figure.add_axes((0.5, 0.5, 0.2, 0.2))
+    assert not restack(figure)

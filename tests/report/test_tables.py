@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from memorization.report.tables import number, parameter_table, plus_minus, say, seed_means, table
+from memorization.report.tables import number, over_seeds, parameter_table, plus_minus, say, seed_means, table
 from memorization.runs.parameters import declared
 
 
@@ -125,3 +125,28 @@ def test_a_mean_of_equal_seeds_has_no_error_and_a_tiny_one_is_zero(mean, text):
 
 def test_means_of_no_records_are_no_rows(records):
     assert seed_means(records.head(0), ["N"], ["accuracy"]).empty
+
+
+def test_a_quantity_over_seeds_has_mean_spread_and_number(records):
+    found = over_seeds(records, ["kind", "N"], "accuracy")
+    assert found.columns.tolist() == ["kind", "N", "mean", "sd", "sem", "seeds"]
+    assert found.iloc[0, :2].tolist() == ["high", 10]
+    assert found.iloc[0, 2:].tolist() == pytest.approx([0.9, 0.02, 0.02 / 3**0.5, 3])
+
+
+def test_one_seed_has_no_spread(records):
+    found = over_seeds(records.query("seed == 0"), ["kind", "N"], "accuracy")
+    assert found[["sd", "sem"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "by", "message"),
+    [
+        ("N > 0", ["N"], "more than one row for N=10, seed=0: the records hold several runs or curves"),
+        ("N > 1000", ["N", "kind"], "there are no records of accuracy by N, kind; look at the selection"),
+        ("N > 0", ["size"], "no column 'size'; they have N, kind"),
+    ],
+)
+def test_what_cannot_be_averaged_over_seeds_is_refused(records, rows, by, message):
+    with pytest.raises(ValueError, match=message):
+        over_seeds(records.query(rows), by, "accuracy")

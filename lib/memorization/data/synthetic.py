@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from memorization.checks import check_finite, check_whole
 from memorization.draws import generator, normal_rows
 
 
@@ -100,6 +101,7 @@ def spurious_size(d: int, alpha: float) -> int:
     Raises:
         ValueError: if no core or no spurious coordinate would be left.
     """
+    check_finite("alpha", alpha)
     size = round(alpha * d)
     if not 0 < alpha < 1 or not 0 < size < d:
         raise ValueError(
@@ -124,6 +126,11 @@ def _check_rows(task: SpuriousTask) -> None:
 
 def _check_shared_part(task: SpuriousTask) -> None:
     columns = task.spurious_columns
+    if columns.dtype != torch.bool or columns.shape != task.train.shape[1:]:
+        raise ValueError(
+            f"spurious_columns are {columns.dtype} of shape {tuple(columns.shape)}; allowed: one bool per "
+            f"coordinate, shape ({task.train.shape[1]},), not the columns' numbers"
+        )
     difference = (task.spurious[:, columns] - task.train[:, columns]).abs().max().item()
     if difference > 0:
         raise ValueError(
@@ -170,8 +177,8 @@ def linear_core_task(
     """
     if law not in LAWS:
         raise ValueError(f"unknown law {law!r}; choose one of {', '.join(LAWS)}")
-    if n_train < 1 or n_test < 1:
-        raise ValueError(f"need at least one training and one test row; got {n_train} and {n_test}")
+    for name, value, least in (("n_train", n_train, 1), ("n_test", n_test, 1), ("d", d, 2)):
+        check_whole(name, value, least)
     d_y = spurious_size(d, alpha)
     d_x = d - d_y
 

@@ -26,15 +26,22 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from memorization.report.files import write_bytes
 from memorization.report.styles import BACKGROUND, COLORS, INK, arm_styles, restack
+from memorization.report.tables import over_seeds
 
 if TYPE_CHECKING:
     from memorization.runs.start import Run
+
+SEED_BAND = "Band: mean ± 1 standard deviation over seeds"
+SEED_BARS = "Error bars: mean ± 1 standard error over seeds"
+IN_OUT = ("in distribution", "out of distribution")
 
 _DPI = 192  # twice the 96 pixels per inch of a page, for sharp screens
 _UNIT = re.compile(r"\S.*\[[^\[\]]+\]$")
 # A notebook's page is one folder below the book's root; book/_ext/offline.py puts the file there.
 _PLOTLY_JS = "../_static/plotly.min.js"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_PANEL_WIDTH, _PANEL_HEIGHT, _MAX_WIDTH = 3.9, 3.2, 8.0  # inches
+_ROW_LETTERS = 20  # of a row's name, before it goes on in a second line
 
 
 def show(
@@ -209,18 +216,11 @@ def _close(figure: Figure) -> None:
     plt.close(figure)
 
 
-SEED_BAND = "Band: mean ± 1 standard deviation over seeds"
-SEED_BARS = "Error bars: mean ± 1 standard error over seeds"
-
-_PANEL_WIDTH, _PANEL_HEIGHT, _MAX_WIDTH = 3.9, 3.2, 8.0  # inches
-
-
 def panels(
     n: int = 1,
     *,
     columns: int | None = None,
     titles: Sequence[str] = (),
-    share_y: bool = False,
     height: float = _PANEL_HEIGHT,
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure of ``n`` panels that stays legible: at most 8 inches wide, two panels in a row.
@@ -231,7 +231,6 @@ def panels(
         n: Number of panels, 1 or more.
         columns: Panels in a row; default 1 for one panel, 2 for more (3 is the most).
         titles: One short title per panel, or none.
-        share_y: One y axis for all panels; labels are then needed on the left ones only.
         height: Height of one row [inches].
 
     Returns:
@@ -248,7 +247,7 @@ def panels(
     rows = -(-n // columns)
     width = min(_MAX_WIDTH, 6.4 if columns == 1 else _PANEL_WIDTH * columns)
     figure = Figure(figsize=(width, height * rows), layout=ConstrainedLayoutEngine(h_pad=0.07))
-    grid = figure.subplots(rows, columns, sharey=share_y, squeeze=False).ravel().tolist()
+    grid = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for spare in grid[n:]:
         spare.remove()
     for ax, title in zip(grid, titles, strict=False):
@@ -268,23 +267,9 @@ def seed_curve(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
         One row per value of ``x``, sorted, with columns ``x``, ``mean``, ``sd`` (NaN for one seed) and
         ``seeds``.
 
-    Raises:
-        ValueError: A column is missing, nothing is left to draw, or several rows share one ``x`` and seed
-            (then the frame holds more than one curve).
+    Raises: as :func:`memorization.report.tables.over_seeds`; two rows of one ``x`` and seed are two curves.
     """
-    missing = [column for column in (x, y, "seed") if column not in frame]
-    if missing:
-        raise ValueError(f"the records have no column {missing[0]!r}; they have {', '.join(map(str, frame))}")
-    if frame.empty:
-        raise ValueError(f"there are no records to draw {y} against {x}; look at the selection before it")
-    twice = frame[frame.duplicated([x, "seed"])]
-    if not twice.empty:
-        first = twice.iloc[0]
-        raise ValueError(
-            f"more than one row for {x}={first[x]}, seed={first['seed']}: the records hold several curves; "
-            "select one first, for example with frame.query(\"activation == 'phi2'\")"
-        )
-    curve = frame.groupby(x)[y].agg(mean="mean", sd="std", seeds="count").reset_index()
+    curve = over_seeds(frame, [x], y).drop(columns="sem")
     return curve.sort_values(x, ignore_index=True)
 
 
@@ -311,6 +296,37 @@ def curve_with_band(
     return curve
 
 
+def draw_arms(
+    ax: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    linestyle: str = "-",
+    names: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Draw one curve with its band per arm, each in the arm's own color and marker; return the curves.
+
+    Args:
+        ax: the panel.
+        rows: with columns ``arm``, ``seed``, ``x`` and ``y``: one row per arm, value of ``x`` and seed.
+        x: column of the horizontal axis.
+        y: column of the vertical axis.
+        linestyle: matplotlib's; lines that are not solid have hollow markers.
+        names: what an arm is called in the legend, where that is not its own name.
+    """
+    curves = []
+    styles = arm_styles(rows["arm"])
+    for arm, one in rows.groupby("arm", sort=False):
+        color, marker = styles[str(arm)]
+        label = (names or {}).get(str(arm), str(arm))
+        curve = curve_with_band(ax, one, x, y, label=label, color=color, marker=marker, linestyle=linestyle)
+        if linestyle != "-":
+            ax.lines[-1].set_markerfacecolor(BACKGROUND)
+        curves.append(curve.assign(arm=arm, quantity=y))
+    return pd.concat(curves, ignore_index=True)
+
+
 def theory_curve(
     ax: Axes, frame: pd.DataFrame, x: str, y: str, *, label: str, color: str = COLORS["theory"]
 ) -> None:
@@ -325,9 +341,8 @@ def theory_curve(
         color: Default: the book's color of theory.
     """
     values = frame.groupby(x)[y].agg(["min", "max"])
-    if (
-        values["max"] - values["min"] > 1e-9 * values["max"].abs()
-    ).any():  # the last bits may differ by thread count
+    apart = values["max"] - values["min"] > 1e-9 * values["max"].abs()  # the last bits differ by thread count
+    if apart.any():
         raise ValueError(
             f"{y} has several values at one {x}: the records hold several curves; select one first"
         )
@@ -353,6 +368,18 @@ def reference_line(
     draw(value, label=label, color=color, linestyle="--", linewidth=1.2, zorder=1)
 
 
+def chance_line(ax: Axes, classes: int, *, axis: str = "y") -> None:
+    """Draw the accuracy of guessing, 1/C, as a thin dotted line: across the x axis, or across the rows.
+
+    Args:
+        ax: the panel.
+        classes: number C of classes.
+        axis: the axis of the accuracy, ``"y"`` or ``"x"``.
+    """
+    draw = ax.axhline if axis == "y" else ax.axvline  # above the grid and below all that was measured
+    draw(1 / classes, color=COLORS["reference"], linestyle=":", linewidth=1.4, label="chance", zorder=0.9)
+
+
 def log_ticks(ax: Axes, values: Iterable[float]) -> None:
     """Make the x axis logarithmic, with ticks at the values that were measured, written out.
 
@@ -362,12 +389,7 @@ def log_ticks(ax: Axes, values: Iterable[float]) -> None:
     """
     places = sorted({float(value) for value in values})
     ax.set_xscale("log")
-    kept, step = [places[0]], (places[-1] / places[0]) ** 0.1
-    for place in places[1:]:
-        if place >= kept[-1] * step:
-            kept.append(place)
-    ax.set_xticks(kept, [f"{place:g}" for place in kept])
-    ax.minorticks_off()
+    _tick(ax, _apart(places, (places[-1] / places[0]) ** 0.1))
 
 
 def log_ticks_from_zero(ax: Axes, values: Iterable[float]) -> None:
@@ -383,13 +405,50 @@ def log_ticks_from_zero(ax: Axes, values: Iterable[float]) -> None:
     if not positive:
         raise ValueError(f"a logarithmic axis needs a value above 0, got {places}")
     ax.set_xscale("symlog", linthresh=positive[0], linscale=0.4)
-    kept = [place for place in places if place == 0]
     step = 10 ** ((0.44 + np.log10(positive[-1] / positive[0])) / 6)  # the linear piece is 0.44 decades long
-    for place in positive:
-        if not kept or kept[-1] == 0 or place >= kept[-1] * step:
+    _tick(ax, [place for place in places if place == 0] + _apart(positive, step))
+
+
+def _apart(places: Sequence[float], step: float) -> list[float]:
+    """Leave out what is less than a factor above the place before it."""
+    kept = [places[0]]
+    for place in places[1:]:
+        if place >= kept[-1] * step:
             kept.append(place)
-    ax.set_xticks(kept, [f"{place:g}" for place in kept])
+    return kept
+
+
+def _tick(ax: Axes, places: Sequence[float]) -> None:
+    ax.set_xticks(places, [f"{place:g}" for place in places])
     ax.minorticks_off()
+
+
+def plain_log(ax: Axes) -> None:
+    """Make the x axis logarithmic, with its ticks written out."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.minorticks_off()
+
+
+def name_panel(ax: Axes, title: str) -> None:
+    """Give a panel its title, unless it has one."""
+    if not any(ax.get_title(loc=place) for place in ("left", "center", "right")):
+        ax.set_title(title)
+
+
+def share_y(axes: Sequence[Axes], label: str) -> None:
+    """Label the vertical axis of panels with equal ones at the left only; a narrow drawing labels each.
+
+    Args:
+        axes: panels with the same rows, or the same scale.
+        label: of the vertical axis, with its unit.
+    """
+    for ax in axes:
+        ax.set_ylabel(label)
+        place = ax.get_subplotspec()
+        if place is not None and not place.is_first_col():
+            ax.tick_params(labelleft=False)
+            ax.yaxis.label.set_visible(False)
 
 
 def legend_above(figure: Figure) -> None:
@@ -402,11 +461,6 @@ def legend_above(figure: Figure) -> None:
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + 0.28 * -(-len(named) // columns))  # the panels keep their height
     figure.legend(list(named.values()), list(named), loc="outside upper left", ncols=columns)
-
-
-_ROW_LETTERS = 20  # of a row's name, before it goes on in a second line
-
-IN_OUT = ("in distribution", "out of distribution")
 
 
 def dumbbells(
@@ -436,23 +490,10 @@ def dumbbells(
     Returns:
         What is drawn: ``by``, ``quantity``, ``mean``, ``sem`` (NaN for one seed) and ``seeds``.
 
-    Raises:
-        ValueError: there are no records, or several of one arm and seed.
+    Raises: as :func:`memorization.report.tables.over_seeds`.
     """
-    if records.empty:
-        raise ValueError(
-            f"there are no records to draw {' and '.join(columns)}; look at the selection before it"
-        )
-    twice = records[records.duplicated([by, "seed"])]
-    if not twice.empty:
-        first = twice.iloc[0]
-        raise ValueError(
-            f"more than one row for {by}={first[by]!r}, seed={first['seed']}; select one run of each "
-            "arm and seed"
-        )
-    groups = records.groupby(by, sort=False)
-    parts = [groups[c].agg(mean="mean", sem="sem", seeds="count").assign(quantity=c) for c in columns]
-    table = pd.concat(parts).reset_index()[[by, "quantity", "mean", "sem", "seeds"]]
+    parts = [over_seeds(records, [by], column).assign(quantity=column) for column in columns]
+    table = pd.concat(parts, ignore_index=True)[[by, "quantity", "mean", "sem", "seeds"]]
     names = list(dict.fromkeys(records[by]))
     for place, name in enumerate(names):
         color = (colors or {}).get(name, INK)
@@ -475,82 +516,3 @@ def _look(color: str, marker: str, hollow: bool) -> dict[str, Any]:
         "color": color, "marker": marker, "markerfacecolor": face, "markersize": size,
         "markeredgewidth": edge, "zorder": 3 if hollow else 2,
     }  # fmt: skip
-
-
-def share_y(axes: Sequence[Axes], label: str) -> None:
-    """Label the vertical axis of panels with equal ones at the left only; a narrow drawing labels each.
-
-    Args:
-        axes: panels with the same rows, or the same scale.
-        label: of the vertical axis, with its unit.
-    """
-    for ax in axes:
-        ax.set_ylabel(label)
-        place = ax.get_subplotspec()
-        if place is not None and not place.is_first_col():
-            ax.tick_params(labelleft=False)
-            ax.yaxis.label.set_visible(False)
-
-
-def plain_log(ax: Axes) -> None:
-    """Make the x axis logarithmic, with its ticks written out."""
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    ax.minorticks_off()
-
-
-def draw_arms(
-    ax: Axes,
-    rows: pd.DataFrame,
-    x: str,
-    y: str,
-    *,
-    linestyle: str = "-",
-    names: Mapping[str, str] | None = None,
-) -> pd.DataFrame:
-    """Draw one curve with its band per arm, each in the arm's own color and marker; return the curves.
-
-    Args:
-        ax: the panel.
-        rows: with columns ``arm``, ``seed``, ``x`` and ``y``: one row per arm, value of ``x`` and seed.
-        x: column of the horizontal axis.
-        y: column of the vertical axis.
-        linestyle: matplotlib's; lines that are not solid have hollow markers.
-        names: what an arm is called in the legend, where that is not its own name.
-    """
-    curves = []
-    styles = arm_styles(rows["arm"])
-    for arm, one in rows.groupby("arm", sort=False):
-        color, marker = styles[str(arm)]
-        curve = curve_with_band(
-            ax,
-            one,
-            x,
-            y,
-            label=(names or {}).get(str(arm), str(arm)),
-            color=color,
-            marker=marker,
-            linestyle=linestyle,
-        )
-        if linestyle != "-":
-            ax.lines[-1].set_markerfacecolor(BACKGROUND)
-        curves.append(curve.assign(arm=arm, quantity=y))
-    return pd.concat(curves, ignore_index=True)
-
-
-def chance_line(ax: Axes, classes: int, *, axis: str = "y") -> None:
-    """Draw the accuracy of guessing, 1/C, as a thin dotted line: across the x axis, or across the rows.
-
-    Args:
-        ax: the panel.
-        classes: number C of classes.
-        axis: the axis of the accuracy, ``"y"`` or ``"x"``.
-    """
-    draw = ax.axhline if axis == "y" else ax.axvline  # above the grid and below all that was measured
-    draw(1 / classes, color=COLORS["reference"], linestyle=":", linewidth=1.4, label="chance", zorder=0.9)
-
-
-def name_panel(ax: Axes, title: str) -> None:
-    """Give a panel its title, unless it has one."""
-    if not any(ax.get_title(loc=place) for place in ("left", "center", "right")):
-        ax.set_title(title)

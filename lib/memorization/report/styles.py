@@ -34,6 +34,10 @@ _ARMS = {
     "leaky ReLU": (_SKY, "^"),
     "GELU": (_PURPLE, "D"),
     "tanh": (_GREEN, "P"),
+    "φ₂": (_BLUE, "s"),
+    "φ₄": (_PURPLE, "D"),
+    "random features": (_BLUE, "o"),
+    "tangent features": (_VERMILLION, "s"),
     "sigmoid": (_OCHRE, "H"),
     "teacher": (_GREEN, "o"),
     "student": (_VERMILLION, "s"),
@@ -58,6 +62,7 @@ COLORS = MappingProxyType(
 )
 
 FONT_SIZE = 12  # points; a row of panels is at most 8 inches wide, see ``panels``
+_NARROW = 4.8  # inches; shown on a 390 px phone at about three quarters of its size
 
 _RC = {
     "figure.facecolor": BACKGROUND,
@@ -97,15 +102,18 @@ def apply_theme() -> None:
 
 
 def arm_styles(arms: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return color and marker of each arm: its own where it has one, else what is left of the palette.
+    """Return color and marker of each arm: its own, unless another here has that color; else what is left.
 
     Raises:
         ValueError: more arms than can be told apart in one figure.
     """
     names = list(dict.fromkeys(arms))
-    others = [name for name in names if name not in _ARMS]
-    taken = {_ARMS[name][0] for name in names if name in _ARMS}
-    spare = [color for color in PALETTE if color not in taken]
+    owners: dict[str, str] = {}
+    for name in names:
+        if name in _ARMS:
+            owners.setdefault(_ARMS[name][0], name)
+    others = [name for name in names if name not in owners.values()]
+    spare = [color for color in PALETTE if color not in owners]
     if len(others) > len(spare):
         raise ValueError(
             f"{len(names)} arms ({', '.join(names)}) need more colors than can be told apart: "
@@ -113,9 +121,6 @@ def arm_styles(arms: Iterable[str]) -> dict[str, tuple[str, str]]:
         )
     styles = _ARMS | dict(zip(others, zip(spare, _SPARE_MARKERS, strict=False), strict=False))
     return {name: styles[name] for name in names}
-
-
-_WIDTH = 4.8  # inches; shown on a 390 px phone at about three quarters of its size
 
 
 def restack(figure: Figure) -> bool:
@@ -136,29 +141,23 @@ def restack(figure: Figure) -> bool:
         return False
     width, height = figure.get_size_inches()
     rows = places[0].get_gridspec().nrows
-    figure.set_size_inches(min(width, _WIDTH), height / rows * len(axes), forward=False)
+    figure.set_size_inches(min(width, _NARROW), height / rows * len(axes), forward=False)
     grid = figure.add_gridspec(len(axes), 1)
     for row, ax in enumerate(axes):
         ax.set_subplotspec(grid[row])
-        _complete_labels(ax, axes)
+        _complete_labels(ax)
     _narrow_legends(figure)
     if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
         engine.set(h_pad=0.12)  # inches; a panel's title stays apart from the labels above it
     return True
 
 
-def _complete_labels(ax: Axes, axes: list[Axes]) -> None:
+def _complete_labels(ax: Axes) -> None:
     """Write the labels that a panel had left to its neighbor."""
-    if not ax.axison:
-        return
-    for axis, side, others in (
-        (ax.xaxis, "labelbottom", [other.xaxis for other in axes]),
-        (ax.yaxis, "labelleft", [other.yaxis for other in axes]),
-    ):
-        axis.set_tick_params(which="both", **{side: True})
-        axis.label.set_visible(True)
-        if not axis.get_label_text():
-            axis.set_label_text(next((o.get_label_text() for o in others if o.get_label_text()), ""))
+    if ax.axison:
+        for axis, side in ((ax.xaxis, "labelbottom"), (ax.yaxis, "labelleft")):
+            axis.set_tick_params(which="both", **{side: True})
+            axis.label.set_visible(True)
 
 
 def _narrow_legends(figure: Figure) -> None:

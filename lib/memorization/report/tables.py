@@ -44,6 +44,43 @@ def plus_minus(value: float, error: float) -> str:
     return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "\u2212")
 
 
+def over_seeds(records: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFrame:
+    """Return mean and spread of one quantity over seeds: one row for each group, in their order.
+
+    Args:
+        records: one row for each seed of a group.
+        by: the columns that name a group; they come first.
+        column: the quantity.
+
+    Returns:
+        ``by``, ``mean``, ``sd`` and ``sem`` (standard deviation and error, NaN for one seed) and ``seeds``.
+
+    Raises:
+        ValueError: a column is missing, there is no row, or a group has several of one seed.
+    """
+    missing = [name for name in (*by, column, "seed") if name not in records]
+    if missing:
+        raise ValueError(
+            f"the records have no column {missing[0]!r}; they have {', '.join(map(str, records))}"
+        )
+    if records.empty:
+        raise ValueError(f"there are no records of {column} by {', '.join(by)}; look at the selection before")
+    check_once(records, by)
+    groups = records.groupby(list(by), sort=False)[column]
+    return groups.agg(mean="mean", sd="std", sem="sem", seeds="count").reset_index()
+
+
+def check_once(records: pd.DataFrame, by: Sequence[str]) -> None:
+    """Raise a ValueError that names the first group and seed of which there are several rows, if any."""
+    twice = records[records.duplicated([*by, "seed"])]
+    if not twice.empty:
+        first = ", ".join(f"{name}={twice.iloc[0][name]}" for name in (*by, "seed"))
+        raise ValueError(
+            f"more than one row for {first}: the records hold several runs or curves; select one first, for "
+            "example with records.query(\"activation == 'phi2'\"), or name what tells them apart"
+        )
+
+
 def seed_means(
     records: pd.DataFrame, by: Sequence[str], columns: Mapping[str, str] | Sequence[str]
 ) -> pd.DataFrame:

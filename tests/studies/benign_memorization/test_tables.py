@@ -105,7 +105,7 @@ def test_the_verdict_is_that_of_the_mean_and_its_seeds_are_counted(benign_run):
 
 def test_two_runs_of_one_arm_and_seed_are_refused(benign_run):
     records = pd.concat([benign_run(dataset="digits"), benign_run(dataset="mnist", policy="small_mnist")])
-    with pytest.raises(ValueError, match=r"more than one run of arm 'augmentation' with seed 0"):
+    with pytest.raises(ValueError, match=r"more than one row for arm=augmentation, seed=0"):
         benign_table(records, 1000)
     assert len(benign_table(records, {"digits": 1397, "mnist": 2000}, by=["dataset"])) == 2
 

@@ -227,13 +227,6 @@ def test_an_unknown_dial_or_quantity_lists_those_there_are(contaminated, dial, q
         contamination_sweeps.draw_sweep(ax, contaminated({}), dial, quantities)
 
 
-def test_panels_of_a_sweep_with_one_vertical_axis_label_it_once(contaminated):
-    _, axes = panels(2, share_y=True)
-    for ax in axes:
-        contamination_sweeps.draw_sweep(ax, contaminated({}, HALF), "slope")
-    assert [ax.yaxis.label.get_visible() for ax in axes] == [True, False]
-
-
 def test_the_dial_names_its_two_ends(contaminated):
     _, axes = panels(2)
     table = contamination_sweeps.draw_dial(axes, contaminated({}, HALF, IDENTITY))

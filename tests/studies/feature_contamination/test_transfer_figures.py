@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from memorization.report.figures import SEED_BARS, dumbbells, interactive, legend_above, panels, show
-from memorization.report.styles import BACKGROUND, COLORS
+from memorization.report.figures import SEED_BARS, interactive, legend_above, panels, show
+from memorization.report.styles import COLORS
 from memorization.studies.feature_contamination.figures import (
     draw_distillation,
     draw_frames,
@@ -80,7 +80,7 @@ def test_experiments_are_told_apart_by_a_column(distilled):
 
 def test_two_experiments_in_one_row_are_refused(distilled):
     _, axes = panels(2)
-    with pytest.raises(ValueError, match="more than one row for row='teacher', seed=0"):
+    with pytest.raises(ValueError, match="more than one row for row=teacher, seed=0"):
         draw_distillation(axes, pd.concat([distilled, distilled.assign(digits="strokes")]))
 
 
@@ -119,25 +119,6 @@ def test_a_figure_of_rows_fits_the_rules_of_a_page(run, request, name):
         alt="Rows of two marks each, the hollow one far to the left of the filled one.",
     )  # fmt: skip
     assert "max-width: 600px" in html.data
-
-
-def test_the_hollow_mark_is_smaller_so_that_equal_numbers_are_both_seen():
-    _, (ax,) = panels(1)
-    table = dumbbells(
-        ax, pd.DataFrame({"arm": ["a"] * 2, "seed": [0, 1], "x": [1.0, 3], "y": [2.0, 2]}), ("x", "y")
-    )
-    filled, hollow = (
-        line for line in ax.lines if line.get_label() in ("in distribution", "out of distribution")
-    )
-    assert filled.get_markersize() > hollow.get_markersize()
-    assert hollow.get_markerfacecolor() == BACKGROUND
-    assert table[["mean", "sem"]].values.tolist() == [[2, 1], [2, 0]]
-
-
-def test_no_records_are_no_rows():
-    _, (ax,) = panels(1)
-    with pytest.raises(ValueError, match="there are no records to draw x and y"):
-        dumbbells(ax, pd.DataFrame({"arm": [], "seed": [], "x": [], "y": []}), ("x", "y"))
 
 
 @pytest.fixture

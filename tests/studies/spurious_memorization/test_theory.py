@@ -4,10 +4,9 @@ import pytest
 
 from memorization.studies.spurious_memorization.theory import (
     alignment,
-    alignment_few_examples,
     alignment_lower_bound,
-    alignment_many_examples,
     kernel_profile,
+    predict_curve,
     predict_synthetic,
     unexplained_fraction,
 )
@@ -46,6 +45,7 @@ SPURIOUS = {
     ("phi2", 0.25): (0.999, 0.988, 0.921, 0.836, 0.748, 0.649, 0.592, 0.552, 0.526),
     ("phi4", 0.25): (0.995, 0.966, 0.872, 0.784, 0.702, 0.616, 0.567, 0.534, 0.512),
 }
+FEW, MANY = 1e-9, 1e9  # N/d far below and above 1
 FOUR, FIVE, THREE = 0.51e-4, 0.51e-5, 0.6e-3
 
 
@@ -57,8 +57,8 @@ def test_alignment_reproduces_the_reference_table(key):
     bound, many, few, *gammas = TABLE[key]
     if bound is not None:
         assert alignment_lower_bound(profile, alpha) == pytest.approx(bound, abs=FIVE)
-    assert alignment_many_examples(profile, alpha) == pytest.approx(many, abs=FIVE)
-    assert alignment_few_examples(profile, alpha) == pytest.approx(few, abs=FIVE)
+    for psi, gamma in ((MANY, many), (FEW, few)):
+        assert alignment(profile, alpha, psi) == pytest.approx(gamma, abs=FIVE)
     for psi, gamma in zip(PSIS, gammas, strict=True):
         assert alignment(profile, alpha, psi) == pytest.approx(gamma, abs=FOUR)
 
@@ -87,7 +87,7 @@ def test_the_covariance_at_the_papers_largest_point_is_as_stated():
 
 def test_tangent_relu_with_many_examples_has_the_arcsine_form():
     for alpha in (0.2, 0.5, 0.9):
-        found = alignment_many_examples(kernel_profile("ntk", "relu"), alpha)
+        found = alignment(kernel_profile("ntk", "relu"), alpha, MANY)
         assert found == pytest.approx(2 * alpha / math.pi * math.asin(alpha))
 
 
@@ -136,22 +136,10 @@ def test_alpha_outside_its_range_is_refused(alpha):
         alignment(kernel_profile("rf", "phi2"), alpha, 1)
 
 
-def test_an_even_activation_learns_nothing_and_says_so():
-    profile = kernel_profile("rf", "h2")
-    with pytest.warns(UserWarning, match="rf h2 has no linear part: nothing of the label is learned"):
-        found = predict_synthetic(profile, 0.5, 0.5)
+def test_an_even_activation_learns_nothing():
+    found = predict_synthetic(kernel_profile("rf", "h2"), 0.5, 0.5)
     assert (found.test_accuracy, found.spurious_accuracy) == (0.5, 1.0)
     assert found.gamma == pytest.approx(0.25)
-
-
-def test_an_even_activation_can_be_refused():
-    with pytest.raises(ValueError, match="rf h2 has no linear part"):
-        predict_synthetic(kernel_profile("rf", "h2"), 0.5, 0.5, even="raise")
-
-
-def test_an_unknown_choice_for_even_activations_is_refused():
-    with pytest.raises(ValueError, match="unknown choice even='maybe'; choose one of warn, raise, accept"):
-        predict_synthetic(kernel_profile("rf", "h2"), 0.5, 0.5, even="maybe")
 
 
 def test_the_affine_limit_continues_the_general_formula():
@@ -169,5 +157,28 @@ def test_the_bounds_order_the_alignment_for_every_activation(feature_map, name):
     for alpha in (0.2, 0.5, 0.8):
         gammas = [alignment(profile, alpha, psi) for psi in (0.01, 0.5, 2, 50)]
         assert gammas == sorted(gammas, reverse=True)
-        assert alignment_lower_bound(profile, alpha) < alignment_many_examples(profile, alpha) < gammas[-1]
-        assert gammas[0] < alignment_few_examples(profile, alpha) < alpha
+        assert alignment_lower_bound(profile, alpha) < alignment(profile, alpha, MANY) < gammas[-1]
+        assert gammas[0] < alignment(profile, alpha, FEW) < alpha
+
+
+def test_theory_is_blank_where_it_is_undefined():
+    rows = predict_curve(feature_map="rf", activation="identity", alpha=0.5, d=20, sizes=[10, 20])
+    assert rows[0]["gamma"] == pytest.approx(0.5)
+    assert math.isnan(rows[1]["gamma"])
+
+
+def test_theory_uses_the_fraction_that_the_data_have():
+    odd, even = (
+        predict_curve(feature_map="rf", activation="phi2", alpha=alpha, d=9, sizes=[3])[0]["gamma"]
+        for alpha in (0.5, 4 / 9)
+    )
+    assert odd == even
+
+
+def test_the_lower_bound_is_stated_for_random_features_only():
+    rf, ntk = (
+        predict_curve(feature_map=name, activation="phi2", alpha=0.5, d=9, sizes=[3])[0]["gamma_floor"]
+        for name in ("rf", "ntk")
+    )
+    assert rf < predict_curve(feature_map="rf", activation="phi2", alpha=0.5, d=9, sizes=[3])[0]["gamma"]
+    assert math.isnan(ntk)

@@ -1,14 +1,7 @@
-"""Pictures for a page: images with the random labels that they are memorized with, and views of one.
+"""Figures of the page on benign memorization: pictures and their random labels, training, depth, and dials.
 
-Figures of the benign-memorization page: random labels, curves over training, and where the noise sits.
-
-Anagnostidis et al. (ICLR 2023). Color says which arm, the panel says which quantity; the gray dashed line is
-the network before training.
-
-Figures of the benign-memorization page in which one dial is turned, and the comparison of data sets.
-
-Anagnostidis et al. (ICLR 2023). All take the records of ``memorize`` and compare the embedding after training
-with that before it.
+Anagnostidis et al. (ICLR 2023). All but the pictures take the records of ``memorize``. Color says which arm,
+the panel says which quantity; the gray dashed line is the network before training.
 """
 
 from __future__ import annotations
@@ -35,7 +28,19 @@ from memorization.report.figures import (
     seed_curve,
 )
 from memorization.report.styles import COLORS, INK, arm_styles
+from memorization.report.tables import over_seeds
 from memorization.studies.benign_memorization.tables import arm_names, at_end, at_start, plain_arms
+
+PROBE_LABEL = "k-NN probe [fraction]"
+NOISE_LABEL = "noise probe [fraction]"
+MEMORIZED_LABEL = "accuracy on labels [fraction]"
+
+_MUTED = COLORS["initialization"]
+_PROJECTOR_SHADE = "#eee9dc"
+_TRUE = "#006b4b"  # the color of true labels, darker: letters need more contrast than lines
+_KEY = 1.47  # height of the line that says what the words are, in sides of a picture
+_ROW = 4  # pictures in a row, so that they can still be seen on a phone
+_FRESH = "∞ (fresh)"
 
 
 @dataclass(frozen=True)
@@ -104,30 +109,19 @@ def labelled_pictures(
     )
 
 
-PROBE_LABEL = "k-NN probe [fraction]"
-NOISE_LABEL = "noise probe [fraction]"
-MEMORIZED_LABEL = "accuracy on labels [fraction]"
-
-_MUTED = COLORS["initialization"]
-_PROJECTOR_SHADE = "#eee9dc"
-_TRUE = "#006b4b"  # the color of true labels, darker: letters need more contrast than lines
-_KEY = 1.47  # height of the line that says what the words are, in sides of a picture
-_ROW = 4  # pictures in a row, so that they can still be seen on a phone
-
-
 def draw_random_labels(axes: Sequence[Axes], pictures: LabelledPictures) -> pd.DataFrame:
     """Draw images with true class and random label, and views of the first one, which share its label.
 
     Args:
         axes: two panels, 3.6 inches high for eight pictures each.
-        pictures: of :func:`memorization.studies.benign_memorization.figures.labelled_pictures`.
+        pictures: of :func:`labelled_pictures`.
 
     Returns:
         What is drawn: one row per pixel, with ``panel``, ``picture``, ``true``, ``label``, ``row``,
         ``column`` and ``gray`` or ``red``, ``green``, ``blue`` in [0, 1].
     """
     left, right = axes
-    above = [f"{name}" for name in pictures.true]
+    above = pictures.true
     images = _montage(left, pictures.images, above, pictures.random, "below: random label")
     of_one = len(pictures.views)
     same = [pictures.random[0]] * of_one
@@ -278,9 +272,6 @@ def _named(records: pd.DataFrame) -> pd.DataFrame:
     return records if "arm" in records else arm_names(records)
 
 
-_FRESH = "∞ (fresh)"
-
-
 def draw_views(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
     """Draw the probe, and the accuracy on the views of training, against the number of fixed views per image.
 
@@ -293,24 +284,14 @@ def draw_views(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
     Returns:
         What is drawn: ``arm``, ``quantity``, ``views``, ``mean``, ``sd`` and ``seeds``.
     """
-    placed = _place_views(plain_arms(records))
-    end = at_end(placed)
-    drawn = [
-        draw_initialization(axes[0], at_start(placed), "place"),
-        draw_arms(axes[0], end, "place", "clean_probe", names={"augmentation": "_"}),  # the panel says it
-        draw_arms(axes[1], end, "place", "seen_view", names={"augmentation": "views of training"}),
-        draw_arms(
-            axes[1], end, "place", "fresh_view", names={"augmentation": "unseen views"}, linestyle="--"
-        ),
-    ]
-    return _finish_views(axes, placed, drawn)
+    seen = {"seen_view": "views of training", "fresh_view": "unseen views"}
+    return _draw_views(axes, plain_arms(records), seen, {"augmentation": "_"})  # the panel says it
 
 
 def draw_shared_independent(
     axes: Sequence[Axes], records: pd.DataFrame, *, classes: int = 10
 ) -> pd.DataFrame:
-    """Draw the probe, and the accuracy on the views of training, where all views of an image share one random
-    label, and where each has its own.
+    """Draw the same where all views of an image share one random label, and where each has its own.
 
     Args:
         axes: two panels.
@@ -320,41 +301,33 @@ def draw_shared_independent(
 
     Returns:
         As :func:`draw_views`.
-    """  # fmt: skip
+    """
     arms = {"shared": "augmentation", "independent": "independent labels"}
     names = {"augmentation": "one label per image", "independent labels": "a label per view"}
     fixed = records[records["views"] > 0]
-    placed = _place_views(fixed.assign(arm=fixed["view_labels"].map(arms)))
-    end = at_end(placed)
-    drawn = [
-        draw_initialization(axes[0], at_start(placed), "place"),
-        draw_arms(axes[0], end, "place", "clean_probe", names=names),
-        draw_arms(axes[1], end, "place", "seen_view", names=names),
-    ]
+    table = _draw_views(axes, fixed.assign(arm=fixed["view_labels"].map(arms)), {"seen_view": None}, names)
     chance_line(axes[1], classes)
-    return _finish_views(axes, placed, drawn)
+    return table
 
 
-def _place_views(records: pd.DataFrame) -> pd.DataFrame:
+def _draw_views(
+    axes: Sequence[Axes], arms: pd.DataFrame, seen: Mapping[str, str | None], names: Mapping[str, str]
+) -> pd.DataFrame:
     """Place each number of views on the axis, fresh ones beyond the largest; name the views of training."""
-    last = 4 * max(1, records["views"].max())
-    seen = records["bank_view"].where(records["views"] > 0, records["fresh_view"])
-    return records.assign(place=records["views"].where(records["views"] > 0, last), seen_view=seen)
+    fixed, last = arms["views"] > 0, 4 * max(1, arms["views"].max())
+    seen_view = arms["bank_view"].where(fixed, arms["fresh_view"])
+    placed = arms.assign(place=arms["views"].where(fixed, last), seen_view=seen_view)
+    table = _draw_both(axes, placed, "place", seen, names)
 
+    def name(place: float) -> str:
+        return _FRESH if place == last and not fixed.all() else f"{place:g}"
 
-def _finish_views(axes: Sequence[Axes], placed: pd.DataFrame, drawn: list[pd.DataFrame]) -> pd.DataFrame:
-    titles = ("what the embedding knows", "what is memorized")
-    fresh = set(placed.loc[placed["views"] == 0, "place"])
-    for ax, title, label in zip(axes, titles, (PROBE_LABEL, MEMORIZED_LABEL), strict=True):
+    for ax in axes:
         log_ticks(ax, placed["place"])
-        places = ax.get_xticks()
-        ax.set_xticks(places, [_FRESH if place in fresh else f"{place:g}" for place in places])
-        ax.set(xlabel="views per image [views]", ylabel=label)
-        name_panel(ax, title)
+        ax.set_xticks(ax.get_xticks(), [name(place) for place in ax.get_xticks()])
+        ax.set_xlabel("views per image [views]")
     axes[1].set_ylim(0, 1.04)
-    table = pd.concat(drawn, ignore_index=True)
-    names = [_FRESH if place in fresh else f"{place:g}" for place in table.pop("place")]
-    return table.assign(views=names)
+    return table.assign(views=[name(place) for place in table.pop("place")])
 
 
 def draw_strength(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
@@ -367,23 +340,56 @@ def draw_strength(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
     Returns:
         What is drawn: ``arm``, ``quantity``, ``strength``, ``mean``, ``sd`` and ``seeds``.
     """
+    seen = {"fresh_view": "fresh views", "clean_view": "clean views"}
     one = records.assign(arm="augmentation")
-    end = at_end(one)
-    drawn = [
-        draw_initialization(axes[0], at_start(one), "strength"),
-        draw_arms(axes[0], end, "strength", "clean_probe", names={"augmentation": "_"}),  # the panel says it
-        draw_arms(axes[1], end, "strength", "fresh_view", names={"augmentation": "fresh views"}),
-        draw_arms(
-            axes[1], end, "strength", "clean_view", names={"augmentation": "clean views"}, linestyle="--"
-        ),
-    ]
-    titles = ("what the embedding knows", "what is memorized")
-    for ax, title, label in zip(axes, titles, (PROBE_LABEL, MEMORIZED_LABEL), strict=True):
-        log_ticks_from_zero(ax, end["strength"])
-        ax.set(xlabel="strength of augmentation [ratio]", ylabel=label)
-        name_panel(ax, title)
-    axes[1].set_ylim(0, 1.04)
+    table = _draw_both(axes, one, "strength", seen, {"augmentation": "_"})
+    for ax in axes:
+        log_ticks_from_zero(ax, one["strength"])
+        ax.set_xlabel("strength of augmentation [ratio]")
+    axes[1].set_ylim(0, 1.04)  # after the scale of the other axis: it would find no limits of its own
+    return table
+
+
+def _draw_both(
+    axes: Sequence[Axes],
+    rows: pd.DataFrame,
+    x: str,
+    seen: Mapping[str, str | None],
+    names: Mapping[str, str],
+) -> pd.DataFrame:
+    """Draw the probe at the left, and accuracies on the labels at the right, the second one dashed.
+
+    Args:
+        axes: two panels.
+        rows: with columns ``arm`` and ``x``.
+        x: column of the horizontal axis.
+        seen: columns of the accuracies, and what the arm with augmentation is called there.
+        names: what each arm is called elsewhere.
+    """
+    left, right = axes
+    end = at_end(rows)
+    drawn = [_draw_probe(left, rows, x, names=names)]
+    for line, (column, called) in zip(("-", "--"), seen.items(), strict=False):
+        own = {"augmentation": called} if called else names
+        drawn.append(draw_arms(right, end, x, column, names=own, linestyle=line))
+    right.set_ylabel(MEMORIZED_LABEL)
+    name_panel(left, "what the embedding knows")
+    name_panel(right, "what is memorized")
     return pd.concat(drawn, ignore_index=True)
+
+
+def _draw_probe(
+    ax: Axes,
+    rows: pd.DataFrame,
+    x: str,
+    column: str = "clean_probe",
+    label: str = PROBE_LABEL,
+    names: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Draw a probe of the embedding against a column, one line per arm, and the network before training."""
+    start = draw_initialization(ax, at_start(rows), x, column)
+    ax.set_ylabel(label)
+    return pd.concat([start, draw_arms(ax, at_end(rows), x, column, names=names)], ignore_index=True)
 
 
 def draw_projector(axes: Sequence[Axes], records: pd.DataFrame, *, classes: int = 10) -> pd.DataFrame:
@@ -400,19 +406,17 @@ def draw_projector(axes: Sequence[Axes], records: pd.DataFrame, *, classes: int 
     layers = sorted({tuple(widths) for widths in records["hidden"]}, key=lambda widths: (len(widths), widths))
     names = [_layers(widths) for widths in layers]
     placed = plain_arms(records).assign(place=[layers.index(tuple(widths)) for widths in records["hidden"]])
-    end = at_end(placed)
-    drawn = []
-    for ax, column, label in zip(
-        axes, ("clean_probe", "noise_probe"), (PROBE_LABEL, NOISE_LABEL), strict=True
-    ):
-        drawn.append(draw_initialization(ax, at_start(placed), "place", column))
-        drawn.append(draw_arms(ax, end, "place", column))
+    left, right = axes
+    drawn = [
+        _draw_probe(left, placed, "place"),
+        _draw_probe(right, placed, "place", "noise_probe", NOISE_LABEL),
+    ]
+    for ax, title in ((left, "embedding: true labels"), (right, "embedding: random labels")):
         ax.set_xticks(range(len(names)), names)
-        ax.set(xlabel="hidden layers of the projector [units]", ylabel=label)
-    name_panel(axes[0], "embedding: true labels")
-    name_panel(axes[1], "embedding: random labels")
-    chance_line(axes[1], classes)
-    axes[1].set_ylim(bottom=0)
+        ax.set_xlabel("hidden layers of the projector [units]")
+        name_panel(ax, title)
+    chance_line(right, classes)
+    right.set_ylim(bottom=0)
     table = pd.concat(drawn, ignore_index=True)
     return table.assign(hidden=[names[place] for place in table.pop("place")])
 
@@ -434,14 +438,8 @@ def draw_label_noise(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
     Returns:
         What is drawn: ``arm``, ``quantity``, ``noise``, ``mean``, ``sd`` and ``seeds``.
     """
-    arms = plain_arms(records.assign(noise=1.0))["arm"]
-    named = records.assign(arm=arms)
-    drawn = [
-        draw_initialization(ax, at_start(named), "noise"),
-        draw_arms(ax, at_end(named), "noise", "clean_probe"),
-    ]
-    ax.set(xlabel="images with a random label [fraction]", ylabel=PROBE_LABEL)
-    return pd.concat(drawn, ignore_index=True)
+    ax.set_xlabel("images with a random label [fraction]")
+    return _draw_probe(ax, records.assign(arm=plain_arms(records.assign(noise=1.0))["arm"]), "noise")
 
 
 def draw_groups(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
@@ -454,14 +452,10 @@ def draw_groups(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
     Returns:
         What is drawn: ``arm``, ``quantity``, ``group``, ``mean``, ``sd`` and ``seeds``.
     """
-    named = plain_arms(records)
-    drawn = [
-        draw_initialization(ax, at_start(named), "group"),
-        draw_arms(ax, at_end(named), "group", "clean_probe"),
-    ]
-    log_ticks(ax, named["group"])
-    ax.set(xlabel="images of one class that share a label [images]", ylabel=PROBE_LABEL)
-    return pd.concat(drawn, ignore_index=True)
+    table = _draw_probe(ax, plain_arms(records), "group")
+    log_ticks(ax, records["group"])
+    ax.set_xlabel("images of one class that share a label [images]")
+    return table
 
 
 def draw_datasets(ax: Axes, records: pd.DataFrame, pixels: Mapping[str, float] | None = None) -> pd.DataFrame:
@@ -476,17 +470,13 @@ def draw_datasets(ax: Axes, records: pd.DataFrame, pixels: Mapping[str, float] |
         What is drawn: ``dataset``, ``arm``, ``mean``, ``sem`` (NaN for one seed) and ``seeds``.
 
     Raises:
-        ValueError: a data set has several runs of one arm and seed.
+        ValueError: a data set has several runs of one arm and seed; select one strength and one number of
+            views first.
     """
     named = plain_arms(records)
-    end = at_end(named)
-    if end.duplicated(["dataset", "arm", "seed"]).any():
-        raise ValueError(
-            "more than one run of a data set, arm and seed; select one strength and one number of views first"
-        )
     start = at_start(named).drop_duplicates(["dataset", "seed"]).assign(arm="initialization")
-    dots = pd.concat([start, end]).groupby(["dataset", "arm"], sort=False)["clean_probe"]
-    table = dots.agg(mean="mean", sem="sem", seeds="count").reset_index()
+    dots = pd.concat([start, at_end(named)])
+    table = over_seeds(dots, ["dataset", "arm"], "clean_probe").drop(columns="sd")
     rows = list(dict.fromkeys(named["dataset"]))
     raw = [{"dataset": n, "arm": "raw pixels", "mean": pixels[n]} for n in rows if pixels and n in pixels]
     table = pd.concat([table, pd.DataFrame(raw)], ignore_index=True) if raw else table

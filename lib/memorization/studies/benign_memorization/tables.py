@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from memorization.report.judging import mean_interval
+from memorization.report.tables import check_once
 from memorization.studies.benign_memorization.own_network import verdict
 
 FRESH = 10**6  # stands for "no fixed number of views" where views are put in order
@@ -17,6 +18,11 @@ _OF_THE_RUN = ("clean_view", "fresh_view", "bank_view", "test_accuracy", "batch_
 # What ``memorize`` returns; every other column of its records says which run a row belongs to.
 MEASURED = (*_BY_SITE, *_OF_THE_RUN)
 _NAMING = ["dataset", "policy", "strength", "views", "view_labels", "noise", "group", "mix"]
+_SETS = {"digits": "digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+_SETS |= {"cifar100": "CIFAR-100", "tiny_imagenet": "TinyImageNet"}
+_SIDES = {"mnist": 14, "fashion_mnist": 14, "cifar10": 16}  # of ``memorized_split`` where none is asked for
+_ACCURACIES = {"clean_view": "clean views", "fresh_view": "fresh views", "bank_view": "fixed views"}
+_ACCURACIES |= {"batch_accuracy": "batches"}
 
 
 def arm_names(records: pd.DataFrame) -> pd.DataFrame:
@@ -63,6 +69,18 @@ def plain_arms(records: pd.DataFrame) -> pd.DataFrame:
     """Return the records with a column ``arm`` that tells only augmentation, none, and true labels apart."""
     arm = records["strength"].gt(0).map({True: "augmentation", False: "no augmentation"})
     return records.assign(arm=arm.mask(records["noise"] == 0, "true labels"))
+
+
+def named_sets(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the records with the data sets' usual names in ``dataset``, and their side where it was chosen.
+
+    Args:
+        records: with columns ``dataset`` and ``side`` (pixels; None or NaN for the data set's own).
+    """
+    names = records["dataset"].map(lambda name: _SETS.get(name, name))
+    sides = records["side"].astype(float).fillna(records["dataset"].map(_SIDES))
+    written = [f", {side:.0f}×{side:.0f}" if side > 0 else "" for side in sides]
+    return records.assign(dataset=[name + side for name, side in zip(names, written, strict=True)])
 
 
 def at_end(records: pd.DataFrame, site: str = "embedding") -> pd.DataFrame:
@@ -120,31 +138,45 @@ def paired_gain(records: pd.DataFrame, site: str = "embedding") -> pd.DataFrame:
     return end.assign(probe_start=probe_start, gain=end["clean_probe"] - probe_start)
 
 
-_SETS = {"digits": "digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
-_SETS |= {"cifar100": "CIFAR-100", "tiny_imagenet": "TinyImageNet"}
-
-
-_SIDES = {"mnist": 14, "fashion_mnist": 14, "cifar10": 16}  # of ``memorized_split`` where none is asked for
-
-
-def named_sets(records: pd.DataFrame) -> pd.DataFrame:
-    """Return the records with the data sets' usual names in ``dataset``, and their side where it was chosen.
+def one_row_per_run(table: pd.DataFrame) -> pd.DataFrame:
+    """Lay the records of ``memorize`` side by side: one row for each network.
 
     Args:
-        records: with columns ``dataset`` and ``side`` (pixels; None or NaN for the data set's own).
+        table: rows of a sweep over ``memorize``, one per network, probed epoch and site.
+
+    Returns:
+        One row per network: every column that the table has for a run (the arguments of ``memorize``,
+        ``seed``, provenance), ``epochs`` (trained), the accuracies at the end (``clean_view``,
+        ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), and for each site
+        ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before the first
+        step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and
+        ``early_gain`` the part of it that is there at the first probed epoch from a quarter of the epochs on
+        (NaN if none was probed before the end). ``augmented`` says whether there was augmentation;
+        ``view_order`` is the number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and
+        ``room`` are the hidden layers of the projector and the width of the first, 0 for none.
     """
-    names = records["dataset"].map(lambda name: _SETS.get(name, name))
-    sides = records["side"].astype(float).fillna(records["dataset"].map(_SIDES))
-    written = [f", {side:.0f}×{side:.0f}" if side > 0 else "" for side in sides]
-    return records.assign(dataset=[name + side for name, side in zip(names, written, strict=True)])
+    if table.empty:
+        return table
+    return pd.DataFrame([_side_by_side(run) for _, run in table.groupby(run_keys(table), sort=False)])
 
 
-_ACCURACIES = {
-    "clean_view": "clean views",
-    "fresh_view": "fresh views",
-    "bank_view": "fixed views",
-    "batch_accuracy": "batches",
-}
+def _side_by_side(run: pd.DataFrame) -> dict[str, Any]:
+    end, start = run[run["at"] == "end"], run[run["at"] == "start"]
+    first = end.iloc[0]
+    row: dict[str, Any] = {str(n): v for n, v in first.to_dict().items() if n not in _BY_SITE}
+    row["epochs"] = int(first["epoch"])
+    for prefix, part in (("", end), ("start_", start)):
+        for short, column in _PROBES.items():
+            row |= {f"{prefix}{short}_{s}": v for s, v in zip(part["site"], part[column], strict=True)}
+    row["probe"], row["start"] = row["clean_embedding"], row["start_clean_embedding"]
+    row["gain"] = row["probe"] - row["start"]
+    row["augmented"] = bool(first["strength"] > 0)
+    row["view_order"] = int(first["views"]) or FRESH
+    row["projector_layers"], row["room"] = len(first["hidden"]), next(iter(first["hidden"]), 0)
+    early = run[(run["site"] == "embedding") & (run["at"] == "during") & (run["epoch"] >= first["epoch"] / 4)]
+    if not early.empty:
+        row["early_gain"] = (early.iloc[0]["clean_probe"] - row["start"]) / row["gain"]
+    return row
 
 
 def benign_table(
@@ -156,9 +188,9 @@ def benign_table(
 ) -> pd.DataFrame:
     """Return one row per arm: how much was memorized, by each measure, what the probe says, and the verdict.
 
-    The verdict is that of :func:`verdict` on the means over seeds, judged by
-    the clean views, or by the fixed views where the arm has them. Its tolerance is the noise of the test
-    images, which all seeds share; the noise of the seeds is in ``low`` and ``high``.
+    The verdict is that of :func:`verdict` on the means over seeds, judged by the clean views, or by the fixed
+    views where the arm has them. Its tolerance is the noise of the test images, which all seeds share; the
+    noise of the seeds is in ``low`` and ``high``.
 
     Args:
         records: of ``memorize``, with the rows of both ends.
@@ -174,18 +206,12 @@ def benign_table(
         it is (0 without a verdict).
 
     Raises:
-        ValueError: one arm has several runs of one seed.
+        ValueError: one arm has several runs of one seed; name the column that tells them apart in ``by``.
     """
     named = records if "arm" in records else arm_names(records)
     runs = paired_gain(named, site)
     keys = [*by, "arm"]
-    twice = runs[runs.duplicated([*keys, "seed"])]
-    if not twice.empty:
-        first = twice.iloc[0]
-        raise ValueError(
-            f"more than one run of arm {first['arm']!r} with seed {first['seed']}; name the column that "
-            "tells them apart, such as by=['dataset'], or select first"
-        )
+    check_once(runs, keys)
     rows = []
     for values, one in runs.groupby(keys, sort=False):
         tests = n_test if isinstance(n_test, int) else n_test[one["dataset"].iloc[0]]
@@ -245,44 +271,3 @@ def _difference(value: float, low: float, high: float) -> str:
 
 def _decimals(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.3f}"
-
-
-def one_row_per_run(table: pd.DataFrame) -> pd.DataFrame:
-    """Lay the records of ``memorize`` side by side: one row for each network.
-
-    Args:
-        table: rows of a sweep over ``memorize``, one per network, probed epoch and site.
-
-    Returns:
-        One row per network: every column that the table has for a run (the arguments of ``memorize``,
-        ``seed``, provenance), ``epochs`` (trained), the accuracies at the end (``clean_view``,
-        ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), and for each site
-        ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before the first
-        step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and
-        ``early_gain`` the part of it that is there at the first probed epoch from a quarter of the epochs on
-        (NaN if none was probed before the end). ``augmented`` says whether there was augmentation;
-        ``view_order`` is the number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and
-        ``room`` are the hidden layers of the projector and the width of the first, 0 for none.
-    """
-    if table.empty:
-        return table
-    return pd.DataFrame([_side_by_side(run) for _, run in table.groupby(run_keys(table), sort=False)])
-
-
-def _side_by_side(run: pd.DataFrame) -> dict[str, Any]:
-    end, start = run[run["at"] == "end"], run[run["at"] == "start"]
-    first = end.iloc[0]
-    row: dict[str, Any] = {str(n): v for n, v in first.to_dict().items() if n not in _BY_SITE}
-    row["epochs"] = int(first["epoch"])
-    for prefix, part in (("", end), ("start_", start)):
-        for short, column in _PROBES.items():
-            row |= {f"{prefix}{short}_{s}": v for s, v in zip(part["site"], part[column], strict=True)}
-    row["probe"], row["start"] = row["clean_embedding"], row["start_clean_embedding"]
-    row["gain"] = row["probe"] - row["start"]
-    row["augmented"] = bool(first["strength"] > 0)
-    row["view_order"] = int(first["views"]) or FRESH
-    row["projector_layers"], row["room"] = len(first["hidden"]), next(iter(first["hidden"]), 0)
-    early = run[(run["site"] == "embedding") & (run["at"] == "during") & (run["epoch"] >= first["epoch"] / 4)]
-    if not early.empty:
-        row["early_gain"] = (early.iloc[0]["clean_probe"] - row["start"]) / row["gain"]
-    return row

@@ -543,7 +543,6 @@ def draw_sweep(
     if axis.scale != "linear":
         (log_ticks if axis.scale == "log" else log_ticks_from_zero)(ax, last["value"])
     ax.set(xlabel=axis.label, ylabel=ylabel)
-    ax.yaxis.label.set_visible(ax.yaxis.get_tick_params()["labelleft"])  # else its neighbor says it
     return pd.concat(drawn, ignore_index=True).assign(dial=dial)
 
 

@@ -1,11 +1,8 @@
-"""Pictures for a page: an image, the image in its noise frame, and the spurious query.
-
-Figures and tables of the first paper's page: curves and predictions, alignment, products, images.
-"""
+"""Figures of the page on spurious memorization: pictures, curves and their closed forms, products, images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,7 +15,11 @@ from memorization.data.frames import add_frames
 from memorization.data.image_sets import load_images
 from memorization.draws import generator
 from memorization.report.figures import curve_with_band, log_ticks, reference_line, theory_curve
-from memorization.report.styles import COLORS, INK, PALETTE
+from memorization.report.styles import COLORS, INK, arm_styles
+
+_NAMES = {"phi2": "φ₂", "phi4": "φ₄", "h2": "h₂", "relu": "ReLU", "gelu": "GELU"}
+_MAPS = {"rf": "random features", "ntk": "tangent features"}
+_N_LABEL = "training examples N [examples]"
 
 
 def example_pictures(
@@ -71,15 +72,10 @@ def _displayable(pixels: torch.Tensor, levels: int) -> np.ndarray:
     return array[..., 0] if array.shape[2] == 1 else array
 
 
-_SYMBOLS = {"phi2": "φ₂", "phi4": "φ₄", "h2": "h₂", "relu": "ReLU"}
-_ACTIVATION_COLORS = {"phi2": PALETTE[0], "phi4": PALETTE[1], "relu": PALETTE[2], "tanh": PALETTE[3]}
-_N_LABEL = "training examples N [examples]"
-
-
 def named_curves(records: pd.DataFrame) -> pd.DataFrame:
     """Return the records with a column ``curve``: activation and spurious fraction in words."""
     names = [
-        f"{_SYMBOLS.get(activation, activation)}, α = {Fraction(alpha).limit_denominator(100)}"
+        f"{_NAMES.get(activation, activation)}, α = {Fraction(alpha).limit_denominator(100)}"
         for activation, alpha in zip(records["activation"], records["alpha"], strict=True)
     ]
     return records.assign(curve=names)
@@ -89,6 +85,12 @@ def named_pairs(records: pd.DataFrame) -> pd.DataFrame:
     """Return the records with a column ``pair``: data set and the two classes, such as ``digits 1/7``."""
     pair = records["dataset"] + " " + records["negative"].astype(str) + "/" + records["positive"].astype(str)
     return records.assign(pair=pair)
+
+
+def at_largest(records: pd.DataFrame, column: str, at_most: float) -> pd.DataFrame:
+    """Return the rows at the largest value of ``column`` that is not above ``at_most``, or the smallest."""
+    below = records.loc[records[column] <= at_most, column]
+    return records[records[column] == (below.max() if len(below) else records[column].min())]
 
 
 def draw_pictures(axes: Sequence[Axes], pictures: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -122,38 +124,30 @@ def draw_curves(ax: Axes, records: pd.DataFrame, y: str, *, theory: str) -> None
         y: column of an accuracy, drawn from 0.48 to 1.02 as in the paper.
         theory: column of its prediction, dotted.
     """
-    for (activation, alpha), one in records.groupby(["activation", "alpha"], sort=False):
-        solid = alpha == records["alpha"].max()
-        curve_with_band(
-            ax, one, "N", y,
-            label=one["curve"].iloc[0],
-            color=_ACTIVATION_COLORS.get(str(activation), INK),
-            linestyle="-" if solid else "--",
-            marker="o" if solid else "s",
-        )  # fmt: skip
-        theory_curve(ax, one, "N", theory, label="_")
-    ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="closed form")
+    for _, (color, _), curves in _arms(records):
+        for alpha, one in curves.groupby("alpha", sort=False):
+            line, marker = ("-", "o") if alpha == records["alpha"].max() else ("--", "s")
+            label = one["curve"].iloc[0]
+            curve_with_band(ax, one, "N", y, label=label, color=color, linestyle=line, marker=marker)
+            theory_curve(ax, one, "N", theory, label="_")
+    _name_closed_form(ax)
     ax.set(ylim=(0.48, 1.02), xlabel=_N_LABEL, ylabel="accuracy [fraction]")
     log_ticks(ax, records["N"])
 
 
 def draw_alignment(ax: Axes, records: pd.DataFrame) -> None:
     """Draw mean alignment against the spurious fraction, with closed form and the theorem's lower bound."""
-    for activation, one in records.groupby("activation", sort=False):
-        color = _ACTIVATION_COLORS.get(str(activation), INK)
-        name = _SYMBOLS.get(str(activation), str(activation))
-        curve_with_band(ax, one, "alpha", "alignment_mean", label=name, color=color, linestyle="none")
-        theory_curve(ax, one, "alpha", "gamma", label="_", color=color)
-        if one["gamma_floor"].notna().any():
-            floor = one.drop_duplicates("alpha").sort_values("alpha")
-            ax.plot(floor["alpha"], floor["gamma_floor"], color=color, linewidth=1, alpha=0.7, label="_")
+    _draw_by_activation(ax, records, "alpha")
+    bounded = records.dropna(subset="gamma_floor")
+    for _, (color, _), one in _arms(bounded):
+        floor = one.drop_duplicates("alpha").sort_values("alpha")
+        ax.plot(floor["alpha"], floor["gamma_floor"], color=color, linewidth=1, alpha=0.7, label="_")
     ends = [0, 1]
     ax.plot(ends, ends, color=COLORS["reference"], linestyle="--", linewidth=1.2, label="alignment = α")
-    ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="closed form")
-    if records["gamma_floor"].notna().any():
+    _name_closed_form(ax)
+    if not bounded.empty:
         ax.plot([], [], color=INK, linewidth=1, label="theorem's lower bound")
-    ax.set(xlabel="spurious fraction α [fraction]", ylabel="feature alignment [ratio]")
-    ax.set(xlim=(0, 1), ylim=(-0.02, 1.02))
+    ax.set(xlabel="spurious fraction α [fraction]", xlim=(0, 1), ylim=(-0.02, 1.02))
 
 
 def draw_alignment_decay(ax: Axes, records: pd.DataFrame) -> None:
@@ -163,14 +157,31 @@ def draw_alignment_decay(ax: Axes, records: pd.DataFrame) -> None:
         ax: the panel.
         records: one feature map and one spurious fraction; columns ``psi``, ``alignment_mean``, ``gamma``.
     """
-    for activation, one in records.groupby("activation", sort=False):
-        color = _ACTIVATION_COLORS.get(str(activation), INK)
-        name = _SYMBOLS.get(str(activation), str(activation))
-        curve_with_band(ax, one, "psi", "alignment_mean", label=name, color=color, linestyle="none")
-        theory_curve(ax, one, "psi", "gamma", label="_", color=color)
-    ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="closed form")
-    ax.set(xlabel="N/d [ratio]", ylabel="feature alignment [ratio]", ylim=(0, records["alpha"].max()))
+    _draw_by_activation(ax, records, "psi")
+    _name_closed_form(ax)
+    ax.set(xlabel="N/d [ratio]", ylim=(0, records["alpha"].max()))
     log_ticks(ax, records["psi"])
+
+
+def _draw_by_activation(ax: Axes, records: pd.DataFrame, x: str) -> None:
+    """Draw mean alignment as points, and its closed form as a dotted line, for each activation."""
+    for name, (color, marker), one in _arms(records):
+        look = {"label": name, "color": color, "marker": marker}
+        curve_with_band(ax, one, x, "alignment_mean", linestyle="none", **look)
+        theory_curve(ax, one, x, "gamma", label="_", color=color)
+    ax.set_ylabel("feature alignment [ratio]")
+
+
+def _arms(records: pd.DataFrame) -> Iterator[tuple[str, tuple[str, str], pd.DataFrame]]:
+    """Yield each activation with its color and marker and its records."""
+    names = records["activation"].map(lambda name: _NAMES.get(name, name))
+    styles = arm_styles(names)
+    for name, one in records.groupby(names, sort=False):
+        yield str(name), styles[str(name)], one
+
+
+def _name_closed_form(ax: Axes) -> None:
+    ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="closed form")
 
 
 def draw_products(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
@@ -191,13 +202,11 @@ def draw_products(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
     means["product"] = means["alignment_mean"] * means["stability_covariance"]
     labels = ("alignment × Cov(S, g) [label²]", "γ √(R Var g) [label²]")
     for ax, x, label in zip(axes, ("product", "bound"), labels, strict=True):
-        for feature_map, marker in (("rf", "o"), ("ntk", "s")):
-            one = means[means["feature_map"] == feature_map]
-            name = {"rf": "random features", "ntk": "tangent features"}[feature_map]
-            color = PALETTE[0] if feature_map == "rf" else PALETTE[1]
+        for feature_map, one in means.groupby(means["feature_map"].map(_MAPS), sort=False):
+            color, marker = arm_styles(_MAPS.values())[str(feature_map)]
             ax.errorbar(
                 one[x], one["covariance"], yerr=one["covariance_error"],
-                fmt=marker, elinewidth=1, alpha=0.75, color=color, label=name,
+                fmt=marker, elinewidth=1, alpha=0.75, color=color, label=feature_map,
             )  # fmt: skip
         top = float(means[["covariance", x]].max().max()) * 1.08
         ax.plot([0, top], [0, top], color=COLORS["reference"], linestyle="--", linewidth=1.2, label="equal")
@@ -234,9 +243,3 @@ def draw_against_width(ax: Axes, records: pd.DataFrame, y: str, theory: str, lab
     if quantity == "feature alignment":  # from 0 to its limit alpha, so that a small difference looks small
         ax.set_ylim(0, records["alpha"].iloc[0])
     log_ticks(ax, records["width"])
-
-
-def at_largest(records: pd.DataFrame, column: str, at_most: float) -> pd.DataFrame:
-    """Return the rows at the largest value of ``column`` that is not above ``at_most``."""
-    below = records.loc[records[column] <= at_most, column]
-    return records[records[column] == (below.max() if len(below) else records[column].min())]

@@ -1,29 +1,28 @@
-"""Closed forms for the feature alignment at finite N/d.
+"""Closed forms at infinite width for the synthetic task: alignment, accuracies and covariances at any N/d.
 
 Bombari & Mondelli (ICML 2024) prove that the alignment concentrates (the RF theorem, the NTK theorem); the
-forms here extend theirs to any ratio psi = N/d for isotropic inputs, N << d^2 and large width. Per unit of
-width the kernel of unit-norm inputs is ``kappa(rho) = sum_l a_l rho^l``.
-
-Closed forms for the accuracies of the synthetic task at infinite width.
-
-Labels ``sign(u . x)``, isotropic inputs, N << d^2. Test accuracy depends only on psi = N/d and on the ratio
-r of the curved to the linear part of the kernel: not on alpha, nor on which degree carries the curvature.
+forms here extend theirs to any ratio psi = N/d for isotropic inputs, labels ``sign(u . x)``, N << d^2 and
+large width. Per unit of width the kernel of unit-norm inputs is ``kappa(rho) = sum_l a_l rho^l``. Test
+accuracy depends only on psi and on the ratio r of the curved to the linear part of the kernel: not on the
+spurious fraction alpha, nor on which degree carries the curvature.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import torch
 
+from memorization.data.synthetic import spurious_size
 from memorization.models.activations import activation, hermite_coefficients, second_moment
 
 _DEGREE = 60  # the smooth activations' coefficients are below 1e-6 by then
 _NEGLIGIBLE = 1e-10
+_B = math.sqrt(2 / math.pi)  # E[g (u.x)/|u|]: what a linear predictor can see of the sign
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,25 @@ def kernel_profile(feature_map: str, activation_name: str) -> Profile:
     if feature_map == "rf":
         return Profile(name, *squares, _clean(total - sum(squares)), inner)
     return Profile(name, 0.0, squares[0], _clean(total - squares[0]), lambda rho: rho * inner(rho))
+
+
+def _clean(value: float) -> float:
+    return value if abs(value) > _NEGLIGIBLE else 0.0
+
+
+def _relu_kappa(rho: float) -> float:
+    return (math.sqrt(max(0.0, 1 - rho * rho)) + rho * (math.pi - math.acos(rho))) / (2 * math.pi)
+
+
+def _step_kappa(rho: float) -> float:
+    return 0.25 + math.asin(rho) / (2 * math.pi)
+
+
+# First two squared coefficients, sum of all, and the kernel: the series itself converges too slowly.
+_RELU: dict[str, tuple[tuple[float, float], float, Callable[[float], float]]] = {
+    "rf": ((1 / (2 * math.pi), 0.25), 0.5, _relu_kappa),
+    "ntk": ((0.25, 1 / (2 * math.pi)), 0.5, _step_kappa),
+}
 
 
 def unexplained_fraction(psi: float, r: float) -> float:
@@ -136,17 +154,6 @@ def alignment_lower_bound(profile: Profile, alpha: float) -> float:
     return profile.tail(alpha) / (profile.linear + profile.curved)
 
 
-def alignment_many_examples(profile: Profile, alpha: float) -> float:
-    """Return gamma for N >> d (and N << d^2): ``T(alpha) / s``, for tangent features the NTK theorem."""
-    return profile.tail(alpha) / profile.curved
-
-
-def alignment_few_examples(profile: Profile, alpha: float) -> float:
-    """Return gamma for N << d, without a constant part: ``(a_1 alpha + T(alpha)) / (a_1 + s)``."""
-    whole = profile.linear + profile.curved
-    return (profile.linear * alpha + profile.tail(alpha)) / whole
-
-
 def _warn_outside(profile: Profile, psi: float, n: int | None) -> None:
     if n is None and profile.constant > 0:
         warnings.warn(
@@ -163,58 +170,29 @@ def _warn_outside(profile: Profile, psi: float, n: int | None) -> None:
         )
 
 
-def _clean(value: float) -> float:
-    return value if abs(value) > _NEGLIGIBLE else 0.0
-
-
-def _relu_kappa(rho: float) -> float:
-    return (math.sqrt(max(0.0, 1 - rho * rho)) + rho * (math.pi - math.acos(rho))) / (2 * math.pi)
-
-
-def _step_kappa(rho: float) -> float:
-    return 0.25 + math.asin(rho) / (2 * math.pi)
-
-
-# First two squared coefficients, sum of all, and the kernel: the series itself converges too slowly.
-_RELU: dict[str, tuple[tuple[float, float], float, Callable[[float], float]]] = {
-    "rf": ((1 / (2 * math.pi), 0.25), 0.5, _relu_kappa),
-    "ntk": ((0.25, 1 / (2 * math.pi)), 0.5, _step_kappa),
-}
-
-
-_B = math.sqrt(2 / math.pi)  # E[g (u.x)/|u|]: what a linear predictor can see of the sign
-_EVEN_CHOICES = ("warn", "raise", "accept")
-
-
 @dataclass(frozen=True)
 class Prediction:
     """Predicted measurements of the synthetic task.
 
     Attributes:
+        gamma: feature alignment.
         test_accuracy: fraction, [0, 1].
         spurious_accuracy: fraction, [0, 1].
         test_mse: generalization error R = mean squared stability.
         stability_covariance: ``Cov(S, g)``.
         covariance: ``Cov(f(z^s), g) = gamma Cov(S, g)``.
-        gamma: feature alignment.
     """
 
+    gamma: float
     test_accuracy: float
     spurious_accuracy: float
     test_mse: float
     stability_covariance: float
     covariance: float
-    gamma: float
 
 
 def predict_synthetic(
-    profile: Profile,
-    alpha: float,
-    psi: float,
-    *,
-    n: int | None = None,
-    ridge: float = 0.0,
-    even: str = "warn",
+    profile: Profile, alpha: float, psi: float, *, n: int | None = None, ridge: float = 0.0
 ) -> Prediction:
     """Predict accuracies, generalization error and covariances of the synthetic task.
 
@@ -224,42 +202,27 @@ def predict_synthetic(
         psi: N/d, > 0.
         n: number of training rows; includes the constant part of the kernel in gamma.
         ridge: added to the kernel per unit of width, >= 0.
-        even: what to do where the kernel has no linear part: ``warn``, ``raise`` or ``accept``.
 
     Returns:
         The prediction; without a linear part nothing is learned: test accuracy 1/2, spurious accuracy 1.
 
     Raises:
-        ValueError: see :func:`alignment`; or no linear part and
-            ``even="raise"``.
+        ValueError: see :func:`alignment`.
     """
     gamma = alignment(profile, alpha, psi, n=n, ridge=ridge)
     if profile.linear == 0:
-        _even(profile, even)
-        return Prediction(0.5, 1.0, 1.0, 1.0, gamma, gamma)
+        return Prediction(gamma, 0.5, 1.0, 1.0, 1.0, gamma)
     signal, second = _moments(psi, (profile.curved + ridge) / profile.linear)
     noise = max(second - signal**2, 0.0)
     along = 1 - signal * _B
     return Prediction(
+        gamma=gamma,
         test_accuracy=1 - math.acos(min(1.0, signal / math.sqrt(second))) / math.pi,
         spurious_accuracy=_spurious_accuracy(gamma, alpha, signal, noise),
         test_mse=1 - 2 * signal * _B + second,
         stability_covariance=along,
         covariance=gamma * along,
-        gamma=gamma,
     )
-
-
-def _even(profile: Profile, choice: str) -> None:
-    if choice not in _EVEN_CHOICES:
-        raise ValueError(f"unknown choice even={choice!r}; choose one of {', '.join(_EVEN_CHOICES)}")
-    message = (
-        f"{profile.name} has no linear part: nothing of the label is learned (test 1/2, spurious accuracy 1)"
-    )
-    if choice == "raise":
-        raise ValueError(message)
-    if choice == "warn":
-        warnings.warn(message, UserWarning, stacklevel=3)
 
 
 def _moments(psi: float, r: float) -> tuple[float, float]:
@@ -275,9 +238,43 @@ def _moments(psi: float, r: float) -> tuple[float, float]:
 
 
 def _spurious_accuracy(gamma: float, alpha: float, c: float, noise: float) -> float:
+    """Return the chance of the right sign at a spurious query, integrated over the label's margin."""
     variance = c**2 + (1 - alpha) * noise + (1 - gamma) ** 2 * alpha * noise + gamma**2 * (1 - alpha) * noise
     t = torch.linspace(0.0, 12.0, 12001, dtype=torch.float64)  # |standard normal|
     weights = torch.exp(-0.5 * t**2)
     weights[0] *= 0.5
     hit = torch.special.ndtr(gamma * (1 - c * t) / max(variance, 1e-300) ** 0.5)
     return ((weights @ hit) / weights.sum()).item()
+
+
+def predict_curve(
+    *, feature_map: str, activation: str, alpha: float, d: int, sizes: Sequence[int], ridge: float = 0.0
+) -> list[dict[str, float]]:
+    """Predict a synthetic curve at infinite width.
+
+    Args:
+        feature_map: ``rf`` or ``ntk``.
+        activation: name of the activation.
+        alpha: spurious fraction of the coordinates, in (0, 1).
+        d: number of coordinates.
+        sizes: numbers N of training examples.
+        ridge: added to the kernel per unit of width, >= 0.
+
+    Returns:
+        One row per N: ``N``, ``psi``, ``gamma``, ``gamma_floor`` (the RF theorem's bound; NaN for tangent
+        features) and ``theory_`` test and spurious accuracy, test_mse, stability_covariance, covariance.
+        Where the theory is undefined (affine activation with N >= d) they are NaN.
+    """
+    profile = kernel_profile(feature_map, activation)
+    part = spurious_size(d, alpha) / d
+    floor = math.nan
+    if feature_map == "rf" and profile.linear + profile.curved > 0:
+        floor = alignment_lower_bound(profile, part)
+    rows = []
+    for n in sizes:
+        found = Prediction(*[math.nan] * 6)
+        if profile.curved + ridge != 0 or n < d:
+            found = predict_synthetic(profile, part, n / d, n=n, ridge=ridge)
+        row = {"N": n, "psi": n / d, "gamma_floor": floor, "gamma": found.gamma}
+        rows.append(row | {f"theory_{k}": value for k, value in asdict(found).items() if k != "gamma"})
+    return rows

@@ -4,11 +4,15 @@ import pandas as pd
 import pytest
 import torch
 
+from memorization.data.augmentation.policies import augmentation
+from memorization.data.splits import memorized_split
+from memorization.draws import generator
 from memorization.report.figures import legend_above, panels, show
 from memorization.report.styles import BACKGROUND, COLORS
 from memorization.studies.benign_memorization import figures as benign
-from memorization.studies.benign_memorization import figures as benign_sweeps
-from memorization.studies.benign_memorization.figures import LabelledPictures
+from memorization.studies.benign_memorization.experiments import _training_set
+from memorization.studies.benign_memorization.figures import LabelledPictures, labelled_pictures
+from memorization.training.batches import LabelledViews
 
 
 def legend_of(ax):
@@ -125,13 +129,13 @@ def test_invariance_is_drawn_for_every_arm_below_the_line_of_none(three_arms):
 def test_two_networks_in_one_depth_figure_are_refused(benign_run):
     _, axes = panels(2)
     both = pd.concat([benign_run(), benign_run(hidden=[64])])
-    with pytest.raises(ValueError, match="the records hold several curves"):
+    with pytest.raises(ValueError, match="the records hold several runs or curves"):
         benign.draw_depth(axes, both)
 
 
 def test_fresh_views_stand_behind_the_largest_number_of_fixed_ones(by_views):
     _, axes = panels(2)
-    table = benign_sweeps.draw_views(axes, by_views)
+    table = benign.draw_views(axes, by_views)
     assert ticks_of(axes[0]) == ["1", "4", "16", "∞ (fresh)"]
     probe = table.query("arm == 'augmentation' and quantity == 'clean_probe'")
     assert probe.set_index("views")["mean"].to_dict() == pytest.approx(
@@ -141,7 +145,7 @@ def test_fresh_views_stand_behind_the_largest_number_of_fixed_ones(by_views):
 
 def test_the_views_of_training_are_the_fixed_ones_and_fresh_ones_where_each_visit_has_another(by_views):
     _, axes = panels(2)
-    table = benign_sweeps.draw_views(axes, by_views).query("quantity == 'seen_view'")
+    table = benign.draw_views(axes, by_views).query("quantity == 'seen_view'")
     assert table["mean"].tolist() == pytest.approx([0.98, 0.98, 0.98, 0.9])
     assert legend_of(axes[1]) == ["views of training", "unseen views"]
     assert axes[1].lines[1].get_markerfacecolor() == BACKGROUND
@@ -150,7 +154,7 @@ def test_the_views_of_training_are_the_fixed_ones_and_fresh_ones_where_each_visi
 def test_own_labels_are_compared_with_shared_ones_at_fixed_views_only(by_views, benign_run):
     _, axes = panels(2)
     own = [benign_run(views=views, view_labels="independent", gain=-0.05) for views in (1, 4, 16)]
-    table = benign_sweeps.draw_shared_independent(axes, pd.concat([by_views, *own]))
+    table = benign.draw_shared_independent(axes, pd.concat([by_views, *own]))
     assert legend_of(axes[0]) == ["initialization", "one label per image", "a label per view"]
     assert table["views"].unique().tolist() == ["1", "4", "16"]
     assert table.query("arm == 'independent labels' and quantity == 'clean_probe'")["mean"].max() < 0.8
@@ -158,33 +162,34 @@ def test_own_labels_are_compared_with_shared_ones_at_fixed_views_only(by_views, 
 
 def test_strength_begins_at_none(benign_run):
     _, axes = panels(2)
-    table = benign_sweeps.draw_strength(
-        axes, pd.concat([benign_run(strength=s) for s in (0.0, 0.5, 1.0, 2.0)])
-    )
+    table = benign.draw_strength(axes, pd.concat([benign_run(strength=s) for s in (0.0, 0.5, 1.0, 2.0)]))
     assert ticks_of(axes[0]) == ["0", "0.5", "1", "2"]
     assert set(table["quantity"]) == {"clean_probe", "clean_view", "fresh_view"}
     assert legend_of(axes[1]) == ["fresh views", "clean views"]
+    assert axes[1].get_ylim() == (0, 1.04)
+    assert axes[1].transData.transform((0, 0))[0] == pytest.approx(axes[1].bbox.x0, abs=20)  # pixels
 
 
 def test_the_projector_without_a_hidden_layer_comes_first_and_the_deepest_last(benign_run):
     _, axes = panels(2)
     sizes = [[512, 512], [1024], [], [64], [64, 32]]
-    table = benign_sweeps.draw_projector(axes, pd.concat([benign_run(hidden=h) for h in sizes]))
+    table = benign.draw_projector(axes, pd.concat([benign_run(hidden=h) for h in sizes]))
     assert ticks_of(axes[1]) == ["none", "64", "1024", "64+32", "2×512"]
     assert set(table["hidden"]) == set(ticks_of(axes[1]))
+    assert set(table["quantity"]) == {"clean_probe", "noise_probe"}
 
 
 def test_label_noise_compares_augmentation_with_none_at_each_level(benign_run):
     _, (ax,) = panels(1)
     points = [benign_run(noise=p, strength=s) for p in (0.0, 0.5, 1.0) for s in (0.0, 0.5)]
-    table = benign_sweeps.draw_label_noise(ax, pd.concat(points))
+    table = benign.draw_label_noise(ax, pd.concat(points))
     assert legend_of(ax) == ["initialization", "no augmentation", "augmentation"]
     assert table.query("arm == 'augmentation'")["noise"].tolist() == [0, 0.5, 1]
 
 
 def test_groups_are_drawn_where_they_were_measured(benign_run):
     _, (ax,) = panels(1)
-    table = benign_sweeps.draw_groups(ax, pd.concat([benign_run(group=g, strength=0.0) for g in (1, 3, 30)]))
+    table = benign.draw_groups(ax, pd.concat([benign_run(group=g, strength=0.0) for g in (1, 3, 30)]))
     assert ticks_of(ax) == ["1", "3", "30"]
     assert table.query("arm == 'no augmentation'")["group"].tolist() == [1, 3, 30]
 
@@ -193,9 +198,7 @@ def test_data_sets_are_rows_of_dots_with_standard_errors(benign_run, three_arms)
     _, (ax,) = panels(1)
     other = benign_run(dataset="fashion_mnist", seeds=(0,))
     pixels = {"digits": 0.91, "cifar10": 0.3}
-    table = benign_sweeps.draw_datasets(ax, pd.concat([three_arms, other]), pixels).set_index(
-        ["dataset", "arm"]
-    )
+    table = benign.draw_datasets(ax, pd.concat([three_arms, other]), pixels).set_index(["dataset", "arm"])
     assert [label.get_text() for label in ax.get_yticklabels()] == ["digits", "fashion mnist"]
     assert table.loc[("digits", "augmentation"), "mean"] == pytest.approx(0.905)
     assert table.loc[("digits", "augmentation"), "sem"] == pytest.approx(0.005)
@@ -206,8 +209,8 @@ def test_data_sets_are_rows_of_dots_with_standard_errors(benign_run, three_arms)
 
 def test_two_runs_of_one_arm_of_a_data_set_are_refused(benign_run):
     _, (ax,) = panels(1)
-    with pytest.raises(ValueError, match="more than one run of a data set, arm and seed"):
-        benign_sweeps.draw_datasets(ax, pd.concat([benign_run(), benign_run(strength=1.0)]))
+    with pytest.raises(ValueError, match="more than one row for dataset=digits, arm=augmentation, seed=0"):
+        benign.draw_datasets(ax, pd.concat([benign_run(), benign_run(strength=1.0)]))
 
 
 @pytest.mark.parametrize("draw", [benign.draw_depth, benign.draw_memorization_curves, benign.draw_invariance])
@@ -227,3 +230,33 @@ def test_a_title_that_a_panel_has_is_kept(three_arms):
     _, axes = panels(2, titles=["mine", "yours"])
     benign.draw_depth(axes, three_arms)
     assert [title_of(ax) for ax in axes] == ["mine", "yours"]
+
+
+def test_labels_and_views_are_those_of_training():
+    pictures = labelled_pictures(images=20, views=3, memorized=100, reference=100, seed=2)
+    split = memorized_split("digits", memorized=100, reference=100)
+    images, labels = _training_set(split, 1.0, 1, [2])
+    views = LabelledViews(images, labels, (2,), 10, augmentation("small_digits"), torch.tensor([0.5]))
+    first = torch.zeros(1, 1, dtype=torch.int64)
+    seen = torch.cat([views.batch(first, visit)[0][0] for visit in range(3)])
+    assert pictures.random == tuple(str(label) for label in labels[0, :20].tolist())
+    assert pictures.true == tuple(str(label) for label in split.memorized.labels[:20].tolist())
+    assert torch.equal(pictures.images, images[:20])
+    assert torch.allclose(pictures.views, seen)
+
+
+def test_random_labels_are_not_the_true_ones():
+    pictures = labelled_pictures(images=100, seed=0)
+    agreeing = sum(a == b for a, b in zip(pictures.true, pictures.random, strict=True))
+    assert 0 <= agreeing < 30  # one in ten by chance
+
+
+@pytest.mark.parametrize(("images", "views"), [(0, 1), (401, 1), (1, 0)])
+def test_a_number_of_pictures_that_is_not_there_is_refused(images, views):
+    with pytest.raises(ValueError, match=r"400 memorized images: choose images in 1\.\.400 and views >= 1"):
+        labelled_pictures(images=images, views=views)
+
+
+def test_the_generator_of_the_labels_is_that_of_the_seed():
+    assert labelled_pictures(seed=0).random != labelled_pictures(seed=1).random
+    assert generator(0, "labels").initial_seed() != generator(1, "labels").initial_seed()

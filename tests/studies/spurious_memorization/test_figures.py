@@ -1,10 +1,11 @@
-"""Figures and tables of the first paper's page."""
+"""The figures of the page on spurious memorization."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from memorization.report.figures import legend_above, log_ticks, panels
+from memorization.report.figures import panels
+from memorization.report.styles import COLORS
 from memorization.studies.spurious_memorization import figures as spurious
 
 
@@ -47,12 +48,27 @@ def test_each_curve_is_drawn_with_its_prediction(curves):
     assert len(measured) == len(predicted) == 4
 
 
+def test_the_largest_spurious_fraction_is_solid_and_the_others_are_dashed(curves):
+    _, (ax,) = panels(1)
+    spurious.draw_curves(ax, curves.query("feature_map == 'rf'"), "spurious_accuracy", theory="theory")
+    styles = {line.get_label(): line.get_linestyle() for line in ax.lines}
+    assert styles["φ₂, α = 1/2"] == styles["φ₄, α = 1/2"] == "-"
+    assert styles["φ₂, α = 1/4"] == styles["φ₄, α = 1/4"] == "--"
+
+
 def test_the_products_are_means_over_seeds_with_their_error(curves):
     _, axes = panels(2)
     means = spurious.draw_products(axes, curves)
     assert len(means) == 16
     assert means["product"].iloc[0] == pytest.approx(0.255 * 0.8)
     assert means["covariance_error"].iloc[0] == pytest.approx(0)
+
+
+def test_an_activation_has_the_color_that_it_has_on_other_pages(curves):
+    _, (ax,) = panels(1)
+    one = curves.query("feature_map == 'rf' and activation == 'phi2' and alpha == 0.5")
+    spurious.draw_alignment_decay(ax, one.assign(activation="relu"))
+    assert {line.get_color() for line in ax.lines if line.get_label() == "ReLU"} == {COLORS["ReLU"]}
 
 
 def test_the_lower_bound_is_drawn_only_where_the_theorem_has_one(curves):
@@ -87,15 +103,36 @@ def test_a_color_picture_has_three_channels_in_its_table():
     assert "green" in spurious.draw_pictures(axes, {"cat": np.zeros((2, 2, 3), np.uint8)})
 
 
-def test_ticks_stand_at_what_was_measured_and_do_not_collide():
+def test_pictures_show_the_image_its_frame_and_the_query():
+    pictures = spurious.example_pictures(dataset="digits", pad=3, index=5)
+    assert pictures["image"].shape == (8, 8)
+    assert (pictures["framed"][3:-3, 3:-3] == pictures["image"]).all()
+    assert (pictures["query"][3:-3, 3:-3] == 0).all()
+    assert (pictures["query"][:3] == pictures["framed"][:3]).all()
+    assert pictures["image"].max() == 255
+
+
+def test_a_picture_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="digits has 1437 training images; got index=1437"):
+        spurious.example_pictures(dataset="digits", pad=3, index=1437)
+
+
+def test_images_have_their_accuracies_at_the_left_and_the_covariance_below_its_bound_at_the_right():
+    _, (left, right) = panels(2)
+    rows = pd.DataFrame({"N": [10, 20], "seed": 0, "test_accuracy": 0.9, "spurious_accuracy": 0.6})
+    spurious.draw_image_panels(left, right, rows.assign(spurious_auc=0.8, covariance=0.1, bound=0.2))
+    assert left.get_legend_handles_labels()[1] == [
+        "test accuracy", "spurious accuracy", "spurious AUC", "chance",
+    ]  # fmt: skip
+    assert [line.get_ydata()[0] for line in right.lines] == [0.1, 0.2]
+    assert right.get_ylim()[0] == 0
+
+
+def test_a_narrow_model_is_drawn_beside_its_prediction_at_infinite_width():
     _, (ax,) = panels(1)
-    log_ticks(ax, [10, 11, 20, 1000])
-    assert ax.get_xticks().tolist() == [10, 20, 1000]
-
-
-def test_a_legend_above_names_each_series_once():
-    figure, axes = panels(2)
-    for ax in axes:
-        ax.plot([1], [1], label="same")
-    legend_above(figure)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["same"]
+    rows = pd.DataFrame({"width": [10, 100], "seed": 0, "alignment_mean": 0.3, "gamma": 0.4, "alpha": 0.5})
+    spurious.draw_against_width(ax, rows, "alignment_mean", "gamma", "feature alignment [ratio]")
+    assert {line.get_label(): line.get_ydata()[0] for line in ax.lines} == {
+        "measured": 0.3, "infinite width": 0.4,
+    }  # fmt: skip
+    assert ax.get_ylim() == (0, 0.5)
