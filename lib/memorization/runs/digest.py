@@ -150,8 +150,11 @@ class _Essence(ast.NodeTransformer):
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         """Write ``module.f`` as ``f``, whatever the module is called."""
-        target = ".".join([self.imports.get(chain[0], ""), *chain[1:]]) if (chain := _chain(node)) else ""
-        if not target or _module(target.rpartition(".")[0]) is None or _module(target) is not None:
+        chain = _chain(node)
+        if not chain or chain[0] not in self.imports:  # of a variable: ``x.data`` is no folder ``data``
+            return self.generic_visit(node)
+        target = ".".join([self.imports[chain[0]], *chain[1:]])
+        if _module(target.rpartition(".")[0]) is None or _module(target) is not None:
             return self.generic_visit(node)
         return ast.Name(node.attr, node.ctx)
 
