@@ -7,7 +7,6 @@ import pytest
 
 from memorization.report.claims import ClaimError
 from memorization.report.judging import NOT, PARTLY, REPRODUCED, UNTESTED, judge
-from memorization.report.scoreboard import verdict_table
 
 HOLDS = {"test": "at_least", "bound": 0.5}
 FAILS = {"test": "at_most", "bound": 0.5}
@@ -285,6 +284,34 @@ def test_a_place_whose_rows_were_not_swept_is_named_beside_the_others(verdict, r
     assert "not tested at N = 10: no records with kind = high" in row["note"]
 
 
+def test_of_several_places_that_lack_records_the_first_is_named(verdict, records):
+    check = {"test": "order", "by": "kind", "sequence": ["high", "low"], "each": "N"}
+    rows = records[(records["N"] > 20) | (records["kind"] == "low")]
+    assert (
+        "not tested at 2 places, such as N = 10: no records" in verdict(check, tables={"toy": rows})["note"]
+    )
+    row = verdict(check, tables={"toy": records[records["kind"] == "low"]})
+    assert (row["verdict"], row["value"]) == (UNTESTED, None)
+    assert row["note"].startswith("none of 3 places has its records, such as N = 10: no records with kind")
+
+
+def test_a_place_with_one_seed_is_not_tested_and_the_others_are(verdict, records):
+    rows = records[(records["N"] > 10) | (records["seed"] == 0)]
+    row = verdict({**HOLDS, "each": "N"}, tables={"toy": rows})
+    assert row["verdict"] == REPRODUCED
+    assert "not tested at N = 10: 1 complete seed(s): a mean needs at least 2" in row["note"]
+
+
+def test_the_claim_names_its_checks_that_were_tested_in_part_or_not(verdict, records):
+    order = {"test": "order", "by": "kind", "sequence": ["high", "low"], "each": "N", "what": "an order"}
+    rows = records[(records["N"] > 10) | (records["kind"] == "low")]
+    absent = {**HOLDS, "where": "N == 30", "what": "at 30"}
+    row = verdict({**FAILS, "what": "fails"}, order, absent, tables={"toy": rows})
+    assert (row["verdict"], row["quantity"]) == (PARTLY, "fails")
+    assert row["note"] == "not tested: at 30; tested in part: an order"
+    assert [sorted(check) for check in row["checks"]] == [sorted(row["checks"][0])] * 3
+
+
 def test_a_column_that_other_parameters_do_not_bring_is_not_tested(run, records, claims_of):
     other = dataclasses.replace(run, own=False)
     row = judge(other, claims_of({**HOLDS, "value": "noise_conv3"}), {"toy": records})[0]
@@ -296,11 +323,3 @@ def test_nothing_is_stored_when_a_check_does_not_fit(run, verdict):
     with pytest.raises(ClaimError):
         verdict({**HOLDS, "each": "width"})
     assert not run.verdicts_path.exists()
-
-
-def test_the_table_shows_verdict_value_interval_and_checks(verdict):
-    page = verdict_table([verdict(HOLDS, FAILS)]).data
-    assert "partly" in page
-    assert "2 checks" in page
-    assert "≤ 0.5" in page
-    assert "0.75 [0.7, 0.8]" in page
