@@ -39,14 +39,16 @@ def test_the_verdict_follows_from_the_checks_of_this_profile(verdict, checks, ex
     assert verdict(*checks)["verdict"] == expected
 
 
-def test_no_records_never_reproduce_a_claim(verdict, records):
-    row = verdict(HOLDS, tables={"toy": records.head(0)})
+@pytest.mark.parametrize("where", ["", "N == 10"])
+def test_no_records_never_reproduce_a_claim(verdict, where):
+    row = verdict({**HOLDS, "where": where}, tables={"toy": pd.DataFrame()})
     assert (row["verdict"], row["value"]) == (UNTESTED, None)
-    assert row["note"] == "no records in 'toy'"
+    assert row["note"].startswith("no records in 'toy'")
 
 
-def test_a_mean_of_one_seed_is_not_tested(verdict, records):
-    row = verdict(HOLDS, tables={"toy": records.query("seed == 0")})
+@pytest.mark.parametrize("first", [{}, {"average_first": "N"}])
+def test_a_mean_of_one_seed_is_not_tested(verdict, records, first):
+    row = verdict({**HOLDS, **first}, tables={"toy": records.query("seed == 0")})
     assert (row["verdict"], row["seeds"]) == (UNTESTED, 1)
     assert "a mean needs at least 2" in row["note"]
 
@@ -75,6 +77,7 @@ def test_value_and_interval_are_those_of_the_t_distribution(verdict):
     [
         ({"test": "equals", "expected": 0.7, "tolerance": 0.1}, 0.75, True),
         ({"test": "equals", "expected": 0.7, "tolerance": 0.01}, 0.75, False),
+        ({"test": "equals", "expected": 0.8, "tolerance": 0.01}, 0.75, False),
         ({"test": "equals", "expected": "theory", "tolerance": "theory / 5"}, 0.75, True),
         ({"test": "between", "bound": [0.7, 0.8]}, 0.75, True),
         ({"test": "between", "bound": [0.8, 0.9]}, 0.75, False),
@@ -99,6 +102,11 @@ def test_each_test_and_reduction_finds_its_number(verdict, check, value, holds):
 def test_equal_numbers_meet_their_own_bound(verdict, records):
     same = records.assign(accuracy=0.95)
     assert verdict({"test": "at_least", "bound": 0.95}, tables={"toy": same})["verdict"] == REPRODUCED
+
+
+def test_a_bound_is_the_number_itself_not_the_mean_of_many(verdict, records):
+    check = {"test": "at_most", "bound": 0.1, "reduce": "max"}  # the mean of six 0.1 is a bit below 0.1
+    assert verdict(check, tables={"toy": records.assign(accuracy=0.1)})["verdict"] == REPRODUCED
 
 
 def test_an_order_is_the_smallest_gap_between_neighbors(verdict):
@@ -155,8 +163,11 @@ def test_an_interval_that_crosses_the_bound_is_said(verdict):
     )
 
 
-def test_a_failing_mean_whose_interval_reaches_the_bound_is_said(verdict):
-    row = verdict({"test": "at_least", "bound": 0.91, "where": "kind == 'high' and N == 10"})
+@pytest.mark.parametrize(
+    "check", [{"test": "at_least", "bound": 0.91}, {"test": "equals", "expected": 0.93, "tolerance": 0.01}]
+)
+def test_a_failing_mean_whose_interval_reaches_the_bound_is_said(verdict, check):
+    row = verdict({**check, "where": "kind == 'high' and N == 10"})
     assert (row["verdict"], row["note"]) == (NOT, "the mean fails, but the 95 % interval reaches the bound")
 
 
