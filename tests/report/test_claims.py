@@ -46,6 +46,7 @@ def test_a_small_number_that_yaml_reads_as_text_is_a_number(claims_of):
         ({"test": "equals", "expected": "@N"}, "expected: '@N' is no expression"),
         ({**CHECK, "where": 5}, "where: give a text, got 5"),
         ({"test": "at_most", "bound": float("nan")}, "bound: give a number"),
+        ({"test": "between", "bound": [0, float("inf")]}, "bound: give a number"),
         ({"test": "order", "by": "kind", "sequence": "high"}, "'sequence' is a list of groups, got 'high'"),
         ({"test": "order", "by": "kind", "sequence": ["high"]}, "'sequence' lists two or more groups"),
         (

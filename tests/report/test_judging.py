@@ -7,7 +7,6 @@ import pytest
 
 from memorization.report.claims import ClaimError
 from memorization.report.judging import NOT, PARTLY, REPRODUCED, UNTESTED, judge
-from memorization.report.scoreboard import verdict_table
 
 HOLDS = {"test": "at_least", "bound": 0.5}
 FAILS = {"test": "at_most", "bound": 0.5}
@@ -40,14 +39,16 @@ def test_the_verdict_follows_from_the_checks_of_this_profile(verdict, checks, ex
     assert verdict(*checks)["verdict"] == expected
 
 
-def test_no_records_never_reproduce_a_claim(verdict, records):
-    row = verdict(HOLDS, tables={"toy": records.head(0)})
+@pytest.mark.parametrize("where", ["", "N == 10"])
+def test_no_records_never_reproduce_a_claim(verdict, where):
+    row = verdict({**HOLDS, "where": where}, tables={"toy": pd.DataFrame()})
     assert (row["verdict"], row["value"]) == (UNTESTED, None)
-    assert row["note"] == "no records in 'toy'"
+    assert row["note"].startswith("no records in 'toy'")
 
 
-def test_a_mean_of_one_seed_is_not_tested(verdict, records):
-    row = verdict(HOLDS, tables={"toy": records.query("seed == 0")})
+@pytest.mark.parametrize("first", [{}, {"average_first": "N"}])
+def test_a_mean_of_one_seed_is_not_tested(verdict, records, first):
+    row = verdict({**HOLDS, **first}, tables={"toy": records.query("seed == 0")})
     assert (row["verdict"], row["seeds"]) == (UNTESTED, 1)
     assert "a mean needs at least 2" in row["note"]
 
@@ -76,6 +77,7 @@ def test_value_and_interval_are_those_of_the_t_distribution(verdict):
     [
         ({"test": "equals", "expected": 0.7, "tolerance": 0.1}, 0.75, True),
         ({"test": "equals", "expected": 0.7, "tolerance": 0.01}, 0.75, False),
+        ({"test": "equals", "expected": 0.8, "tolerance": 0.01}, 0.75, False),
         ({"test": "equals", "expected": "theory", "tolerance": "theory / 5"}, 0.75, True),
         ({"test": "between", "bound": [0.7, 0.8]}, 0.75, True),
         ({"test": "between", "bound": [0.8, 0.9]}, 0.75, False),
@@ -100,6 +102,11 @@ def test_each_test_and_reduction_finds_its_number(verdict, check, value, holds):
 def test_equal_numbers_meet_their_own_bound(verdict, records):
     same = records.assign(accuracy=0.95)
     assert verdict({"test": "at_least", "bound": 0.95}, tables={"toy": same})["verdict"] == REPRODUCED
+
+
+def test_a_bound_is_the_number_itself_not_the_mean_of_many(verdict, records):
+    check = {"test": "at_most", "bound": 0.1, "reduce": "max"}  # the mean of six 0.1 is a bit below 0.1
+    assert verdict(check, tables={"toy": records.assign(accuracy=0.1)})["verdict"] == REPRODUCED
 
 
 def test_an_order_is_the_smallest_gap_between_neighbors(verdict):
@@ -156,8 +163,11 @@ def test_an_interval_that_crosses_the_bound_is_said(verdict):
     )
 
 
-def test_a_failing_mean_whose_interval_reaches_the_bound_is_said(verdict):
-    row = verdict({"test": "at_least", "bound": 0.91, "where": "kind == 'high' and N == 10"})
+@pytest.mark.parametrize(
+    "check", [{"test": "at_least", "bound": 0.91}, {"test": "equals", "expected": 0.93, "tolerance": 0.01}]
+)
+def test_a_failing_mean_whose_interval_reaches_the_bound_is_said(verdict, check):
+    row = verdict({**check, "where": "kind == 'high' and N == 10"})
     assert (row["verdict"], row["note"]) == (NOT, "the mean fails, but the 95 % interval reaches the bound")
 
 
@@ -285,6 +295,34 @@ def test_a_place_whose_rows_were_not_swept_is_named_beside_the_others(verdict, r
     assert "not tested at N = 10: no records with kind = high" in row["note"]
 
 
+def test_of_several_places_that_lack_records_the_first_is_named(verdict, records):
+    check = {"test": "order", "by": "kind", "sequence": ["high", "low"], "each": "N"}
+    rows = records[(records["N"] > 20) | (records["kind"] == "low")]
+    assert (
+        "not tested at 2 places, such as N = 10: no records" in verdict(check, tables={"toy": rows})["note"]
+    )
+    row = verdict(check, tables={"toy": records[records["kind"] == "low"]})
+    assert (row["verdict"], row["value"]) == (UNTESTED, None)
+    assert row["note"].startswith("none of 3 places has its records, such as N = 10: no records with kind")
+
+
+def test_a_place_with_one_seed_is_not_tested_and_the_others_are(verdict, records):
+    rows = records[(records["N"] > 10) | (records["seed"] == 0)]
+    row = verdict({**HOLDS, "each": "N"}, tables={"toy": rows})
+    assert row["verdict"] == REPRODUCED
+    assert "not tested at N = 10: 1 complete seed(s): a mean needs at least 2" in row["note"]
+
+
+def test_the_claim_names_its_checks_that_were_tested_in_part_or_not(verdict, records):
+    order = {"test": "order", "by": "kind", "sequence": ["high", "low"], "each": "N", "what": "an order"}
+    rows = records[(records["N"] > 10) | (records["kind"] == "low")]
+    absent = {**HOLDS, "where": "N == 30", "what": "at 30"}
+    row = verdict({**FAILS, "what": "fails"}, order, absent, tables={"toy": rows})
+    assert (row["verdict"], row["quantity"]) == (PARTLY, "fails")
+    assert row["note"] == "not tested: at 30; tested in part: an order"
+    assert [sorted(check) for check in row["checks"]] == [sorted(row["checks"][0])] * 3
+
+
 def test_a_column_that_other_parameters_do_not_bring_is_not_tested(run, records, claims_of):
     other = dataclasses.replace(run, own=False)
     row = judge(other, claims_of({**HOLDS, "value": "noise_conv3"}), {"toy": records})[0]
@@ -296,11 +334,3 @@ def test_nothing_is_stored_when_a_check_does_not_fit(run, verdict):
     with pytest.raises(ClaimError):
         verdict({**HOLDS, "each": "width"})
     assert not run.verdicts_path.exists()
-
-
-def test_the_table_shows_verdict_value_interval_and_checks(verdict):
-    page = verdict_table([verdict(HOLDS, FAILS)]).data
-    assert "partly" in page
-    assert "2 checks" in page
-    assert "≤ 0.5" in page
-    assert "0.75 [0.7, 0.8]" in page

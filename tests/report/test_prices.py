@@ -38,6 +38,13 @@ def test_no_records_have_no_price(run, records):
     assert not run.price_path.exists()
 
 
+@pytest.mark.parametrize("tables", [{}, {"toy": pd.DataFrame()}])
+def test_a_page_without_records_still_has_its_price_and_its_foot(run, tables):
+    assert "not measured yet" in price_table(run, tables).data
+    assert "toy, profile book" in foot(run, tables).data
+    assert write_price(run, tables) is None
+
+
 def test_the_table_joins_this_run_and_the_published_profiles(run, records):
     path = run.published / "prices" / "toy.desktop.json"
     path.parent.mkdir(parents=True)

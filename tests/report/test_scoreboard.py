@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from memorization.report.judging import NOT, PARTLY, REPRODUCED, UNTESTED, judge
-from memorization.report.scoreboard import PAPERS, scoreboard
+from memorization.report.scoreboard import PAPERS, scoreboard, verdict_sentence, verdict_table
 
 
 @pytest.fixture
@@ -24,6 +24,26 @@ def row(run, records, claims_of):
 
 def _store(folder, name, *rows):
     (folder / name).write_text(json.dumps(rows))
+
+
+def test_the_table_shows_verdict_value_interval_and_checks(run, records, claims_of):
+    claims = claims_of({"test": "at_least", "bound": 0.5}, {"test": "at_most", "bound": 0.5})
+    page = verdict_table(judge(run, claims, {"toy": records})).data
+    for text in ("partly", "2 checks", "≤ 0.5", "0.75 [0.7, 0.8]", "fails: a number"):
+        assert text in page
+
+
+def test_the_sentence_counts_the_claims_and_names_those_that_do_not_hold(row):
+    rows = [row(), row(id="T-2", verdict=NOT), row(id="T-3", verdict=UNTESTED)]
+    sentence = (
+        "Of 3 claims 1 are reproduced at this scale; not reproduced: T-2; not tested at this scale: T-3."
+    )
+    assert verdict_sentence(rows) == sentence
+
+
+def test_without_claims_table_and_sentence_say_so():
+    assert verdict_table([]).data == "<p>What holds here: there are no rows to show.</p>"
+    assert verdict_sentence([]) == "No claim was judged."
 
 
 def test_live_verdicts_go_before_published_ones_of_the_same_run(folders, row):

@@ -120,6 +120,11 @@ def test_where_it_cannot_follow_it_says_so_once_and_counts_the_whole_module(pack
     assert changed != before
 
 
+def test_an_attribute_of_a_variable_is_not_looked_for_in_a_folder_of_its_name(package, tmp_path):
+    (tmp_path / "data").mkdir()
+    assert package(main("a.data.mean()")) == package(main("a.data.mean()"))
+
+
 def test_a_star_import_counts_the_whole_module(package):
     text = main("helper(a)", "from own.tools import *")
     with pytest.warns(RuntimeWarning, match=r"from own.tools import \* hides where helper is from"):

@@ -89,7 +89,7 @@ def values(text: str, frame: pd.DataFrame) -> NDArray[np.float64]:
     found = _found(text, frame)
     try:
         return np.broadcast_to(np.asarray(found, dtype=float), len(frame)).copy()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ExpressionError(f"{text!r} is no number in each row: {error}") from None
 
 

@@ -458,6 +458,7 @@ def _spec(name: str) -> ModuleSpec | None:
     return PathFinder.find_spec(name, where)
 
 
+@cache
 def _is_installed(file: str) -> bool:
     return any(part in file for part in _INSTALLED)
 

@@ -1,0 +1,61 @@
+"""The records of hours of work, judged once more: each published verdict and number follows from them."""
+
+import functools
+import json
+import math
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from conftest import copied_project
+
+from memorization.report import figures
+from memorization.runs.parameters import profile_values
+from memorization.runs.start import Run
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = [path.stem.split(".") for path in sorted((ROOT / "results" / "records").glob("*.jsonl"))]
+NUMBERS = ("value", "low", "high", "expected", "tolerance", "seeds", "holds")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return copied_project(tmp_path_factory.mktemp("published") / "project")
+
+
+def script(root: Path, name: str, profile: str) -> Path:
+    """The notebook with the profile's values in its parameters cell, beside the notebook."""
+    path = root / "notebooks" / f"{name}.py"
+    text = path.read_text()
+    for key, value in profile_values(root, name, profile).items():
+        text = re.sub(
+            rf"^({key}: [^=]+ = )[^#]*", lambda found, v=value: f"{found[1]}{v!r}  ", text, flags=re.M
+        )
+    made = path.with_name(f"{name}_{profile}.py")
+    made.write_text(text)
+    return made
+
+
+def decided(folder: Path, name: str, profile: str) -> dict:
+    """Each number of each check, under its claim and verdict."""
+    rows = json.loads((folder / "verdicts" / f"{name}.{profile}.json").read_text())
+    return {
+        (row["id"], row["verdict"], one["what"], key, side): math.nan if number is None else number
+        for row in rows
+        for one in row["checks"]
+        for key in NUMBERS
+        for side, number in enumerate(one[key] if isinstance(one[key], list) else [one[key]])
+    }
+
+
+@pytest.mark.parametrize(("name", "profile"), RUNS)
+def test_published_records_give_the_published_verdicts(project, real_data, monkeypatch, name, profile):
+    monkeypatch.chdir(project / "notebooks")
+    monkeypatch.setenv("MEMORIZATION_DATA", str(real_data))
+    monkeypatch.setattr(figures, "show", lambda *_, **__: None)  # pictures take two thirds of the time
+    monkeypatch.setattr(figures, "interactive", lambda *_, **__: None)
+    monkeypatch.setattr(Run, "sweep", functools.partialmethod(Run.sweep, missing="skip"))  # run nothing
+    runpy.run_path(str(script(project, name, profile)))
+    live, published = (decided(folder, name, profile) for folder in (project / "_build", project / "results"))
+    assert live == pytest.approx(published, rel=1e-9, nan_ok=True)
