@@ -49,44 +49,56 @@ def check_finite(name: str, value: object) -> None:
         raise ValueError(f"{name}={value!r}; allowed: a finite number")
 
 
-def check_seeds(seeds: object) -> tuple[int, ...]:
+def check_seeds(seeds: Any, *, repeated: bool = False) -> tuple[int, ...]:
     """Return seeds as a tuple.
 
     Raises:
-        ValueError: unless they are whole numbers >= 0, at least one, each once.
+        ValueError: unless they are whole numbers from 0 to 2**63 - 1, at least one, and each once or
+            ``repeated``: networks of several arms share a seed.
     """
-    given = list(seeds) if isinstance(seeds, Iterable) and not isinstance(seeds, str) else []
-    whole = all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in given)
-    if not given or not whole or len(set(given)) < len(given):
+    given = list(seeds) if isinstance(seeds, list | tuple | range) else []
+    wrong = [seed for seed in given if type(seed) is not int or not 0 <= seed < 2**63]
+    if not given or wrong or (len(set(given)) < len(given) and not repeated):
+        each = "one per network" if repeated else "each once"
         raise ValueError(
-            f"seeds={seeds!r}; allowed: a list of one or more whole numbers >= 0, each once, such as [0, 1]"
+            f"seeds={seeds!r}; allowed: a list of one or more whole numbers >= 0 (and below 2**63), {each}, "
+            "such as [0, 1]"
         )
     return tuple(given)
 
 
-def checked_seeds(seeds: Any) -> tuple[int, ...]:
-    """Return the seeds as a tuple; refuse none, and what is no whole number >= 0."""
-    if not isinstance(seeds, list | tuple | range) or len(seeds) == 0:
-        raise ValueError(f"seeds={seeds!r}; allowed: a tuple of at least one whole number, one per network")
-    wrong = [seed for seed in seeds if type(seed) is not int or not 0 <= seed < 2**63]
-    if wrong:
-        raise ValueError(
-            f"seeds hold {wrong[0]!r} ({type(wrong[0]).__name__}); allowed: whole numbers (int) from 0 to "
-            "2**63 - 1"
-        )
-    return tuple(seeds)
-
-
-def check_images(images: Tensor, name: str = "images", *, bytes_too: bool = True) -> None:
-    """Refuse images that are not (N, c, height, width), floating point in [0, 1] or, ``bytes_too``, uint8."""
-    import torch
+def check_image_shape(
+    images: Tensor, name: str = "images", *, square: bool = False, channels: tuple[int, ...] = ()
+) -> None:
+    """Refuse what is no tensor of images (N, c, height, width), N >= 1; ``square``, and c in ``channels``."""
     from torch import Tensor
 
-    if not isinstance(images, Tensor) or images.ndim != 4 or 0 in images.shape:
+    fits = isinstance(images, Tensor) and images.ndim == 4 and 0 not in images.shape
+    if fits and square:
+        fits = images.shape[2] == images.shape[3]
+    if fits and channels:
+        fits = images.shape[1] in channels
+    if not fits:
         shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        wanted = "(N, c, side, side)" if square else "(N, c, height, width)"
+        some = f", c {' or '.join(map(str, channels))}" if channels else ""
         raise ValueError(
-            f"{name}: got {shape}; allowed: a tensor of shape (N, c, height, width) with at least one image"
+            f"{name}: got {shape}; allowed: a tensor of shape {wanted}{some}, with at least one image"
         )
+
+
+def check_images(
+    images: Tensor,
+    name: str = "images",
+    *,
+    bytes_too: bool = True,
+    square: bool = False,
+    channels: tuple[int, ...] = (),
+) -> None:
+    """Refuse images as :func:`check_image_shape`, and those not floats in [0, 1] or, ``bytes_too``, uint8."""
+    import torch
+
+    check_image_shape(images, name, square=square, channels=channels)
     if images.dtype == torch.uint8 and bytes_too:
         return
     if not images.is_floating_point():

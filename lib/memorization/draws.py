@@ -1,9 +1,8 @@
 """Random numbers that depend on a seed and a purpose, never on what else was drawn before.
 
-Random numbers for views: from one stream, or from the key of each view.
-
-Anagnostidis et al. (ICLR 2023) study how memorization depends on the number of views of an image. With a key
-per view, computed from (seed, example, view), a view can be made again at any time, in any batch and on any
+For one purpose they come from a stream of its own; for views of images from one stream or, view by view, from
+a key. Anagnostidis et al. (ICLR 2023) study how memorization depends on the number of views of an image: with
+a key computed from (seed, example, view), a view can be made again at any time, in any batch and on any
 device, so that K fixed views of an image cost no memory. The hash is built from 32-bit shift-and-multiply
 steps (the constants are Wellons'). Words live in int64 tensors and are masked to 32 bits: no product
 overflows, so all devices give the same bits.

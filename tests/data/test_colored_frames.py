@@ -153,7 +153,7 @@ def test_a_flip_that_is_no_probability_is_refused():
 
 @pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 3, 8, 9), (3, 8, 8)])
 def test_images_that_are_not_square_and_colored_are_refused(shape):
-    with pytest.raises(ValueError, match=r"allowed: \(B, 3, S, S\): a frame has a color"):
+    with pytest.raises(ValueError, match=r"allowed: a tensor of shape \(N, c, side, side\), c 3"):
         views(ColoredFrames(), torch.zeros(shape))
 
 

@@ -166,7 +166,7 @@ def test_fresh_batches_are_drawn_in_their_order_and_thinned():
         ({"draw": "random"}, "unknown draw 'random'.*choose one of shuffle, whole, replace, balanced"),
         ({"classes": 2}, r"labels must be in 0..1; got 0..3"),
         ({"classes": 0, "draw": "balanced"}, "draw='balanced' needs class numbers; give classes=C"),
-        ({"seeds": ()}, "at least one whole number"),
+        ({"seeds": ()}, "one or more whole numbers"),
     ],
 )
 def test_tensors_that_do_not_fit_together_are_refused(given, message):

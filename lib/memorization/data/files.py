@@ -1,14 +1,12 @@
-"""Import torchvision, also where its CUDA wheel meets a torch without CUDA.
-
-The wheel on PyPI is linked against CUDA libraries. Beside a CPU-only torch its compiled operators stay
-unloaded, and the import stops at ``operator torchvision::nms does not exist``, because two Python-side
-registrations (``nms`` and ``qnms``) are unconditional. Declaring both is enough: transforms, models and
-data sets are pure Python. Where the builds match, nothing here does anything.
-
-Read MNIST, Fashion-MNIST and CIFAR-10 through torchvision, with errors that say what to do.
+"""Read MNIST, Fashion-MNIST and CIFAR through torchvision, with errors that say what to do.
 
 torchvision checks the published md5 sums. What it does not do is tell an absent file from a damaged one, read
 a folder that it may not write to, or stay away from the network while it extracts: that is done here.
+
+Its wheel on PyPI is linked against CUDA libraries. Beside a CPU-only torch its compiled operators stay
+unloaded, and the import stops at ``operator torchvision::nms does not exist``, because two registrations in
+Python (``nms`` and ``qnms``) are unconditional. Declaring both is enough: transforms, models and data sets
+are pure Python. Where the builds match, nothing is declared.
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
-"""A frame of noise around an image: the spurious feature of the image experiments.
+"""Frames around images: one of noise that a network memorizes, and one of a color that it need not look at.
 
-Bombari & Mondelli (ICML 2024), Figure 1 and the MNIST and CIFAR-10 panels. The frame is 10 pixels wide for
-MNIST and 8 for CIFAR-10; its integers are uniform on {0, ..., levels}. Borders are stored as bytes and framed
-images are built only for the rows that are asked for: all of CIFAR-10 as 64-bit integers would take 2.8 GB.
+Bombari & Mondelli (ICML 2024), Figure 1 and the MNIST and CIFAR-10 panels: the spurious feature is a frame of
+noise, 10 pixels wide for MNIST and 8 for CIFAR-10; its integers are uniform on {0, ..., levels}. Borders are
+stored as bytes and framed images are built only for the rows that are asked for: all of CIFAR-10 as 64-bit
+integers would take 2.8 GB.
 
-Frames of one color around images: the padded CIFAR-10 of Zhang et al. (ICML 2024).
-
-Training images are padded with brick red (150, 50, 50) and cropped at random, so that a frame of that color,
-which says nothing about the label, shows at up to two sides.
+Zhang et al. (ICML 2024), padded CIFAR-10: training images are padded with brick red (150, 50, 50) and cropped
+at random, so that a frame of that color, which says nothing about the label, shows at up to two sides.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad as padded_by
 
-from memorization.checks import did_you_mean
+from memorization.checks import check_image_shape, did_you_mean
 from memorization.data.image_sets import Images
 from memorization.data.synthetic import SpuriousTask
 from memorization.draws import Draws, generator
@@ -263,7 +262,7 @@ class ColoredFrames:
         Raises:
             ValueError: for images that are not square color images, or a strength out of range.
         """
-        _check_images(images)
+        check_image_shape(images, square=True, channels=(3,))
         draws = chance if isinstance(chance, Draws) else Draws.of(chance, len(images), images.device)
         numbers = draws.uniform(6)
         amount = _checked(torch.as_tensor(strength, dtype=numbers.dtype, device=numbers.device))
@@ -339,11 +338,4 @@ def _check_frame(pad: int, color: Sequence[float]) -> None:
     if len(color) != 3 or not all(0 <= level <= 1 for level in color):
         raise ValueError(
             f"color={tuple(color)!r}; allowed: red, green and blue in [0, 1] (divide levels 0..255 by 255)"
-        )
-
-
-def _check_images(images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
-        raise ValueError(
-            f"images have shape {tuple(images.shape)}; allowed: (B, 3, S, S): a frame has a color"
         )

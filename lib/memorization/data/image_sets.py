@@ -1,17 +1,10 @@
-"""Real images as whole tensors: digits (bundled), MNIST, Fashion-MNIST and CIFAR-10.
+"""Real images as whole tensors: digits (bundled), MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100 and TinyImageNet.
 
-Read CIFAR-100 through torchvision's own class, telling an absent file from a damaged one.
-
-Read TinyImageNet from its published folders: 200 classes, 64x64 JPEG files.
-
-The published test half has no labels, so the 10,000 images of ``val`` are the test half here, as in the code
-of Anagnostidis et al. (ICLR 2023). Classes are numbered in the order of their WordNet ids.
-
-Images as networks take them: floating point in [0, 1], at the side that is asked for.
-
-:func:`load_images` keeps the bytes of the files; here they become the inputs of a
-network, without any standardization (Anagnostidis et al., ICLR 2023, use none). CIFAR-100 and TinyImageNet
-join the data sets that the library reads.
+:func:`load_images` keeps the bytes of the files; :class:`ImageSet` makes of them what a network takes:
+floating point in [0, 1] at the side that is asked for, without standardization (Anagnostidis et al., ICLR
+2023, use none). TinyImageNet is read from its published folders (200 classes, 64x64 JPEG files, numbered in
+the order of their WordNet ids); its published test half has no labels, so the 10,000 images of ``val`` are
+the test half, as in the code of Anagnostidis et al.
 """
 
 from __future__ import annotations
@@ -31,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from memorization.checks import did_you_mean
+from memorization.checks import check_images, did_you_mean
 from memorization.data.files import load_torchvision, read_torchvision
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
@@ -391,7 +384,7 @@ class ImageSet:
     levels: int = 255
 
     def __post_init__(self) -> None:
-        _check_images(self.name, self.images)
+        check_images(self.images, f"{self.name}: images", square=True, channels=(1, 3))
         _check_labels(self.name, self.labels, len(self.images), len(self.class_names))
 
     def __len__(self) -> int:
@@ -518,25 +511,6 @@ def _half(name: str, half: str, root: str, cache: str | None, download: bool) ->
             "torchvision cannot fetch tiny_imagenet; call without download=True to read how to get it"
         )
     return read_tiny_imagenet(half, Path(root), cache=Path(cache) if cache else None)
-
-
-def _check_images(name: str, images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.shape[2] != images.shape[3]:
-        raise ValueError(
-            f"{name}: images have shape {tuple(images.shape)}; allowed: (N, channels, side, side) with 1 or "
-            "3 channels"
-        )
-    if images.dtype == torch.uint8:
-        return
-    if not images.is_floating_point():
-        raise ValueError(
-            f"{name}: expected float images in [0,1]; got {images.dtype}: divide by the largest value"
-        )
-    if len(images) and not (images.min() >= 0 and images.max() <= 1):  # false for NaN too
-        raise ValueError(
-            f"{name}: expected float images in [0,1]; got values from {images.min():.4g} to "
-            f"{images.max():.4g}"
-        )
 
 
 def _check_labels(name: str, labels: Tensor, images: int, classes: int) -> None:

@@ -1,8 +1,7 @@
-"""The task that every measure of the first paper takes: train, spurious queries, test.
+"""The linear-core task of the first paper: train, spurious queries, test.
 
-The linear-core task: a label that is the sign of a linear form of the core, and a spurious part of noise.
-
-Bombari & Mondelli (ICML 2024): the synthetic experiments (Gaussian data), and the theory's data (two
+Bombari & Mondelli (ICML 2024): the label is the sign of a linear form of the core, the spurious part is
+noise. The law of the inputs is that of the synthetic experiments (Gaussian data) or of the theory (two
 spheres).
 """
 

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from memorization.checks import check_choice, check_images, check_labels, checked_seeds, per_network
+from memorization.checks import check_choice, check_images, check_labels, check_seeds, per_network
 from memorization.data.augmentation.policies import check_views, policy_name
 from memorization.draws import Draws, generator, view_keys, view_labels, view_number
 
@@ -123,7 +123,7 @@ class LabelledViews:
 
     def __post_init__(self) -> None:
         """Refuse labels, seeds and views that do not fit."""
-        seeds = checked_seeds(self.seeds)
+        seeds = check_seeds(self.seeds, repeated=True)
         check_images(self.images)
         models, device = len(seeds), self.images.device
         check_labels(self.labels, self.images, models, self.classes)
@@ -321,7 +321,7 @@ class TensorBatches:
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
-        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
+        object.__setattr__(self, "seeds", check_seeds(self.seeds, repeated=True))
         for name in ("inputs", "targets"):
             if not isinstance(getattr(self, name), Tensor):
                 kind = type(getattr(self, name)).__name__

@@ -1,9 +1,8 @@
 """Objectives: what a network is asked to make small, one number for each stacked network.
 
-Losses of stacked networks with their derivatives: on labels -1 and +1, or on real targets.
-
-Zhang et al. (ICML 2024): hinge, logistic and squared loss of the published code; the squared loss serves
-regression too.
+Beside them the losses of stacked networks with their derivatives, on labels -1 and +1 or on real targets:
+hinge, logistic and squared loss (Zhang et al., ICML 2024, published code; the squared loss serves regression
+too).
 """
 
 from __future__ import annotations

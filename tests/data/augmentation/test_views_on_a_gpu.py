@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from memorization.data.augmentation.mixing import cutmix, mixup
-from memorization.data.augmentation.policies import RECIPES, augmentation
+from memorization.data.augmentation.policies import PLANS, augmentation
 from memorization.data.augmentation.small_images import SMALL_IMAGES
 from memorization.draws import Draws, generator, view_keys, view_labels, view_number
 
 pytestmark = pytest.mark.gpu
-NAMES = [*RECIPES, "myrandaugment", 1.0, *SMALL_IMAGES]
+NAMES = [*PLANS, "myrandaugment", 1.0, *SMALL_IMAGES]
 
 
 def test_numbers_from_keys_are_the_same_bits_on_a_gpu():

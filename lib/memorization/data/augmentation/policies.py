@@ -1,16 +1,10 @@
-"""Augmentation policies made of crops, flips, rotations, color jitter, blur, grayscale and erasing.
+"""Augmentation policies by name: from a batch of images to one random view of each, or to K fixed views.
 
-Augmentation policies by name: from a batch of images to one random view of each.
-
-Anagnostidis et al. (ICLR 2023), their augmentations and strength sweep, and milder policies for small images.
-
-What an augmentation must give back: a policy of one's own is looked at before it is trusted.
-
-A fixed number of views per image: made again from keys, or kept in a bank.
-
-Anagnostidis et al. let every image have K fixed views (1, 2, 4, ...): the same labels for all views of an
-image, or one label per view. View k of image i is a function of (seed, i, k) here, so both ways show the
-same pictures.
+Anagnostidis et al. (ICLR 2023): their augmentations and strength sweep, and milder policies for small images.
+A policy is made of steps: crop, flips, rotation, shift, color jitter, blur, grayscale, erasing. Their images
+may also have K fixed views (1, 2, 4, ...): the same labels for all views of an image, or one label a view.
+View k of image i is a function of (seed, i, k) here, so a view made again from its key and one kept in a bank
+show the same picture. What a policy of one's own gives back is looked at before it is trusted.
 """
 
 from __future__ import annotations
@@ -23,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from memorization.checks import did_you_mean
+from memorization.checks import check_images, did_you_mean
 from memorization.data.augmentation.colors import Jitter, blur_, draw_jitter, grayscale_, jitter_
 from memorization.data.augmentation.randaugment import ordinary, sixteen_operations
 from memorization.data.augmentation.small_images import SMALL_IMAGES
@@ -63,12 +57,12 @@ class Views:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Steps:
     """Which steps a policy has, in this order; a probability of 0 leaves a step out.
 
     A strength s multiplies every probability (up to 1), the rotation, the shift, the jitter's ranges and the
-    logarithm of the crop's aspect, and moves the crop's areas from 1 towards the recipe's: 1 - s (1 - area),
-    at least 0.01. s = 1 is the recipe itself, s = 0 changes nothing.
+    logarithm of the crop's aspect, and moves the crop's areas from 1 towards the policy's: 1 - s (1 - area),
+    at least 0.01. s = 1 is the policy itself, s = 0 changes nothing.
 
     Attributes:
         crop: smallest and largest area of a crop as a fraction of the image (aspect 3/4 to 4/3); None: no
@@ -175,16 +169,16 @@ def part_of(views: object, rows: slice) -> object:
     return type(views)(**parts)
 
 
-_FULL = Recipe(crop=(0.08, 1.0), mirror=0.5, jitter=0.8, gray=0.2)
-RECIPES = {
-    "none": Recipe(),
+_FULL = Steps(crop=(0.08, 1.0), mirror=0.5, jitter=0.8, gray=0.2)
+PLANS = {
+    "none": Steps(),
     "full": _FULL,
-    "full_rotations": Recipe(crop=(0.08, 1.0), mirror=0.5, degrees=180, shift=0.2, jitter=0.8, gray=0.2),
-    "most_difficult": Recipe(
+    "full_rotations": Steps(crop=(0.08, 1.0), mirror=0.5, degrees=180, shift=0.2, jitter=0.8, gray=0.2),
+    "most_difficult": Steps(
         crop=(0.08, 1.0), mirror=0.5, upside_down=0.5, degrees=180, shift=0.2, jitter=0.8, blur=0.3, gray=0.2,
         erase=0.5,
     ),
-    "isometry": Recipe(mirror=0.5, degrees=180, shift=0.2),
+    "isometry": Steps(mirror=0.5, degrees=180, shift=0.2),
 }  # fmt: skip
 
 
@@ -273,7 +267,8 @@ class Policy:
         return out
 
     def _check(self, images: Tensor, strength: float | Tensor) -> None:
-        check_images(images)
+        if len(images):
+            check_images(images, bytes_too=False, square=True, channels=(1, 3))
         channels = images.shape[1]
         if self.plan.colors and channels != 3:
             raise ValueError(
@@ -307,30 +302,13 @@ def augmentation(spec: str | float) -> Policy:
     """
     if isinstance(spec, int | float) and not isinstance(spec, bool):
         return Policy(f"randaugment {spec:g}", ordinary(float(spec)))
-    plans: dict[str, Plan] = {**RECIPES, "myrandaugment": sixteen_operations(), **SMALL_IMAGES}
+    plans: dict[str, Plan] = {**PLANS, "myrandaugment": sixteen_operations(), **SMALL_IMAGES}
     if spec not in plans:
         raise ValueError(
             f"unknown augmentation {spec!r}{did_you_mean(str(spec), plans)}; "
             f"choose one of {', '.join(plans)}, or a number in [0, 1]"
         )
     return Policy(spec, plans[spec])
-
-
-def check_images(images: Tensor) -> None:
-    """Raise a ValueError unless images are square floats (B, 1 or 3, S, S) in [0, 1]."""
-    if images.ndim != 4 or images.shape[2] != images.shape[3] or images.shape[1] not in (1, 3):
-        raise ValueError(f"images have shape {tuple(images.shape)}; allowed: (B, 1 or 3, S, S)")
-    if not images.is_floating_point():
-        raise ValueError(
-            f"expected float images in [0,1]; got {images.dtype}. Divide by the largest level first"
-        )
-    if images.numel():
-        low, high = (float(end) for end in torch.aminmax(images))
-        if not (low >= 0 and high <= 1):
-            raise ValueError(
-                f"expected float images in [0,1]; got values from {low:g} to {high:g}. Divide by the largest "
-                "level first"
-            )
 
 
 _ROUNDING = 1e-3  # resampling may leave [0, 1] by a last bit, also in half precision

@@ -1,14 +1,10 @@
-"""Operations on the gray levels of each image: contrast stretching, equalization, posterizing, solarizing.
-
-These are RandAugment's operations, as torchvision has them, for whole batches of floats in [0, 1]. Two of
-them are defined on 256 levels (``equalize``, ``posterize``): there values are rounded to multiples of 1/255
-first.
-
-RandAugment on whole batches: a few random operations per image, one after another.
+"""RandAugment on whole batches: a few random operations per image, one after another.
 
 Anagnostidis et al. use it twice: torchvision's RandAugment for the strength sweep (a number a in [0, 1]),
 and a list of sixteen operations (``myrandaugment``). In each step the images that drew the same operation
-are changed together; all shears, shifts and rotations are one operation with different maps.
+are changed together; all shears, shifts and rotations are one operation with different maps. Those on gray
+levels (contrast stretching, equalization, posterizing, solarizing) take floats in [0, 1]; ``equalize`` and
+``posterize`` are defined on 256 levels, so there values are rounded to multiples of 1/255 first.
 """
 
 from __future__ import annotations

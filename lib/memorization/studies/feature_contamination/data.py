@@ -5,12 +5,9 @@ background weights are independent of it and of the core, so no statistic of the
 label. Out of distribution the background weights change sign and nothing else changes.
 
 Samples are drawn in *latent* coordinates, the weights of the features. :func:`dictionary` and
-:func:`check_dictionary` are for those who want the ambient space.
-
-What the background does in each arm of an experiment on the structured feature model.
-
-Arms share the draws of a seed and differ in what is done to them: the background's mean, how often it is
-negated in training, and the remedies that change the inputs (Zhang et al., ICML 2024, and our extensions).
+:func:`check_dictionary` are for those who want the ambient space. Arms of an experiment share the draws of a
+seed and differ in what :class:`Backgrounds` does to them: the background's mean, how often it is negated in
+training, and the remedies that change the inputs (theirs, and our extensions).
 """
 
 from __future__ import annotations
@@ -128,7 +125,7 @@ class StructuredSample:
         return StructuredSample(*(part.to(device) for part in parts))
 
 
-def check_labels(labels: Tensor) -> None:
+def check_signs(labels: Tensor) -> None:
     """Raise a ValueError unless all labels are -1 or +1."""
     if not bool((labels.abs() == 1).all()):
         found = sorted(set(labels.unique()[:6].tolist()))

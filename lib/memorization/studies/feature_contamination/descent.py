@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from memorization.checks import check_choice
-from memorization.studies.feature_contamination.data import check_labels
+from memorization.studies.feature_contamination.data import check_signs
 from memorization.studies.feature_contamination.networks import TwoLayerNetworks
 from memorization.training.batches import Batch
 from memorization.training.objectives import SignedLoss, signed_loss
@@ -130,7 +130,7 @@ class DescendingNetworks:
                 f"{x.shape[1]} examples; with a penalty their number must be even: two environments"
             )
         if objective.signed.labels:
-            check_labels(targets)
+            check_signs(targets)
 
     def gradients(self, batch: Batch, objective: SignedRisk) -> Tensor:
         """Set the gradient of each network's own risk, and return the mean losses (M,), without a graph."""

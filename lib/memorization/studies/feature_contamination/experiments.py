@@ -1,14 +1,10 @@
-"""What an experiment on feature contamination refuses before it trains, and what it warns of.
+"""Train stacked networks beside a background that says nothing of the label: what they take up and lose.
 
-One experiment on feature contamination: train stacked two-layer networks, watch core, background and risk.
-
-Zhang et al. (ICML 2024): the theory's setting (online SGD in latent coordinates) and that of the published
-code (fixed examples, ambient inputs, biases, AdamW), with everything between.
-
-Framed pictures: does a frame that says nothing about the label change what a network answers?
-
-The laptop-scale stand-in for the padded CIFAR-10 of Zhang et al. (ICML 2024): no adversarial training, and
-the accuracy under frames of several colors in place of a look at the filters.
+Zhang et al. (ICML 2024). :func:`contaminate` has the theory's setting (online SGD in latent coordinates),
+that of the published code (fixed examples, ambient inputs, biases, AdamW) and everything between; what cannot
+be trained is refused first, and what is outside the theory is said. :func:`train_framed` is the laptop-scale
+stand-in for their padded CIFAR-10: no adversarial training, and the accuracy under frames of several colors
+in place of a look at the filters.
 """
 
 from __future__ import annotations

@@ -1,26 +1,13 @@
-"""The arms of the feature-contamination page: names, colors, the rows that are compared, the table.
+"""Figures of the feature-contamination page.
 
-Figures of the feature-contamination page over training: risks, correlations, neurons, firing.
-
-Zhang et al. (ICML 2024), Theorems 1 to 4. Color says which activation, a solid line is in distribution, a
-dashed one out of it. All take records of ``contaminate``.
-
-Figures of the feature-contamination page that hold training against formulas, and what a shift does.
-
-The formulas follow from the mechanism of Zhang et al. (ICML 2024); see
-``memorization.studies.feature_contamination.theory``.
-
-Figures of the feature-contamination page in which a dial is turned, and rows of activations and remedies.
-
-Zhang et al. (ICML 2024) and our extensions. All take records of ``contaminate`` and show what is there after
-training. Filled marks and solid lines are in distribution, hollow marks and dashed lines out of it.
-
-Figures of the feature-contamination page beyond the structured model: distillation, framed images.
-
-Zhang et al. (ICML 2024) distil CLIP and pad CIFAR-10; the records are those of our stand-ins.
-
-A figure to explore without a kernel: the risk against the shift, for several slopes and backgrounds.
+Zhang et al. (ICML 2024), Theorems 1 to 4, the distilled CLIP and the padded CIFAR-10 (by our stand-ins), and
+our extensions: risks, correlations, neurons and firing over training; training held against the formulas of
+``memorization.studies.feature_contamination.theory``; dials turned and rows of activations and remedies;
+distillation and framed images; and a figure to explore without a kernel. Color says which activation. Filled
+marks and solid lines are in distribution, hollow marks and dashed lines out of it.
 """
+
+# Long: one page's pictures, read in the page's order; what they share (arms, dots, dials) is used by most.
 
 from __future__ import annotations
 

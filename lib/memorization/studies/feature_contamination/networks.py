@@ -1,22 +1,13 @@
-"""Activations of stacked two-layer networks, one for each network, with their derivatives.
+"""Two-layer networks of one shape, stacked on a model axis: arms, activations, gradient in closed form.
 
-Zhang et al. (ICML 2024) compare ReLU, GELU, leaky ReLU, tanh, sigmoid and the identity. ReLU, leaky ReLU and
-identity are one family with a slope s on the negative side: 0, s and 1.
+Zhang et al. (ICML 2024): section 2.3 of the theory (no biases, output weights +-1/m frozen) and the network
+of the published code (biases, PyTorch's initialization, everything trained). Every arm of one stack has the
+same shape of network, loss and optimizer; activation, rates, backgrounds and remedies may differ.
 
+Activations are one for each network, with their derivatives: ReLU, GELU, leaky ReLU, tanh, sigmoid and the
+identity. ReLU, leaky ReLU and identity are one family with a slope s on the negative side: 0, s and 1.
 Without a graph a layer works in place, with plain arithmetic: comparing and choosing costs a processor ten
 times what a product does.
-
-Two-layer networks of one shape, stacked on a model axis, with their gradient in closed form.
-
-Zhang et al. (ICML 2024), section 2.3 of the theory (no biases, output weights +-1/m frozen) and the network
-of the published code (biases, PyTorch's initialization, everything trained).
-
-The arms of an experiment on feature contamination, put on the model axis of one stack.
-
-Every arm of one stack has the same shape of network, loss and optimizer; activation, rates, backgrounds and
-remedies may differ. Arms of one seed share initial weights, training draws and test draws.
-
-Where stacked two-layer networks learn and are tested: structured examples for all arms and seeds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Tables that figures and claims on feature contamination read, from the records of ``contaminate``.
+"""Tables that figures and claims on feature contamination read, from the records of its experiments.
 
-Effective robustness: accuracy under shift beyond what the accuracy without shift lets one expect.
-
-Students of CLIP, their teachers and standard models side by side, with their effective robustness.
+Growth and margins of the structured feature model; effective robustness, which is accuracy under shift beyond
+what the accuracy without shift lets one expect; students of CLIP, their teachers and standard models side by
+side.
 """
 
 from __future__ import annotations

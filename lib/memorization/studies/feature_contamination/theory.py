@@ -3,10 +3,8 @@
 Zhang et al. (ICML 2024), Theorems 1 to 4 and the quantities of the published code, and closed forms that
 follow from the gradient's projection on a feature. ``c`` and ``b`` are mean correlations of neurons with core
 and background features, ``_plus`` over neurons with positive output weight and ``_minus`` over the others.
-
-A check on the data: nothing ties the background to the label.
-
-Zhang et al. (ICML 2024): contamination is no spurious correlation.
+Contamination is no spurious correlation: :func:`background_correlation` checks that nothing in the data ties
+the background to the label.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from torch import Tensor
 
 from memorization.draws import generator
 from memorization.runs.sweep import experiment
-from memorization.studies.feature_contamination.data import MEAN_WEIGHT, StructuredFeatures, check_labels
+from memorization.studies.feature_contamination.data import MEAN_WEIGHT, StructuredFeatures, check_signs
 from memorization.studies.feature_contamination.networks import TwoLayerNetworks
 from memorization.training.objectives import SignedLoss
 
@@ -117,7 +115,7 @@ def risk_accuracy_margin(outputs: Tensor, labels: Tensor, loss: SignedLoss) -> d
     Raises:
         ValueError: for other labels.
     """
-    check_labels(labels)
+    check_signs(labels)
     margins = labels * outputs[..., 0]
     risk = loss.value(outputs, labels[..., None]).mean(1)
     return {"risk": risk, "accuracy": (margins > 0).to(risk.dtype).mean(1), "margin": margins.mean(1)}
