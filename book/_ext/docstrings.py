@@ -2,6 +2,7 @@
 
 * The directive ``room`` documents a room of the library, module after module, without a list kept by hand:
   the names that the book's notebooks and examples import, what it adds with ``also``, and what these name.
+  ``without`` leaves out modules that have a page of their own.
 * A public name stands once in the library, so a reference needs no module: ``:func:`knn_probe``` finds it.
   A reference to what exists but is documented on no page stays plain text; what does not exist is a warning.
 * ``|x|`` is an absolute value, not a substitution, and a colon in the first line of a property is a colon.
@@ -28,7 +29,7 @@ PACKAGE = "memorization"
 _BAR = re.compile(r"(``.*?``|`[^`]*`)|\|")  # code, which stays as it is, or a bar
 _REFERENCE = re.compile(r":(?:func|class|meth):`~?([\w.]+)`")
 _EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_ALSO = re.compile(r"^ *:also: (.*)$", re.MULTILINE)
+_ALSO = re.compile(r"^ *:also: (.*(?:\n +[^ :\n].*)*)$", re.MULTILINE)  # with the lines that go on
 
 
 def setup(app: Any) -> dict[str, Any]:
@@ -43,13 +44,16 @@ class Room(SphinxDirective):
     """Document the modules of a room; its argument is a package or a module of the library."""
 
     required_arguments = 1
-    option_spec = {"also": directives.unchanged}  # noqa: RUF012, docutils' own way
+    option_spec = {"also": directives.unchanged, "without": directives.unchanged}  # noqa: RUF012, docutils' own way
 
     def run(self) -> list[nodes.Node]:
         """Return a section for each module that has something to document."""
         public = public_names(Path(self.env.app.confdir))
         sections = []
+        elsewhere = self.options.get("without", "").split()
         for module in modules_of(self.arguments[0]):
+            if module.rpartition(".")[2] in elsewhere:
+                continue
             names = [name for name in own_names(module) if name in public]
             if names:
                 sections.append(self._section(module, names))

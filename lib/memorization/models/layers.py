@@ -56,7 +56,7 @@ def make_projector(inputs: int, classes: int, *, hidden: Sequence[int], bias: bo
 
     Args:
         inputs: length of an embedding, >= 1.
-        classes: C, number of outputs, >= 1.
+        classes: the number C of outputs, >= 1.
         hidden: widths of the hidden layers, each >= 1; empty for a linear head.
         bias: whether the linear layers have biases.
 

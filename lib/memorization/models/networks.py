@@ -86,7 +86,7 @@ def small_cnn(
         channels: channels of the images, 1 or 3.
         widths: channels of the blocks, each >= 1.
         strides: stride of each block, as many as widths.
-        classes: C, number of outputs.
+        classes: the number C of outputs.
         hidden: widths of the projector's hidden layers; empty for a linear head.
         norm: ``batch``, ``group``, ``layer`` or ``none``, after each convolution.
         generator: source of the initial weights; None leaves the network without storage.
@@ -133,7 +133,7 @@ def mlp(
     Args:
         inputs: D, numbers in one flattened image.
         widths: widths of the encoder's layers, each >= 1.
-        classes: C, number of outputs.
+        classes: the number C of outputs.
         hidden: widths of the projector's hidden layers; empty for a linear head.
         generator: source of the initial weights; None leaves the network without storage.
 
@@ -181,7 +181,7 @@ def resnet18(
         stem: ``small``, one 3x3 convolution of stride 1, for CIFAR; ``medium``, the same with stride 2, for
             images of 64x64; ``imagenet``, a 7x7 convolution of stride 2 and max-pooling.
         channels: channels of the images, 1 or 3.
-        classes: C, number of outputs.
+        classes: the number C of outputs.
         hidden: widths of the projector's hidden layers; empty for a linear head.
         norm: normalization of the encoder: ``batch``, ``group``, ``layer`` or ``none``.
         generator: source of the initial weights; None leaves the network without storage.

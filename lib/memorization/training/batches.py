@@ -94,7 +94,7 @@ class LabelledViews:
         images: shape (N, c, height, width), floating point in [0, 1], or uint8 0..255; shared.
         labels: shape (M, N), int64 in 0..C-1, on the images' device: each example's label for each network.
         seeds: one whole number >= 0 per network, of order and augmentation.
-        classes: C.
+        classes: the number C of classes.
         policy: augmentation ``policy(images, draws, strength=...)``; None shows the images as they are. It
             returns one view of each image, of its shape and type and in [0, 1].
         strength: shape (M,), or one number for all, >= 0; see :mod:`memorization.data.augmentation.policies`.
@@ -298,7 +298,7 @@ class TensorBatches:
         inputs: shape (N, ...), shared by all networks, or (M, N, ...) where ``own`` is set.
         targets: shape (M, N), int64 class numbers, or (M, N, ...), numbers.
         seeds: one whole number >= 0 per network, of the order or the draws.
-        classes: C, where the targets are class numbers; 0: they are none.
+        classes: the number C of classes where the targets are class numbers; 0: they are none.
         draw: ``shuffle``: each example once an epoch; ``whole``: all of them at each step; ``replace``: drawn
             with replacement; ``balanced``: so, each class with the same probability.
         own: whether each network has inputs of its own.
@@ -429,7 +429,7 @@ class FreshBatches:
         draw: called once a step, in their order.
         seeds: one whole number >= 0 per network.
         device: where the batches are.
-        classes: C, where the targets are class numbers; 0: they are none.
+        classes: the number C of classes where the targets are class numbers; 0: they are none.
         rows: the networks that are shown their part; None: all.
     """
 
