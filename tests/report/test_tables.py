@@ -123,6 +123,11 @@ def test_a_mean_of_equal_seeds_has_no_error_and_a_tiny_one_is_zero(mean, text):
     assert seed_means(frame, ["N"], ["value"])["value"].tolist() == [text]
 
 
+def test_a_mean_whose_error_does_not_show_has_the_places_that_the_error_would_have():
+    frame = pd.DataFrame({"N": 10, "seed": [0, 1], "value": [0.22551, 0.22552]})
+    assert seed_means(frame, ["N"], ["value"])["value"].tolist() == ["0.2255"]
+
+
 def test_means_of_no_records_are_no_rows(records):
     assert seed_means(records.head(0), ["N"], ["accuracy"]).empty
 

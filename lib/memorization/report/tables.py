@@ -86,7 +86,7 @@ def seed_means(
 ) -> pd.DataFrame:
     """Return means over seeds as text, ``mean ± standard error``: one row for each group, in their order.
 
-    What four decimal places do not show, an error or a mean without one, is left out.
+    An error that four decimal places do not show is left out, and the mean has these places.
 
     Args:
         records: one row for each seed of a group.
@@ -100,8 +100,8 @@ def seed_means(
         row: dict[str, Any] = dict(zip(by, keys, strict=True))
         for name, column in columns.items():
             mean, error = float(group[column].mean()), float(cast(float, group[column].sem()))
-            tiny = abs(mean) < _VISIBLE
-            row[name] = plus_minus(mean, error) if error >= _VISIBLE else number(0.0 if tiny else mean)
+            shown = 0.0 if abs(mean) < _VISIBLE else round(mean, 4) if error > 0 else mean
+            row[name] = plus_minus(mean, error) if error >= _VISIBLE else number(shown, 4 if error > 0 else 3)
         rows.append(row)
     return pd.DataFrame(rows)
 
