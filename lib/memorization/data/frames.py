@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad as padded_by
 
-from memorization.checks import check_image_shape, did_you_mean
+from memorization.checks import check_choice, check_image_shape
 from memorization.data.image_sets import Images
 from memorization.data.synthetic import SpuriousTask
 from memorization.draws import Draws, generator
@@ -124,8 +124,8 @@ def image_task(
     Raises:
         ValueError: for unknown choices or more images than there are.
     """
-    _check_choice("fill", fill, FILLS)
-    _check_choice("center", center, CENTERS)
+    check_choice("fill", fill, FILLS)
+    check_choice("center", center, CENTERS)
     train, test, rest = _split(pool, test_pool, n_train, n_test, generator(seed, purpose, "subset"))
     frames = add_frames(train, pad, generator(seed, purpose, "noise"))
     test_frames = add_frames(test, pad, generator(seed, purpose, "test noise"))
@@ -146,11 +146,6 @@ def image_task(
         alpha=frames.columns().double().mean().item(),
         spurious_columns=frames.columns(),
     )
-
-
-def _check_choice(what: str, given: str, choices: tuple[str, ...]) -> None:
-    if given not in choices:
-        raise ValueError(f"unknown {what} {given!r}; choose one of {', '.join(choices)}")
 
 
 def _border(height: int, width: int, pad: int) -> Tensor:
@@ -233,9 +228,7 @@ class ColoredFrames:
 
     def __post_init__(self) -> None:
         """Refuse what is no frame."""
-        if self.kind not in FRAME_KINDS:
-            meant = did_you_mean(self.kind, FRAME_KINDS)
-            raise ValueError(f"unknown frame {self.kind!r}{meant}; choose one of {', '.join(FRAME_KINDS)}")
+        check_choice("frame", self.kind, FRAME_KINDS)
         _check_frame(self.pad, self.color)
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip={self.flip} is a probability; allowed: 0..1")

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from memorization.checks import check_images, did_you_mean
+from memorization.checks import check_choice, check_images
 from memorization.data.files import load_torchvision, read_torchvision
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "cifar10")
@@ -104,10 +104,8 @@ def load_images(
         FileNotFoundError: if the data set is absent.
         RuntimeError: if a file is damaged.
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(DATASETS)}")
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+    check_choice("data set", name, DATASETS)
+    check_choice("split", split, SPLITS)
     if name == "digits":
         return _digits(split)
     return _from_files(name, split, str(data_root(root)), download)
@@ -460,15 +458,10 @@ def stored_images(
     download: bool = False,
 ) -> Images:
     """Load any data set of ``IMAGE_SETS`` in the bytes of its files; arguments as in :func:`image_set`."""
-    if name not in IMAGE_SETS:
-        raise ValueError(
-            f"unknown data set {name!r}{did_you_mean(name, IMAGE_SETS)}; "
-            f"choose one of {', '.join(IMAGE_SETS)}"
-        )
+    check_choice("data set", name, IMAGE_SETS)
+    check_choice("split", split, SPLITS)
     if name in DATASETS:
         return load_images(name, split, root, download=download)
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     halves = [half for half in ("train", "test") if split in (half, "all")]
     parts = [_half(name, half, str(data_root(root)), cache and str(cache), download) for half in halves]
     if len(parts) == 1:

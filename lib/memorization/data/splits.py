@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from memorization.checks import did_you_mean
+from memorization.checks import check_choice
 from memorization.data.image_sets import IMAGE_SETS, Images, ImageSet, as_image_set, stored_images
 
 SPLIT_SEED = 1234
@@ -95,11 +95,7 @@ def memorized_split(
         ValueError: for an unknown name, or sizes that the data set does not hold.
         FileNotFoundError: if the data set is absent.
     """
-    if name not in _DEFAULTS:
-        raise ValueError(
-            f"unknown data set {name!r}{did_you_mean(name, IMAGE_SETS)}; "
-            f"choose one of {', '.join(IMAGE_SETS)}"
-        )
+    check_choice("data set", name, IMAGE_SETS)
     usual = _DEFAULTS[name]
     n = usual.memorized if memorized is None else memorized
     kept = max(n, usual.reference) if reference is None else reference

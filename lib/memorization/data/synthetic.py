@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from memorization.checks import check_finite, check_whole
+from memorization.checks import check_choice, check_finite, check_whole
 from memorization.draws import generator, normal_rows
 
 
@@ -174,8 +174,7 @@ def linear_core_task(
     Raises:
         ValueError: for an unknown law, sizes below 1, or an alpha that leaves no core or spurious coordinate.
     """
-    if law not in LAWS:
-        raise ValueError(f"unknown law {law!r}; choose one of {', '.join(LAWS)}")
+    check_choice("law", law, LAWS)
     for name, value, least in (("n_train", n_train, 1), ("n_test", n_test, 1), ("d", d, 2)):
         check_whole(name, value, least)
     d_y = spurious_size(d, alpha)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from memorization.checks import did_you_mean
+from memorization.checks import check_choice
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Maps outputs (M, B, C), targets (labels (M, B), int64, or soft ones (M, B, C)) and example numbers (M, B),
@@ -67,9 +67,7 @@ def objective(name: str) -> Objective:
     Raises:
         ValueError: for an unknown name, with those there are.
     """
-    if name not in OBJECTIVES:
-        meant = did_you_mean(name, OBJECTIVES)
-        raise ValueError(f"unknown objective {name!r}{meant}; choose one of {', '.join(OBJECTIVES)}")
+    check_choice("objective", name, OBJECTIVES)
     return OBJECTIVES[name]
 
 
@@ -120,7 +118,5 @@ def signed_loss(name: str) -> SignedLoss:
     Raises:
         ValueError: for an unknown name, with those there are.
     """
-    if name not in SIGNED_LOSSES:
-        meant = did_you_mean(name, SIGNED_LOSSES)
-        raise ValueError(f"unknown loss {name!r}{meant}; choose one of {', '.join(SIGNED_LOSSES)}")
+    check_choice("loss", name, SIGNED_LOSSES)
     return SIGNED_LOSSES[name]

@@ -40,7 +40,7 @@ REFUSED = [
     ({"arms": {"activation": "relu"}}, r"arms=\{'activation': 'relu'\}; give a list"),
     ({"arms": "relu"}, "arms='relu'; give a list"),
     ({"arms": ["relu"]}, "arm 'relu'; allowed: a mapping of settings"),
-    ({"arms": [{"rat": 0.1}]}, "unknown setting 'rat' of an arm; did you mean 'rate'"),
+    ({"arms": [{"rat": 0.1}]}, "unknown setting of an arm 'rat'; did you mean 'rate'"),
     ({"arms": [{"activation": "rellu"}]}, "unknown activation 'rellu'; did you mean 'relu'"),
     ({"arms": [{"activation": "leaky", "slope": 1.5}]}, "slope=1.5 of a leaky ReLU; allowed: 0"),
     ({"arms": [{"flip": 1.5}]}, r"flip probability \[1.5\]; allowed: 0..1"),

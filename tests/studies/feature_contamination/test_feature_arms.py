@@ -63,7 +63,7 @@ def test_arms_say_whether_background_weights_leave_the_unit_interval(given, leav
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"activatoin": "relu"}, "unknown setting 'activatoin' of an arm; did you mean 'activation'"),
+        ({"activatoin": "relu"}, "unknown setting of an arm 'activatoin'; did you mean 'activation'"),
         ({"rate": math.nan}, "rate=nan; allowed: a finite number"),
         ({"decay": "0.1"}, "decay='0.1'; allowed: a finite number"),
         ({"init_scale": math.inf}, "init_scale=inf; allowed: a finite number"),

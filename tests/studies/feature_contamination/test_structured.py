@@ -9,7 +9,7 @@ from memorization.draws import generator
 from memorization.studies.feature_contamination.data import (
     StructuredFeatures,
     check_dictionary,
-    check_labels,
+    check_signs,
     dictionary,
 )
 
@@ -195,15 +195,15 @@ def test_a_number_of_examples_that_is_none_is_refused(n):
 def test_labels_zero_and_one_are_refused_with_a_cure():
     message = r"labels must be -1 or \+1; got \[0.0, 1.0\]: map 0 to -1, for example by 2 \* labels - 1"
     with pytest.raises(ValueError, match=message):
-        check_labels(torch.tensor([0.0, 1.0, 1.0]))
+        check_signs(torch.tensor([0.0, 1.0, 1.0]))
 
 
 @pytest.mark.parametrize("labels", [[-1.0, 2.0], [0.5], [math.nan, 1.0]])
 def test_other_labels_are_refused(labels):
     with pytest.raises(ValueError, match=r"labels must be -1 or \+1; got \[[^\]]*\]$"):
-        check_labels(torch.tensor(labels))
+        check_signs(torch.tensor(labels))
 
 
 def test_labels_of_the_model_pass():
-    check_labels(sample(n=10).labels)
-    check_labels(torch.tensor([-1, 1]))
+    check_signs(sample(n=10).labels)
+    check_signs(torch.tensor([-1, 1]))

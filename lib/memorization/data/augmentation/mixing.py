@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from memorization.checks import check_choice
+
 TARGETS = ("first", "mixed")
 
 
@@ -108,8 +110,7 @@ def _targets(
 def _check(images: Tensor, labels: Tensor, probability: float, targets: str) -> None:
     if not 0 <= probability <= 1:
         raise ValueError(f"probability={probability}; allowed: 0..1")
-    if targets not in TARGETS:
-        raise ValueError(f"unknown targets {targets!r}; choose one of {', '.join(TARGETS)}")
+    check_choice("targets", targets, TARGETS)
     if images.ndim not in (4, 5) or labels.shape != images.shape[:-3]:
         raise ValueError(
             f"images of shape {tuple(images.shape)} and labels of shape {tuple(labels.shape)}; allowed: "

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from memorization.checks import check_choice
 from memorization.report.figures import (
     IN_OUT,
     chance_line,
@@ -516,8 +517,9 @@ def draw_sweep(
     Raises:
         ValueError: an unknown setting or quantity, with those there are.
     """
-    _check_known("setting", [dial], DIALS)
-    _check_known("quantity", quantities, _QUANTITIES)
+    check_choice("setting", dial, DIALS)
+    for name in quantities:
+        check_choice("quantity", name, _QUANTITIES)
     axis, last = DIALS[dial], signed_means(ends(records))
     last = last.assign(value=axis.place(last))
     drawn = []
@@ -531,12 +533,6 @@ def draw_sweep(
         (log_ticks if axis.scale == "log" else log_ticks_from_zero)(ax, last["value"])
     ax.set(xlabel=axis.label, ylabel=ylabel)
     return pd.concat(drawn, ignore_index=True).assign(dial=dial)
-
-
-def _check_known(what: str, given: Sequence[str], known: Mapping[str, Any]) -> None:
-    for name in given:
-        if name not in known:
-            raise ValueError(f"unknown {what} {name!r}; choose from {', '.join(known)}")
 
 
 def draw_dial(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:

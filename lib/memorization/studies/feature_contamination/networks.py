@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from memorization.checks import check_finite, check_whole, did_you_mean
+from memorization.checks import check_choice, check_finite, check_whole
 from memorization.draws import generator
 from memorization.studies.feature_contamination.data import (
     Backgrounds,
@@ -96,11 +96,7 @@ class StackedActivation:
 
 
 def _slope(name: str, slope: float) -> float:
-    if name not in POINTWISE:
-        raise ValueError(
-            f"unknown activation {name!r}{did_you_mean(name, POINTWISE)}; "
-            f"choose one of {', '.join(POINTWISE)}"
-        )
+    check_choice("activation", name, POINTWISE)
     if name == "leaky" and not 0 <= slope <= 1:
         raise ValueError(f"slope={slope} of a leaky ReLU; allowed: 0 (ReLU) to 1 (identity)")
     return {"relu": 0.0, "leaky": float(slope), "identity": 1.0}.get(name, math.nan)
@@ -447,11 +443,7 @@ class FeatureArm:
             )
         names = [field.name for field in fields(cls)]
         for name in given:
-            if name not in names:
-                raise ValueError(
-                    f"unknown setting {name!r} of an arm{did_you_mean(name, names)}; "
-                    f"choose from {', '.join(names)}"
-                )
+            check_choice("setting of an arm", name, names)
         return cls(**given)
 
     @property
