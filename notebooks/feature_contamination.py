@@ -74,49 +74,32 @@ import warnings
 
 import pandas as pd
 
-from memorization.studies.feature_contamination.distillation import distil, distil_pictures
-from memorization.studies.feature_contamination.experiments import contaminate, train_framed
-from memorization.studies.feature_contamination.theory import background_correlation
-from memorization.studies.feature_contamination.tables import (
-    clip_table,
-    feature_ends,
-    growth_table,
-    margin_table,
-    model_table,
-)
-from memorization.studies.feature_contamination.pretrained import distil_clip, standard_accuracies
-
-# %% tags=["hide-input"]
 from memorization.report.figures import SEED_BAND, SEED_BARS, interactive, legend_above, panels, show
 from memorization.report.judging import judge
 from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import apply_theme
 from memorization.report.tables import number, parameter_table, say, table
-from memorization.studies.feature_contamination.figures import (
-    contamination_table,
-    draw_activations,
-    draw_asymmetry,
-    draw_correlations,
-    draw_dial,
-    draw_distillation,
-    draw_frames,
-    draw_growth,
-    draw_margins,
-    draw_neurons,
-    draw_remedies,
-    draw_risks,
-    draw_robustness,
-    draw_shift_accuracy,
-    draw_sweep,
-    explorer_data,
-    risk_explorer,
-)
 from memorization.runs.start import start
 
 run = start("feature_contamination", globals())
 apply_theme()
 warnings.filterwarnings("ignore", "outside the model's assumptions")  # that is what some sections are about
+
+# %% tags=["hide-input"]
+from memorization.studies.feature_contamination.distillation import distil, distil_pictures
+from memorization.studies.feature_contamination.experiments import contaminate, train_framed
+from memorization.studies.feature_contamination.figures import (
+    contamination_table, draw_activations, draw_asymmetry, draw_correlations, draw_dial, draw_distillation,
+    draw_frames, draw_growth, draw_margins, draw_neurons, draw_remedies, draw_risks, draw_robustness,
+    draw_shift_accuracy, draw_sweep, explorer_data, risk_explorer,
+)  # fmt: skip
+from memorization.studies.feature_contamination.pretrained import distil_clip, standard_accuracies
+from memorization.studies.feature_contamination.tables import (
+    clip_table, feature_ends, growth_table, margin_table, model_table,
+)  # fmt: skip
+from memorization.studies.feature_contamination.theory import background_correlation
+
 parameter_table(run)
 
 # %% [markdown]

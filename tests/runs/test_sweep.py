@@ -446,6 +446,13 @@ def test_points_run_in_two_processes_of_one_thread_and_come_back_in_order(side, 
     assert len(RecordStore(store).read()) == 4
 
 
+def test_a_single_point_runs_in_a_worker_too(side):
+    # In this process it would end: a worker ends with the process that asked for it, which is not our parent.
+    table = sweep(side.point, {"alpha": [1.0]}, workers=2, progress=False)
+    assert table["pid"].item() != os.getpid()
+    assert table["threads"].item() == 1
+
+
 def test_a_failed_point_costs_only_itself(side, tmp_path):
     store = tmp_path / "a.jsonl"
     with pytest.raises(SweepError, match=r"1 of 2 points failed.*FloatingPointError: loss is NaN at step 3"):

@@ -475,7 +475,8 @@ def _here(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    pool = Parallel(n_jobs=min(workers, len(tasks)), return_as="generator_unordered", pre_dispatch="all")
+    # Not fewer than `workers`, however few the tasks: with one, joblib would run in this process.
+    pool = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="all")
     try:
         yield from pool(delayed(_alone)(task, os.getpid()) for task in tasks)
     except TerminatedWorkerError as error:
