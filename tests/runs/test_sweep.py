@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -446,11 +447,18 @@ def test_points_run_in_two_processes_of_one_thread_and_come_back_in_order(side, 
     assert len(RecordStore(store).read()) == 4
 
 
-def test_a_single_point_runs_in_a_worker_too(side):
-    # In this process it would end: a worker ends with the process that asked for it, which is not our parent.
-    table = sweep(side.point, {"alpha": [1.0]}, workers=2, progress=False)
-    assert table["pid"].item() != os.getpid()
-    assert table["threads"].item() == 1
+def test_a_sole_point_runs_here_with_one_thread_and_leaves_this_process_as_it_was(side):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        table = sweep(side.point, {"alpha": [1.0]}, workers=2, progress=False)
+        assert (table["pid"].item(), table["threads"].item()) == (os.getpid(), 1)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert not [t for t in threading.enumerate() if "watch" in t.name]  # it would end us
 
 
 def test_a_failed_point_costs_only_itself(side, tmp_path):

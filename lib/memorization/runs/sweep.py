@@ -472,11 +472,15 @@ def _here(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
         for task in tasks:
             yield task, _outcome(task)
         return
+    if len(tasks) == 1:  # a process gains nothing, and its warnings escape the filters of this one
+        with _one_thread():
+            outcome = _outcome(tasks[0])
+        yield tasks[0], outcome
+        return
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    # Not fewer than `workers`, however few the tasks: with one, joblib would run in this process.
-    pool = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="all")
+    pool = Parallel(n_jobs=min(workers, len(tasks)), return_as="generator_unordered", pre_dispatch="all")
     try:
         yield from pool(delayed(_alone)(task, os.getpid()) for task in tasks)
     except TerminatedWorkerError as error:
@@ -494,12 +498,23 @@ def _outcome(task: Task) -> list[Record] | Exception:
 
 
 def _alone(task: Task, parent: int) -> Outcome:
-    """In a worker process: one thread, so that results do not depend on how many workers there are."""
+    """In a worker process, which ends with the one that asked for it."""
     end_with_parent(parent)
+    with _one_thread():
+        return task, _outcome(task)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Where workers are asked for, so that results do not depend on how many there are."""
     import torch
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    return task, _outcome(task)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _on_cluster(tasks: Sequence[Task], scheduler: str) -> Iterator[Outcome]:
