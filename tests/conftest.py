@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = {"book_runs": "book", "smoke_project": "smoke", "book_html": "smoke"}
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in this hook, too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         groups = {SHARED[name] for name in getattr(item, "fixturenames", ()) if name in SHARED}
