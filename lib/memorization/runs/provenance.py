@@ -153,8 +153,11 @@ def end_with_parent(parent: int | None = None) -> None:
     Else it would go on unseen, and the same command, given again, would compute the same points again.
 
     Args:
-        parent: its process id, where it may have ended before this is called.
+        parent: its process id, where it may have ended before this is called; this process's own asks for
+            nothing.
     """
+    if parent == os.getpid():
+        return
     parent = os.getppid() if parent is None else parent
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: ends a long call of compiled code, too

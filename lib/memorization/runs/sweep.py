@@ -472,11 +472,6 @@ def _here(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
         for task in tasks:
             yield task, _outcome(task)
         return
-    if len(tasks) == 1:  # a process gains nothing, and its warnings escape the filters of this one
-        with _one_thread():
-            outcome = _outcome(tasks[0])
-        yield tasks[0], outcome
-        return
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -498,7 +493,7 @@ def _outcome(task: Task) -> list[Record] | Exception:
 
 
 def _alone(task: Task, parent: int) -> Outcome:
-    """In a worker process, which ends with the one that asked for it."""
+    """In a worker process, or in this one where joblib needs no other: for a sole task."""
     end_with_parent(parent)
     with _one_thread():
         return task, _outcome(task)
