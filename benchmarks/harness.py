@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from memorization.runs.provenance import Meter, device_name, peak_mib
 
@@ -180,7 +181,13 @@ def _child(sender: Any, prepare: Callable[[], Any], way: Way, threads: int | Non
         if threads is not None:
             torch.set_num_threads(threads)
         inputs = prepare()
-        torch.ones(300, 300, device=device) @ torch.ones(300, 300, device=device)  # loads the linear algebra
+        some = torch.ones(300, 300, device=device) @ torch.ones(300, 300, device=device)
+        if (
+            device != "cpu"
+        ):  # a GPU's libraries are loaded when they are first called, for a tenth of a second each
+            for load in (torch.linalg.cholesky, torch.linalg.eigh, torch.linalg.svd):
+                load(torch.eye(2, device=device))
+            nn.functional.conv2d(some.view(1, 1, 300, 300), torch.ones(1, 1, 3, 3, device=device))
         memory = peak_mib()  # before the meter sets it back: what imports and inputs took counts too
         with Meter(device) as meter:
             result = way(inputs)

@@ -117,14 +117,14 @@ def our_features(data: SpuriousTask, width: int) -> dict[str, Any]:
 
 def cases(quick: bool) -> list[Case]:
     """Return the cases, the cheapest first."""
-    d, k, n = (100, 2000, 100) if quick else (1000, 10_000, 1000)
+    d, k, n = (100, 2000, 100) if quick else (1000, 10_000, 2000)
     count, batch = (256, 64) if quick else (10_000, 256)
     where = "on a GPU" if DEVICE == "cuda" else "on a processor, for want of a GPU"
     setting = Setting("theory", 32, 256, 1000, 256, 2 if quick else 10, 20 if quick else 100, device=DEVICE)
     common: dict[str, Any] = {"repeats": 1 if quick else 2, "device": DEVICE}
     return [
         Case(
-            f"{where}: random features, d={d}, k={k:,}, N={n}: fit and predict",
+            f"{where}: random features, d={d}, k={k:,}, N={n:,}: fit and predict",
             partial(task, n, d),
             partial(plain_features, width=k),
             partial(our_features, width=k),

@@ -78,6 +78,15 @@ def test_a_stack_copies_its_members():
     assert all(torch.equal(value, before[name]) for name, value in member.state_dict().items())
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_members_have_the_precision_and_the_device_of_the_stack(way):
+    stack = StackedNetwork([make_mlp(seed).float() for seed in (0, 1)], way)
+    for one in (stack.double().member(1), stack.keep([1]).member(0)):
+        assert {value.dtype for value in one.parameters()} == {torch.float64}
+    for one in (stack.to("meta").member(1), stack.keep([1]).member(0)):
+        assert {value.device.type for value in one.parameters()} == {"meta"}
+
+
 def test_keeping_some_members_keeps_their_weights_and_order():
     members = [make_mlp(seed) for seed in range(4)]
     kept = StackedNetwork(members).keep([3, 1])

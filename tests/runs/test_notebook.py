@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -373,7 +374,15 @@ def test_nothing_is_left_behind_by_a_command_that_is_killed_or_interrupted(tiny,
     word = f"MARK_OF_THIS_TEST={tmp_path}"
     environment = {**os.environ, "MARK_OF_THIS_TEST": str(tmp_path), "TMPDIR": str(tmp_path)}
     words = [sys.executable, "-m", "memorization", "--root", str(tiny), "run", "tiny"]
-    running = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        words,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=partial(
+            signal.signal, signal.SIGINT, signal.SIG_DFL
+        ),  # which a shell's "&" sets to nothing
+    )
     deadline = time.monotonic() + 100
     while not (tiny / "notebooks" / "started").exists():
         assert time.monotonic() < deadline

@@ -57,7 +57,7 @@ class StackedNetwork(nn.Module):
         _check_members(members)
         self._template = [copy.deepcopy(members[0])]  # in a list, so that its weights are no parameters here
         self.size = len(members)
-        self.way = _chosen(way, members)
+        self.asked, self.way = way, _chosen(way, members)
         self._run = self._prepared()
         parameters = [dict(member.named_parameters()) for member in members]
         buffers = [dict(member.named_buffers()) for member in members]
@@ -99,13 +99,18 @@ class StackedNetwork(nn.Module):
 
     def keep(self, which: Sequence[int]) -> StackedNetwork:
         """Return a stack of some of the networks: numbers 0..M-1, at least one, in the order given."""
-        return StackedNetwork([self.member(m) for m in which], self.way).train(self.training)
+        return StackedNetwork([self.member(m) for m in which], self.asked).train(self.training)
 
     def train(self, mode: bool = True) -> StackedNetwork:
         """Set training or evaluation mode, of the architecture too."""
         super().train(mode)
         self._template[0].train(mode)
         return self
+
+    def _apply(self, fn: Any, recurse: bool = True) -> StackedNetwork:
+        """Bring the architecture along: a member has the stack's device and precision."""
+        self._template[0]._apply(fn, recurse)
+        return super()._apply(fn, recurse)
 
     def _named(self) -> Values:
         """Parameters and buffers under the names that the networks give them."""
