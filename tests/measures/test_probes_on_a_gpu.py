@@ -31,7 +31,7 @@ def test_a_report_is_the_same_on_a_gpu():
     labels = torch.randint(0, 10, (200,), generator=torch.Generator().manual_seed(17))
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 10))
-    given = [pixels[:200], labels, images.labels[:200], pixels[200:], images.labels[200:], noisy]
+    given = [pixels[:200], labels, images.labels[:200], pixels[200:], images.labels[200:600], noisy]
     initial = copy.deepcopy(model)
     here = memorization_report(model, initial, *given, embedding="3").table
     there = memorization_report(model.cuda(), initial.cuda(), *given, embedding="3").table

@@ -1,5 +1,6 @@
 """What a machine with a GPU is given, and what its script leaves when it is cut."""
 
+import ast
 import json
 import os
 import shutil
@@ -57,6 +58,38 @@ def test_a_run_that_is_killed_leaves_a_whole_summary_and_no_process(start, tmp_p
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert "steps" in json.loads(summary.read_text())
+
+
+def test_the_kit_brings_whatever_a_page_imports_and_the_machine_lacks():
+    line = next(
+        row for row in (ROOT / ".ci" / "gpu-kit").read_text().splitlines() if "requirements.lock" in row
+    )
+    kit = {{"pyyaml": "yaml"}.get(name, name) for name in line.split()[2:]} | {
+        "nbformat",
+        "nbclient",
+        "jupyter_client",
+    }
+    machine = {"torch", "torchvision", "pandas", "sklearn", "seaborn", "pytest"}
+    machine |= {"numpy", "scipy", "joblib", "matplotlib", "PIL"}  # which those need
+    elsewhere = {
+        "dask",
+        "dask_jobqueue",
+        "distributed",
+        "open_clip",
+        "jupyter_book",
+    }  # clusters, CLIP, the book's pages
+    found = set()
+    for path in (
+        *(ROOT / "lib").rglob("*.py"),
+        *(ROOT / "notebooks").glob("*.py"),
+        *(ROOT / "benchmarks").glob("*.py"),
+    ):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            found |= {name.partition(".")[0] for name in names}
+    own = {"memorization", *(path.stem for path in (ROOT / "benchmarks").glob("*.py"))}
+    assert found - set(sys.stdlib_module_names) - own - elsewhere <= kit | machine
 
 
 def test_a_data_set_that_is_absent_and_one_that_is_too_large_are_refused(tmp_path):
