@@ -64,11 +64,8 @@ def test_the_kit_brings_whatever_a_page_imports_and_the_machine_lacks():
     line = next(
         row for row in (ROOT / ".ci" / "gpu-kit").read_text().splitlines() if "requirements.lock" in row
     )
-    kit = {{"pyyaml": "yaml"}.get(name, name) for name in line.split()[2:]} | {
-        "nbformat",
-        "nbclient",
-        "jupyter_client",
-    }
+    given = {{"pyyaml": "yaml"}.get(name, name) for name in line.split()[2:]}
+    kit = given | {"nbformat", "nbclient", "jupyter_client", "IPython", "traitlets"}  # which those need
     machine = {"torch", "torchvision", "pandas", "sklearn", "seaborn", "pytest"}
     machine |= {"numpy", "scipy", "joblib", "matplotlib", "PIL"}  # which those need
     elsewhere = {
