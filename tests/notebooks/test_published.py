@@ -50,12 +50,18 @@ def decided(folder: Path, name: str, profile: str) -> dict:
 
 
 @pytest.mark.parametrize(("name", "profile"), RUNS)
-def test_published_records_give_the_published_verdicts(project, real_data, monkeypatch, name, profile):
+def test_published_records_give_the_published_verdicts(
+    project, real_data, monkeypatch, capsys, name, profile
+):
     monkeypatch.chdir(project / "notebooks")
     monkeypatch.setenv("MEMORIZATION_DATA", str(real_data))
     monkeypatch.setattr(figures, "show", lambda *_, **__: None)  # pictures take two thirds of the time
     monkeypatch.setattr(figures, "interactive", lambda *_, **__: None)
     monkeypatch.setattr(Run, "sweep", functools.partialmethod(Run.sweep, missing="skip"))  # run nothing
     runpy.run_path(str(script(project, name, profile)))
+    if not (project / "results" / "verdicts" / f"{name}.{profile}.json").exists():
+        # some points wait for data or a machine: a whole profile's verdicts are published with its records
+        assert "points have no record" in capsys.readouterr().out
+        return
     live, published = (decided(folder, name, profile) for folder in (project / "_build", project / "results"))
     assert live == pytest.approx(published, rel=1e-9, nan_ok=True)

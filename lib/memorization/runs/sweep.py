@@ -222,7 +222,7 @@ def sweep(
     made = _table(rows, code)
     made.attrs["lacking"] = len(keys) - len(rows)
     if missing == "skip" and len(rows) < max(1, len(keys)):
-        where = ", ".join(file.path.name for _, file in files) or "no file"
+        where = ", ".join(dict.fromkeys(file.path.name for _, file in files)) or "no file"
         print(f"{name}: {len(keys) - len(rows)} of {len(keys)} points have no record in {where}.")
     return made
 
