@@ -11,6 +11,10 @@ PYTEST_ARGS ?=
 KIT_PYTHON ?= 3.12
 KIT_DATA ?=
 
+# Python keeps what it compiled. Where the surroundings forbid that (images of containers do), each of the hundreds of
+# processes of `make book` and `make test` would compile torch and its like anew, for 10 s.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 PY := $(VENV)/bin/python
 # The environment is made again when the ranges, the pins or the place of this folder (the library is installed from
