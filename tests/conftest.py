@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,19 @@ def copied_project(root: Path) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
     return root
+
+
+def page_script(root: Path, name: str, values: Mapping[str, Any]) -> Path:
+    """A notebook's text with these values in its parameters cell, in a file beside the notebook."""
+    path = root / "notebooks" / f"{name}.py"
+    text = path.read_text()
+    for key, value in values.items():
+        text = re.sub(
+            rf"^({key}: [^=]+ = )[^#]*", lambda found, v=value: f"{found[1]}{v!r}  ", text, flags=re.M
+        )
+    made = path.with_name(f"{name}_{abs(hash(text))}.py")
+    made.write_text(text)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,11 @@
 import functools
 import json
 import math
-import re
 import runpy
 from pathlib import Path
 
 import pytest
-from conftest import copied_project
+from conftest import copied_project, page_script
 
 from memorization.report import figures
 from memorization.runs.parameters import profile_values
@@ -22,19 +21,6 @@ NUMBERS = ("value", "low", "high", "expected", "tolerance", "seeds", "holds")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     return copied_project(tmp_path_factory.mktemp("published") / "project")
-
-
-def script(root: Path, name: str, profile: str) -> Path:
-    """The notebook with the profile's values in its parameters cell, beside the notebook."""
-    path = root / "notebooks" / f"{name}.py"
-    text = path.read_text()
-    for key, value in profile_values(root, name, profile).items():
-        text = re.sub(
-            rf"^({key}: [^=]+ = )[^#]*", lambda found, v=value: f"{found[1]}{v!r}  ", text, flags=re.M
-        )
-    made = path.with_name(f"{name}_{profile}.py")
-    made.write_text(text)
-    return made
 
 
 def decided(folder: Path, name: str, profile: str) -> dict:
@@ -58,7 +44,7 @@ def test_published_records_give_the_published_verdicts(
     monkeypatch.setattr(figures, "show", lambda *_, **__: None)  # pictures take two thirds of the time
     monkeypatch.setattr(figures, "interactive", lambda *_, **__: None)
     monkeypatch.setattr(Run, "sweep", functools.partialmethod(Run.sweep, missing="skip"))  # run nothing
-    runpy.run_path(str(script(project, name, profile)))
+    runpy.run_path(str(page_script(project, name, profile_values(project, name, profile))))
     if not (project / "results" / "verdicts" / f"{name}.{profile}.json").exists():
         # some points wait for data or a machine: a whole profile's verdicts are published with its records
         assert "points have no record" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -175,7 +176,8 @@ def _side_by_side(run: pd.DataFrame) -> dict[str, Any]:
     row["projector_layers"], row["room"] = len(first["hidden"]), next(iter(first["hidden"]), 0)
     early = run[(run["site"] == "embedding") & (run["at"] == "during") & (run["epoch"] >= first["epoch"] / 4)]
     if not early.empty:
-        row["early_gain"] = (early.iloc[0]["clean_probe"] - row["start"]) / row["gain"]
+        gained = early.iloc[0]["clean_probe"] - row["start"]
+        row["early_gain"] = gained / row["gain"] if row["gain"] else math.nan
     return row
 
 
