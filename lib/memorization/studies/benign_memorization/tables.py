@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,14 +11,16 @@ import pandas as pd
 
 from memorization.report.judging import mean_interval
 from memorization.report.tables import check_once
+from memorization.studies.benign_memorization.experiments import memorize
 from memorization.studies.benign_memorization.own_network import verdict
 
 FRESH = 10**6  # stands for "no fixed number of views" where views are put in order
 _PROBES = {"clean": "clean_probe", "noise": "noise_probe", "invariance": "invariance"}
 _BY_SITE = ("at", "epoch", "site", "depth", "uncalibrated_probe", *_PROBES.values())
-_OF_THE_RUN = ("clean_view", "fresh_view", "bank_view", "test_accuracy", "batch_accuracy", "loss")
-# What ``memorize`` returns; every other column of its records says which run a row belongs to.
-MEASURED = (*_BY_SITE, *_OF_THE_RUN)
+_OF_A_RUN = {
+    *inspect.signature(memorize).parameters,
+    "seed",
+}  # what was given says which run a row belongs to
 _NAMING = ["dataset", "policy", "strength", "views", "view_labels", "noise", "group", "mix"]
 _SETS = {"digits": "digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 _SETS |= {"cifar100": "CIFAR-100", "tiny_imagenet": "TinyImageNet"}
@@ -110,7 +113,7 @@ def _at(records: pd.DataFrame, when: str, site: str) -> pd.DataFrame:
 
 def run_keys(records: pd.DataFrame) -> pd.Series:
     """Return what identifies the run of each row: all that was given, seed included, as one text."""
-    given = [name for name in records if name not in MEASURED and not str(name).startswith("_")]
+    given = [name for name in records if name in _OF_A_RUN]
     rows = records[given].itertuples(index=False, name=None)
     return pd.Series([repr(row) for row in rows], index=records.index, dtype=object)
 
@@ -133,7 +136,7 @@ def paired_gain(records: pd.DataFrame, site: str = "embedding") -> pd.DataFrame:
     if not before.index.is_unique or not keys.isin(before.index).all():
         raise ValueError(
             f"{len(end)} runs have an end and {len(start)} a start, and they are not the same ones; give the "
-            "records of whole runs, each once, without columns of your own that change within a run"
+            "records of whole runs, each once"
         )
     probe_start = keys.map(before)
     return end.assign(probe_start=probe_start, gain=end["clean_probe"] - probe_start)
