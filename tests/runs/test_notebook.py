@@ -82,6 +82,21 @@ def test_lists_and_mappings_keep_their_type(job):
     assert calls(job.root) == ["0.125 4 0", "0.125 4 1"]
 
 
+def test_lines_printed_one_after_the_other_are_one_output(job):
+    edit(job.root, 'print("the end")', 'print("one", flush=True)\nimport time\ntime.sleep(1)\nprint("two")')
+    cells = nbformat.read(execute(job), as_version=4).cells
+    assert [o.text for o in cells[-1].outputs] == ["one\ntwo\n"]
+
+
+def test_the_page_of_a_profile_is_no_place_for_another_run(job):
+    page = execute(job)
+    before = page.read_bytes()
+    done = command(job.root, "run", "tiny", "-p", "width", "3", "-o", str(page))
+    assert done.returncode == 2
+    assert "there are the pages of profile 'book'; choose another folder, or leave -o out." in done.stderr
+    assert page.read_bytes() == before
+
+
 def test_a_failed_run_keeps_the_old_output_and_leaves_what_it_did(job):
     before = execute(job).read_bytes()
     edit(job.root, 'print("the end")', "1 / 0")

@@ -16,6 +16,7 @@ from memorization.runs.digest import STAMP, fingerprint
 from memorization.runs.parameters import (
     BESIDE,
     OUTPUT,
+    PROFILES,
     PROGRESS,
     ROOT,
     SCHEDULER,
@@ -95,8 +96,15 @@ class Job:
         """Refuse an output that could not be written, before anything runs.
 
         Raises:
-            ParameterError: it is no ``.ipynb``, a folder, or in a folder that cannot be written.
+            ParameterError: it is no ``.ipynb``, a folder, a profile's own page, or in a folder that cannot
+                be written.
         """
+        pages = (self.root / "_build" / "notebooks").resolve()
+        if self.out and self.target.parent in [pages / profile for profile in PROFILES]:
+            raise ParameterError(
+                f"-o {self.out}: there are the pages of profile {self.target.parent.name!r}; choose another "
+                "folder, or leave -o out."
+            )
         folder = next(p for p in self.target.parents if p.exists())
         if self.target.suffix != ".ipynb" or self.target.is_dir():
             raise ParameterError(f"-o {self.out}; allowed: the name of a file that ends in .ipynb.")
@@ -198,6 +206,7 @@ def _papermill(job: Job, parameters: Mapping[str, Any], scratch: Path, draft: Pa
         kernel_name="python3",
         execution_timeout=job.timeout,
         start_timeout=180,
+        coalesce_streams=True,  # else two lines are one output or two, by the time between them
         # An own socket path: the default "kernel-ipc" collides between notebooks that run side by side.
         config=Config(
             {
