@@ -26,6 +26,12 @@ def articles(pages: dict[Path, BeautifulSoup]) -> dict[Path, BeautifulSoup]:
     return {path: page for path, page in pages.items() if path.parent.name in ("book", "ideas", "notebooks")}
 
 
+def test_no_page_of_the_library_reference_is_slow_to_open(pages):
+    sizes = {path.name: len(page.find_all(True)) for path, page in pages.items() if path.parent.name == "api"}
+    assert sizes
+    assert {name: size for name, size in sizes.items() if size > 3000} == {}
+
+
 def _loaded(page: BeautifulSoup) -> list[str]:
     urls = []
     for tag in page.find_all(list(LOADS)):
