@@ -97,6 +97,13 @@ def test_the_page_of_a_profile_is_no_place_for_another_run(job):
     assert page.read_bytes() == before
 
 
+@pytest.mark.parametrize("words", ["book", "results", "run tiny"])
+def test_every_command_tells_which_profile_was_meant(tiny, words):
+    done = command(tiny, *words.split(), "--profile", "smok")
+    assert done.returncode == 2
+    assert "unknown profile 'smok'. Did you mean 'smoke'? Known: smoke, book, desktop, paper." in done.stderr
+
+
 def test_a_failed_run_keeps_the_old_output_and_leaves_what_it_did(job):
     before = execute(job).read_bytes()
     edit(job.root, 'print("the end")', "1 / 0")

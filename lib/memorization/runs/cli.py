@@ -16,6 +16,7 @@ from memorization.runs.parameters import (
     Parameter,
     ParameterError,
     check_parameters,
+    check_profile,
     declared_parameters,
     names,
     profile_values,
@@ -115,6 +116,7 @@ def _wrapped(text: str, indent: str) -> str:
 def _book(root: Path, args: argparse.Namespace) -> int:
     from memorization.runs.book import render
 
+    check_profile(args.profile)
     print(f"The book is built. Open {render(root, args.profile).as_uri()} or run `make serve`.")
     return 0
 
@@ -122,6 +124,7 @@ def _book(root: Path, args: argparse.Namespace) -> int:
 def _results(root: Path, args: argparse.Namespace) -> int:
     from memorization.runs.book import publish, take_in
 
+    check_profile(args.profile)
     done = take_in(root, Path(args.folder)) if args.folder else publish(root, args.profile)
     print(*done or ["nothing new"], sep="\n")
     return 0

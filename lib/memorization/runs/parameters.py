@@ -263,16 +263,25 @@ def declared_parameters(root: Path, name: str) -> dict[str, Parameter]:
     return declared(parameters_cell(source_path(root, name)))
 
 
+def check_profile(profile: str) -> None:
+    """Refuse a profile that there is not.
+
+    Raises:
+        ParameterError: unknown profile; names those that there are.
+    """
+    if profile not in PROFILES:
+        raise ParameterError(
+            f"unknown profile {profile!r}.{suggestion(profile, PROFILES)} Known: {', '.join(PROFILES)}."
+        )
+
+
 def profile_values(root: Path, name: str, profile: str) -> Mapping[str, Any]:
     """Return what a profile's parameter file says.
 
     Raises:
         ParameterError: unknown profile, or no such file, or one that is no mapping.
     """
-    if profile not in PROFILES:
-        raise ParameterError(
-            f"unknown profile {profile!r}.{suggestion(profile, PROFILES)} Known: {', '.join(PROFILES)}."
-        )
+    check_profile(profile)
     path = root / "notebooks" / "parameters" / f"{name}.{profile}.yaml"
     if not path.is_file():
         have = sorted(p.name.split(".")[-2] for p in path.parent.glob(f"{name}.*.yaml"))
