@@ -401,9 +401,8 @@ def test_nothing_is_left_behind_by_a_command_that_is_killed_or_interrupted(tiny,
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=partial(
-            signal.signal, signal.SIGINT, signal.SIG_DFL
-        ),  # which a shell's "&" sets to nothing
+        # a shell's "&" has its commands ignore it
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 100
     while not (tiny / "notebooks" / "started").exists():

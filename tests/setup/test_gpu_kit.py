@@ -68,19 +68,10 @@ def test_the_kit_brings_whatever_a_page_imports_and_the_machine_lacks():
     kit = given | {"nbformat", "nbclient", "jupyter_client", "IPython", "traitlets"}  # which those need
     machine = {"torch", "torchvision", "pandas", "sklearn", "seaborn", "pytest"}
     machine |= {"numpy", "scipy", "joblib", "matplotlib", "PIL"}  # which those need
-    elsewhere = {
-        "dask",
-        "dask_jobqueue",
-        "distributed",
-        "open_clip",
-        "jupyter_book",
-    }  # clusters, CLIP, the book's pages
+    # clusters, CLIP and the book's pages
+    elsewhere = {"dask", "dask_jobqueue", "distributed", "open_clip", "jupyter_book"}
     found = set()
-    for path in (
-        *(ROOT / "lib").rglob("*.py"),
-        *(ROOT / "notebooks").glob("*.py"),
-        *(ROOT / "benchmarks").glob("*.py"),
-    ):
+    for path in (path for room in ("lib", "notebooks", "benchmarks") for path in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
