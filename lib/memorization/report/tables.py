@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from memorization.runs.start import Run
 
 Format = str | Callable[[Any], str]
-_VISIBLE = 5e-5  # a number of four decimal places that is not 0
+VISIBLE = 5e-5  # a number of four decimal places that is not 0
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -100,8 +100,8 @@ def seed_means(
         row: dict[str, Any] = dict(zip(by, keys, strict=True))
         for name, column in columns.items():
             mean, error = float(group[column].mean()), float(cast(float, group[column].sem()))
-            shown = 0.0 if abs(mean) < _VISIBLE else round(mean, 4) if error > 0 else mean
-            row[name] = plus_minus(mean, error) if error >= _VISIBLE else number(shown, 4 if error > 0 else 3)
+            shown = 0.0 if abs(mean) < VISIBLE else round(mean, 4) if error > 0 else mean
+            row[name] = plus_minus(mean, error) if error >= VISIBLE else number(shown, 4 if error > 0 else 3)
         rows.append(row)
     return pd.DataFrame(rows)
 
