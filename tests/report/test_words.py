@@ -62,6 +62,8 @@ def test_one_place_has_no_trend():
 def test_curves_must_move_alike():
     both = pd.concat([curve([0.2, 0.3, 0.4], arm="a"), curve([-0.2, -0.3, -0.4], arm="b")])
     assert trend(both, "N", "y", "arm") == "moves differently from curve to curve"
+    one_unclear = pd.concat([curve([0.2, 0.3, 0.4], arm="a"), curve([0.1, 0.2, 0.3], arm="b")])
+    assert trend(one_unclear, "N", "y", "arm") == "shows no clear trend"
     assert trend(both.query("arm == 'a'"), "N", "y", "arm") == "rises"
 
 

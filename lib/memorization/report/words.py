@@ -1,6 +1,6 @@
 """Words for what records say: trends, orders, ranges, outcomes of claims, descriptions of figures.
 
-A title, a text alternative or a sentence about results is true at any parameters only if its words are computed.
+A title, a text alternative or a sentence about results is true at other parameters only if it is computed.
 Differences are paired over seeds, and a word is given only where the whole 95 % interval of the difference
 allows it.
 """
@@ -48,7 +48,9 @@ def trend(records: pd.DataFrame, x: str, y: str, by: Sequence[str] | str = ()) -
     by = [by] if isinstance(by, str) else list(by)
     curves = [one for _, one in records.groupby(by, sort=False)] if by else [records]
     words = {_trend(one.groupby([x, "seed"])[y].mean()) for one in curves}
-    return words.pop() if len(words) == 1 else _DIFFERENT
+    if {RISES, FALLS} <= words:
+        return _DIFFERENT
+    return words.pop() if len(words) == 1 else UNCLEAR
 
 
 def _trend(means: pd.Series) -> str:
@@ -127,7 +129,7 @@ def curves_in_words(
     for key, one in curves:
         means = one.groupby(x, sort=pd.api.types.is_numeric_dtype(one[x]))[y].mean().dropna()
         if len(means):
-            curve = f"{', '.join(map(number, key))}: " if by else ""
+            curve = ", ".join(map(number, key)).replace("_", " ") + ": " if by else ""
             parts.append(curve + _course(means, name or x.replace("_", " "), digits))
     return "; ".join(parts)
 
