@@ -25,7 +25,8 @@ def number(value: Any, digits: int = 3) -> str:
     if isinstance(value, bool | str) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
-        return f"{int(value):,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(int(value))
+        whole = f"{int(value):,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(int(value))
+        return whole.replace("-", "\u2212")
     return f"{value:.{digits}g}".replace("e-0", "e-").replace("-", "\u2212", 1 if value < 0 else 0)
 
 

@@ -71,7 +71,7 @@ def compare(one: pd.Series, other: pd.Series) -> str:
 
 
 def ordered(records: pd.DataFrame, by: str, y: str) -> str:
-    """Name the groups from the largest mean to the smallest: ``A over B and C``.
+    """Name the groups from the largest mean to the smallest: ``A, over B and C``.
 
     ``over`` stands where neighbors are told apart by their paired differences, ``and`` where they are not.
 
@@ -84,7 +84,8 @@ def ordered(records: pd.DataFrame, by: str, y: str) -> str:
     names = list(values.mean(axis=1).sort_values(ascending=False, kind="stable").index)
     text = str(names[0])
     for larger, smaller in pairwise(names):
-        text += f" {'over' if sign(values.loc[larger] - values.loc[smaller]) == 1 else 'and'} {smaller}"
+        told_apart = sign(values.loc[larger] - values.loc[smaller]) == 1
+        text += f"{', over' if told_apart else ' and'} {smaller}"
     return text
 
 
