@@ -58,6 +58,7 @@ nested: bool = True  # the training sets of one trial contain each other; false 
 theory_d: int = 400  # coordinates of the infinite-width checks | coordinates | 20..5000
 theory_seeds: int = 5  # trials of the infinite-width checks | trials | 2..1000
 theory_alphas: list[float] = [0.25, 0.5]  # spurious fractions of the infinite-width checks | fraction | (0..1)
+limit_d: int = 100  # coordinates of the check at large N/d, up to 16 | coordinates | 8..1000
 fractions: list[float] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]  # spurious fractions of the alignment figure | fraction | (0..1)
 image_sets: list[str] = ["digits:1:7:3", "digits:1:7:2", "digits:3:8:2"]  # data set, class labelled -1, class labelled +1, frame in pixels | name | any
 image_sizes: list[int] = [10, 20, 50, 100, 200]  # numbers N of training images | images | 2..50000
@@ -75,6 +76,7 @@ control_seeds: int = 20  # trials of the negative control | trials | 2..1000
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
 # %% tags=["hide-input"]
+import numpy as np
 import pandas as pd
 
 from memorization.report.figures import (
@@ -282,6 +284,28 @@ say(f"""
 The largest distance between a mean and its closed form, over both feature maps, four activations, and $\\alpha$ in
 {{{", ".join(map(str, theory_alphas))}}}, is {number((means.alignment_mean - means.gamma).abs().max(), 2)}.
 """)
+
+# %% [markdown]
+# The NTK theorem names the constant that tangent features tend to when $N \gg d$, for ReLU $2\alpha\arcsin(\alpha)/\pi$. Does the
+# alignment arrive there? With few coordinates $N/d$ can be large:
+
+# %%
+limit = run.sweep(
+    synthetic_curve,
+    {"alpha": theory_alphas},
+    seeds=theory_seeds,
+    fixed={
+        "feature_map": "ntk", "activation": "relu", "width": 0, "law": "spheres",
+        "d": limit_d, "sizes": [4 * limit_d, 8 * limit_d, 16 * limit_d], "n_test": 200,
+    },
+)  # fmt: skip
+
+# %% tags=["hide-input"]
+far = limit.assign(constant=2 * limit.alpha * np.arcsin(limit.alpha) / np.pi)
+table(
+    seed_means(far, ["alpha", "psi"], {"alignment": "alignment_mean", "theorem's constant": "constant"}),
+    "ReLU tangent features at large N/d (psi): alignment and the theorem's constant, mean ± standard error",
+)
 
 # %% [markdown]
 # ## Stability is the generalization error
@@ -546,7 +570,7 @@ table(
 # %% tags=["hide-input"]
 tables = {
     "identity": identity, "synthetic": synthetic, "infinite": infinite, "fractions": by_fraction,
-    "images": images, "control": control, "even": even, "widths": by_width, "ridges": by_ridge,
+    "images": images, "control": control, "even": even, "widths": by_width, "ridges": by_ridge, "limit": limit,
 }  # fmt: skip
 verdicts = judge(run, None, {**tables, "networks": identity.head(0)}, dataset="synthetic")
 verdict_table(verdicts)

@@ -212,6 +212,10 @@ class FakeRun:
         return self.build / "verdicts" / f"{self.name}.{self.profile}.json"
 
     @property
+    def evidence_path(self) -> Path:
+        return self.build / "evidence" / f"{self.name}.{self.profile}.json"
+
+    @property
     def price_path(self) -> Path:
         return self.build / "prices" / f"{self.name}.{self.profile}.json"
 
@@ -331,7 +335,11 @@ def claims_of(tmp_path: Path) -> Callable[..., list[Claim]]:
             "place": "Figure 1",
             "statement": "Something falls.",
             "profiles": ["book"],
+            "origin": "paper",
             "tolerance_origin": "made for the test",
+            "null_records": None
+            if checks and all(check.get("identity") for check in checks)
+            else "untrained",
             "checks": [
                 {"what": "a number", "records": "toy", "value": "accuracy", **check} for check in checks
             ],

@@ -14,7 +14,7 @@ from IPython.display import HTML
 
 from memorization.report.claims import Claim, read_claims
 from memorization.report.files import read_rows
-from memorization.report.judging import NOT, PARTLY, REPRODUCED, UNTESTED, VERDICTS
+from memorization.report.judging import NOT, NOT_CLAIMED, PARTLY, REPRODUCED, UNDECIDED, UNTESTED, VERDICTS
 from memorization.report.tables import number, table
 from memorization.runs.parameters import PROFILES
 
@@ -34,6 +34,7 @@ _NEEDED = {"id", "paper", "place", "statement", "quantity", "test", "value", "lo
 _NEEDED |= {"tolerance", "seeds", "verdict", "profile", "notebook", "checks", "note"}
 _SCALES = [profile for profile in PROFILES if profile != "smoke"]  # small to large; smoke runs prove nothing
 _SIGNS = {REPRODUCED: ("✓", "yes"), PARTLY: ("◐", "partly"), NOT: ("✗", "no"), UNTESTED: ("○", "open")}
+_SIGNS |= {UNDECIDED: ("?", "open"), NOT_CLAIMED: ("–", "open")}
 
 
 def verdict_table(rows: Sequence[Row], caption: str = "What holds here") -> HTML:

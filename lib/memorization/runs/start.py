@@ -97,6 +97,11 @@ class Run:
         return self.output / "verdicts" / f"{self.name}.{self.profile}.json"
 
     @property
+    def evidence_path(self) -> Path:
+        """Where the number of each seed goes that the verdicts rest on."""
+        return self.output / "evidence" / f"{self.name}.{self.profile}.json"
+
+    @property
     def price_path(self) -> Path:
         """Where the measured price goes."""
         return self.output / "prices" / f"{self.name}.{self.profile}.json"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from memorization.report.judging import mean_interval
+from memorization.report.intervals import mean_interval
 from memorization.report.tables import check_once
 from memorization.studies.benign_memorization.experiments import memorize
 from memorization.studies.benign_memorization.own_network import verdict
@@ -155,7 +155,8 @@ def one_row_per_run(table: pd.DataFrame) -> pd.DataFrame:
         ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before the first
         step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and
         ``early_gain`` the part of it that is there at the first probed epoch from a quarter of the epochs on
-        (NaN if none was probed before the end). ``augmented`` says whether there was augmentation;
+        (NaN if none was probed before the end), ``early_memorization`` the same part of the memorization on
+        fresh views. ``augmented`` says whether there was augmentation;
         ``view_order`` is the number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and
         ``room`` are the hidden layers of the projector and the width of the first, 0 for none.
     """
@@ -179,8 +180,11 @@ def _side_by_side(run: pd.DataFrame) -> dict[str, Any]:
     row["projector_layers"], row["room"] = len(first["hidden"]), next(iter(first["hidden"]), 0)
     early = run[(run["site"] == "embedding") & (run["at"] == "during") & (run["epoch"] >= first["epoch"] / 4)]
     if not early.empty:
-        gained = early.iloc[0]["clean_probe"] - row["start"]
+        then, before = early.iloc[0], start.iloc[0]
+        gained, known = then["clean_probe"] - row["start"], then["fresh_view"] - before["fresh_view"]
+        all_known = first["fresh_view"] - before["fresh_view"]
         row["early_gain"] = gained / row["gain"] if row["gain"] else math.nan
+        row["early_memorization"] = known / all_known if all_known else math.nan
     return row
 
 
