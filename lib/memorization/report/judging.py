@@ -174,22 +174,20 @@ def _without_effect(kind: str, of: Any, tables: Tables, untrained: Tables) -> Ta
 
 
 def _permuted(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Move the values of some columns on among the rows of a seed: by none, one, two, … rows, seed by seed.
-
-    Over the seeds each row then meets each other's values: a permutation without an accident of the draw.
-    """
-    changed = frame.copy()
-    for moved, (_, rows) in enumerate(frame.groupby("seed", sort=True)):
-        changed.loc[rows.index, columns] = np.roll(rows[columns].to_numpy(), moved, axis=0)
-    return changed.astype(frame.dtypes.to_dict())
+    """Let the values of some columns change places among the rows of each seed, together and at random."""
+    seeds, order = frame["seed"].to_numpy(), np.arange(len(frame))
+    for seed in np.unique(seeds):
+        places = np.flatnonzero(seeds == seed)
+        order[places] = np.random.default_rng(int(seed)).permutation(places)
+    return frame.assign(**{name: frame[name].to_numpy()[order] for name in columns})
 
 
 def _exchanged(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Give each of some columns the numbers of the next one, the next but one, …, seed by seed."""
-    changed = frame.copy()
-    for moved, (_, rows) in enumerate(frame.groupby("seed", sort=True)):
-        changed.loc[rows.index, columns] = np.roll(rows[columns].to_numpy(), moved, axis=1)
-    return changed
+    """Let some columns change names in turn: by none, one, two, … from one seed to the next."""
+    numbers, seeds = frame[columns].to_numpy(), frame["seed"].to_numpy()
+    for moved, seed in enumerate(np.unique(seeds)):
+        numbers[seeds == seed] = np.roll(numbers[seeds == seed], moved, axis=1)
+    return frame.assign(**dict(zip(columns, numbers.T, strict=True)))
 
 
 def _replicated(run: Run) -> list[Mapping[str, str]]:
