@@ -56,6 +56,7 @@ sweep_steps: int = 400  # steps in the sweeps | steps | 30..1000000
 sphere_examples: int = 500  # fixed training examples with non-linear labels | examples | 10..100000
 sphere_steps: int = 800  # full-batch steps of AdamW there | steps | 1..1000000
 distil_steps: int = 800  # steps of teacher-student fitting | steps | 1..1000000
+distil_seeds: int = 20  # students of the invariant teacher, and networks trained on labels beside them | seeds | 1..1000
 digits_train: int = 6000  # pictures of digits to learn from | pictures | 100..60000
 digits_test: int = 4000  # pictures of digits to test on | pictures | 100..10000
 digits_steps: int = 500  # steps on pictures of digits; the teacher takes twice as many | steps | 1..1000000
@@ -451,9 +452,10 @@ if not (authors_theory.empty or authors_default.empty):
 # three.
 
 # %%
-distilling = [{"steps": distil_steps, "test": test}]
-distilling += [{**distilling[0], "init_scale": 0.1, "standard": False}]
-distilled = run.sweep(distil, distilling, seeds=seeds, **how)
+students = {"steps": distil_steps, "test": test}
+distilled = run.sweep(distil, [students], seeds=distil_seeds, **how)
+faint_students = [{**students, "init_scale": 0.1, "standard": False}]
+distilled = pd.concat([distilled, run.sweep(distil, faint_students, seeds=seeds, **how)], ignore_index=True)
 simple = {"teacher": "linear", "background": 16, "representation": 8, "standard": False}
 simple |= {"steps": distil_steps, "test": test}
 linear_points = [{**simple, "labels": rule, "student": name} for rule in ("linear", "sphere") for name in ("relu", "identity")]
