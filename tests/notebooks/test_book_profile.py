@@ -46,7 +46,7 @@ def book_runs(tmp_path_factory):
 @pytest.mark.parametrize("name", PAPERS)
 def test_the_published_verdicts_are_those_of_this_code(book_runs, name):
     """Another processor rounds otherwise, and a training may then end elsewhere: what was decided may become
-    undecided there and the other way round, but nothing turns into its opposite. Kernels do not end elsewhere.
+    undecided there and the other way round, but nothing turns into its opposite. Kernels end where they do.
     """
     folders = (book_runs[0] / "_build" / "verdicts", ROOT / "results" / "verdicts")
     live, published = (
