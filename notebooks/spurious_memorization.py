@@ -10,7 +10,7 @@
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] tags=["theory"]
 # (nb-spurious-memorization)=
 # # How much of a spurious feature is memorized?
 #
@@ -34,8 +34,8 @@
 # depends on the activation, on how large the spurious part is and, until $N \gg d$, on $N/d$; on nothing else.
 #
 # **What is the same as in the paper, and what is not.** The models, the data laws and the measures are the
-# paper's. The `book` profile uses $d = 200$ inputs and $k = 8000$ random features instead of $d = 1000$ and
-# $k = 100\,000$, and 8×8 digits instead of MNIST and CIFAR-10; `desktop` and `paper` go up to the paper's own
+# paper's. The paper has $d = 1000$ inputs, $k = 100\,000$ random features, MNIST and CIFAR-10; the `book` profile has
+# fewer inputs, fewer features and 8×8 digits, and `desktop` and `paper` go up to the paper's own
 # sizes. Every prediction is drawn beside the measurement: closed forms at finite $N/d$ that need no fit.
 # [The idea in one page](../book/ideas/spurious_features.md) explains where they come from, and
 # [the last section](price) says what this page costs to run.
@@ -87,6 +87,7 @@ from memorization.report.prices import foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import COLORS, apply_theme
 from memorization.report.tables import number, parameter_table, say, seed_means, table
+from memorization.report.words import compare, curves_in_words, listed, ordered, outcome, span, trend
 from memorization.runs.start import start
 
 run = start("spurious_memorization", globals())
@@ -118,17 +119,17 @@ figure, axes = panels(3, columns=3, titles=["image", "training example", "spurio
 shown = draw_pictures(axes, pictures)
 show(
     run, figure, shown, name="query",
-    title="The query keeps the frame of a training example and blacks out the image",
-    alt="Three small gray pictures: a handwritten digit; the digit inside a frame of random gray pixels; the "
-    "same frame with a black square where the digit was.",
+    title="A spurious query: the frame of a training example around nothing",
+    alt=f"Three small pictures of {first['dataset']}: an image; the image inside a frame of random pixels; the "
+    "same frame with a black square where the image was.",
 )  # fmt: skip
 
 # %% [markdown]
-# If the model answers better than chance at such queries, it has memorized frames: there is nothing else to go
+# If the model beats chance at such queries, it has memorized frames: there is nothing else to go
 # by. *Spurious accuracy* is the share of training examples whose label it gives back at their spurious query.
 # One half means that nothing was memorized.
 #
-# ## Random features: four curves that coincide, four that do not
+# ## Random features: which curves coincide?
 #
 # Synthetic data make the question exact. The core $x$ and the spurious part $y$ are Gaussian, the label is the sign
 # of a linear function of $x$, and $\alpha$ is the share of coordinates that are spurious. How do test and
@@ -149,24 +150,24 @@ draw_curves(axes[1], rf, "spurious_accuracy", theory="theory_spurious_accuracy")
 legend_above(figure)
 show(
     run, figure, rf, name="rf", band=SEED_BAND,
-    title="Random features: equal test accuracy, yet they memorize unequally, as alignment predicts",
-    alt="Left: four test accuracy curves lie on one rising line that follows the dotted prediction. Right: four "
-    "spurious accuracy curves fall from near 1 toward one half, each on its own dotted prediction, in the order "
-    "phi2 one half, phi4 one half, phi2 one quarter, phi4 one quarter.",
+    title=f"Random features: with N test accuracy {trend(rf, 'N', 'test_accuracy', 'curve')}, "
+    f"spurious accuracy {trend(rf, 'N', 'spurious_accuracy', 'curve')}",
+    alt=f"Curves with dotted predictions. Test accuracy, {curves_in_words(rf, 'N', 'test_accuracy', 'curve')}. "
+    f"Spurious accuracy, {curves_in_words(rf, 'N', 'spurious_accuracy', 'curve')}.",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
 at = at_largest(rf, "N", at_most=d)
 means = at.groupby("curve")[["test_accuracy", "spurious_accuracy"]].mean()
 say(f"""
-At $N = {at.N.iloc[0]}$ the four test accuracies lie between {number(means.test_accuracy.min())} and
-{number(means.test_accuracy.max())}; the theory says that they depend on $N/d$ alone. The spurious accuracies at the same
-$N$ run from {number(means.spurious_accuracy.min())} to {number(means.spurious_accuracy.max())}. So test accuracy cannot tell you how much was memorized:
-four models that generalize equally well differ in what they remember.
+At $N = {at.N.iloc[0]}$ the four test accuracies run from {span(means.test_accuracy)}; the theory says that they depend on $N/d$
+alone. The spurious accuracies at the same $N$ run from {span(means.spurious_accuracy)}. Could test accuracy tell how much was
+memorized? By test accuracy the order is {ordered(at, "curve", "test_accuracy")}; by spurious accuracy it is
+{ordered(at, "curve", "spurious_accuracy")} (*over*: told apart by the trials; *and*: not).
 """)
 
 # %% [markdown]
-# ## Tangent features: the same picture
+# ## Tangent features: the same picture?
 #
 # Does it depend on the model being random features? The neural tangent kernel of a two-layer network has another
 # feature map, $z \otimes \varphi'(Wz)$, and $dk$ parameters. With $\varphi' = h_0 + h_1$ and $h_0 + h_3$ its kernel has
@@ -184,9 +185,10 @@ draw_curves(axes[1], ntk, "spurious_accuracy", theory="theory_spurious_accuracy"
 legend_above(figure)
 show(
     run, figure, ntk, name="ntk", band=SEED_BAND,
-    title="Tangent features follow the same predictions as random features",
-    alt="Left: four rising test accuracy curves on one dotted prediction. Right: four falling spurious accuracy "
-    "curves, each near its dotted prediction, in the same order as for random features.",
+    title=f"Tangent features: with N test accuracy {trend(ntk, 'N', 'test_accuracy', 'curve')}, "
+    f"spurious accuracy {trend(ntk, 'N', 'spurious_accuracy', 'curve')}",
+    alt=f"Curves with dotted predictions. Test accuracy, {curves_in_words(ntk, 'N', 'test_accuracy', 'curve')}. "
+    f"Spurious accuracy, {curves_in_words(ntk, 'N', 'spurious_accuracy', 'curve')}.",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
@@ -196,15 +198,15 @@ gap = error.groupby(["feature_map", "curve", "N"])["error"].mean().abs()
 finite = rf.query("N == N.max()").eval("test_accuracy - theory_test_accuracy")
 say(f"""
 Averaged over {seeds} trials, the largest distance between a measured spurious accuracy and its prediction is
-{number(gap["rf"].max())} for random features and {number(gap["ntk"].max())} for tangent features, both at a small $N$, where a trial has
-few examples to count. The predictions are for infinite width: at the largest $N$ the test accuracy of random features
-lies {number(-finite.mean())} below them, and the section on width shows that this is what a finite width costs.
+{number(gap["rf"].max())} for random features, at $N = {gap["rf"].idxmax()[1]}$, and {number(gap["ntk"].max())} for tangent features, at $N = {gap["ntk"].idxmax()[1]}$. (At a small
+$N$ a trial has few examples to count.) The predictions are for infinite width: at the largest $N$ the test accuracy of
+random features minus its prediction is {number(finite.mean())}. The section on width asks whether this is what a finite width costs.
 """)
 
-# %% [markdown]
-# ## Feature alignment is a constant, and a formula gives it
+# %% [markdown] tags=["theory"]
+# ## Is feature alignment a constant, and does a formula give it?
 #
-# The curves separate because of $\gamma$. What is it? The feature alignment of a query $z$ with training example
+# In the theory curves differ by $\gamma$. What is it? The feature alignment of a query $z$ with training example
 # $i$ is $\mathcal F(z, z_i) = \varphi(z)^\top P^\perp \varphi(z_i) / \lVert P^\perp \varphi(z_i)\rVert^2$: how much of what is
 # *new* about $z_i$, beyond what the other examples already span, is present in $z$. It is not a cosine. Below,
 # $N = d$ at infinite width, data on two spheres as in the theorems. Does the mean over examples follow
@@ -236,19 +238,21 @@ for ax, (_, one) in zip(axes, by_fraction.groupby("feature_map", sort=False), st
 legend_above(figure)
 show(
     run, figure, by_fraction, name="alignment", band=SEED_BAND,
-    title="Alignment grows with the spurious fraction, stays below it, and follows the closed form",
-    alt="Feature alignment against spurious fraction for three activations; all points lie on dotted closed-form "
-    "curves below the diagonal, phi2 above phi4. For random features the theorem's lower bound lies underneath.",
+    title="With the spurious fraction alignment "
+    f"{trend(by_fraction, 'alpha', 'alignment_mean', ['feature_map', 'activation'])}; dotted, the closed form",
+    alt="Mean alignment against spurious fraction, with dotted closed forms, the diagonal and the theorem's bound: "
+    + curves_in_words(by_fraction, "alpha", "alignment_mean", ["feature_map", "activation"]) + ".",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-means = by_fraction.groupby(["feature_map", "activation", "alpha"])[["alignment_mean", "gamma"]].mean()
-middle = means.xs(at_largest(by_fraction, "alpha", 0.5).alpha.iloc[0], level="alpha").alignment_mean["rf"]
+means = by_fraction.groupby(["feature_map", "activation", "alpha"])[["alignment_mean", "gamma"]].mean().reset_index()
+middle = at_largest(by_fraction, "alpha", 0.5)
+two = middle[middle.feature_map == "rf"].pivot_table("alignment_mean", "seed", "activation")
 say(f"""
 The largest distance between a mean alignment and {{eq}}`eq-alignment-constant` is
-{number((means.alignment_mean - means.gamma).abs().max(), 2)}. At $\\alpha = 1/2$ the alignment of
-$\\varphi_2$ is above that of $\\varphi_4$ by {number(middle["phi2"] - middle["phi4"])}: the higher the Hermite order of an
-activation, the less of the spurious part a query carries over. All lie below $\\alpha$ itself.
+{number((means.alignment_mean - means.gamma).abs().max(), 2)}. At $\\alpha = {middle.alpha.iloc[0]:g}$ the alignment of
+$\\varphi_2$ is {number(two["phi2"].mean())}, {compare(two["phi2"], two["phi4"])} that of $\\varphi_4$, {number(two["phi4"].mean())}; the formula orders them by the
+Hermite order of the activation. Alignment minus $\\alpha$ runs from {span(means.alignment_mean - means.alpha)}.
 """)
 
 # %% [markdown]
@@ -273,9 +277,9 @@ for ax, (_, one) in zip(axes, half.groupby("feature_map", sort=False), strict=Tr
 legend_above(figure)
 show(
     run, figure, infinite, name="decay", band=SEED_BAND,
-    title="Alignment falls as examples explain more of the linear part, as the formula says",
-    alt="Feature alignment against N/d from 0.1 to 2 for four activations: points on falling dotted curves, tanh and ReLU "
-    "highest with few examples, tanh falling fastest.",
+    title=f"With N/d alignment {trend(half, 'psi', 'alignment_mean', ['feature_map', 'activation'])}; dotted, the closed form",
+    alt="Mean alignment against N/d, with dotted closed forms: "
+    + curves_in_words(half, "psi", "alignment_mean", ["feature_map", "activation"], name="N/d") + ".",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
@@ -308,7 +312,7 @@ table(
 )
 
 # %% [markdown]
-# ## Stability is the generalization error
+# ## Is stability the generalization error?
 #
 # The other factor of {eq}`eq-memorization-product` is stability. Leaving example $i$ out changes the prediction at $z_i$ by
 # $S_i$, and since the full model fits $g_i$ exactly, $S_i$ is the error that the smaller model makes on an example
@@ -325,19 +329,19 @@ log_ticks(ax, chosen.N)
 ax.legend()
 show(
     run, figure, chosen, name="stability", band=SEED_BAND,
-    title="Leaving one example out costs what an unseen example costs",
-    alt="Mean squared stability and test error against N: the two curves and the dotted closed form fall together "
-    "from about one.",
+    title=f"With N mean squared stability {trend(chosen, 'N', 'stability_mse')}, test error {trend(chosen, 'N', 'test_mse')}",
+    alt=f"Against N, with a dotted closed form. Mean squared stability {curves_in_words(chosen, 'N', 'stability_mse')}; "
+    f"test error {curves_in_words(chosen, 'N', 'test_mse')}.",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
 ratio = (rf.stability_mse / rf.test_mse).groupby(rf.N).mean()
 say(f"""
-At $N = {ratio.index[-2]}$ the ratio of the two is {number(ratio.iloc[-2])} on average over the four curves and {seeds} trials. At
-$N = {ratio.index[0]}$, with only {ratio.index[0]} stabilities a trial to average, it is {number(ratio.iloc[0])}.
+On average over the four curves and {seeds} trials the ratio of the two is {number(ratio.iloc[-1])} at $N = {ratio.index[-1]}$, and {number(ratio.iloc[0])} at
+$N = {ratio.index[0]}$, where a trial has {ratio.index[0]} stabilities to average. Over all $N$ it runs from {span(ratio)}.
 """)
 
-# %% [markdown]
+# %% [markdown] tags=["theory"]
 # ## The product is exact
 #
 # Now both factors together. For every example and every model that interpolates,
@@ -375,22 +379,22 @@ products = draw_products(axes, synthetic)
 legend_above(figure)
 show(
     run, figure, products, name="product", band=SEED_BARS,
-    title="Memorization follows alignment times stability; the bound is tight with few examples, loose with many",
-    alt="Two scatter plots of the covariance between spurious predictions and labels. Against alignment times "
-    "stability covariance the points lie along the diagonal. Against the bound they lie on it where the covariance is "
-    "large, with few examples, and clearly below it where it is small.",
+    title=f"Memorization differs from alignment times stability by {number((products.covariance - products['product']).abs().max(), 2)} or less",
+    alt=f"Two scatter plots with a diagonal. The covariance of spurious predictions and labels, {span(products.covariance)}, "
+    f"against alignment times stability covariance, {span(products['product'])}; and against the bound, {span(products.bound)}. "
+    f"Bound over covariance: {curves_in_words(products.eval('ratio = bound / covariance'), 'N', 'ratio')}.",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
 one = products.query("feature_map == 'rf' and activation == 'phi2' and alpha == 0.5 and N == N.max()").iloc[0]
 held_out = rf.query("activation == 'phi2' and alpha == 0.5 and N == N.max()").held_out_covariance.mean()
-over = synthetic.query("N <= @d and N >= @d / 2").eval("covariance > bound").mean()
+over = synthetic.eval("covariance > bound").groupby(synthetic.N).mean()
 say(f"""
 For random features with $\\varphi_2$, $\\alpha = 1/2$ and $N = {one.N}$: covariance {number(one.covariance)}, product
 {number(one["product"])}, bound {number(one.bound)}. What separates covariance and product is the covariance of
 the held-out prediction with the label, which is zero in expectation and {number(held_out)} in these trials. The inequality of {{eq}}`eq-memorization-product` is about expectations, and for
 $N \\ll d$ it is nearly an equality: hardly anything generalizes, so $S_i \\approx g_i$. A single trial can therefore
-exceed it: {number(100 * over, 2)} % of the trials with $d/2 \\le N \\le d$ do. All curves of one trial share their data, so
+exceed it, and {number(100 * over.max(), 2)} % of them do at $N = {over.idxmax()}$. All curves of one trial share their data, so
 points move up or down together.
 """)
 
@@ -417,17 +421,20 @@ images = run.sweep(
 images = named_pairs(images)
 
 # %% tags=["hide-input"]
-tangent = images.query("feature_map == 'ntk'").groupby(["pair", "pad"], sort=False)
+drawn, of = images.query("feature_map == 'ntk'"), ["pair", "pad"]
+tangent = drawn.groupby(of, sort=False)
 titles = [title for pair, pad in tangent.groups for title in (f"{pair}, frame of {pad} pixels", "covariance")]
 figure, axes = panels(len(titles), titles=titles)
 for (_, one), left, right in zip(tangent, axes[::2], axes[1::2], strict=True):
     draw_image_panels(left, right, one)
 legend_above(figure)
+measured = {"test_accuracy": "test accuracy", "spurious_accuracy": "spurious accuracy"}
+measured |= {"spurious_auc": "area under the curve", "covariance": "covariance"}
 show(
     run, figure, images, name="images", band=SEED_BAND,
-    title="On images spurious accuracy falls toward chance while the frame is still remembered",
-    alt="For each pair of classes, left: test accuracy rises, spurious accuracy falls from near 1 toward one half, and "
-    "the area under the curve stays high. Right: the covariance stays above zero and below its bound.",
+    title="Images, with N: " + listed(f"{word} {trend(drawn, 'N', column, of)}" for column, word in measured.items()),
+    alt="For each pair of classes and frame, tangent features, against N. "
+    + " ".join(f"{word}: {curves_in_words(drawn, 'N', column, of)}." for column, word in measured.items()),
 )  # fmt: skip
 
 # %% tags=["remove-input"]
@@ -445,10 +452,10 @@ lines = [
 say("At the largest $N$, tangent features:\n\n" + "\n".join(lines))
 
 # %% [markdown]
-# An accuracy of one half looks like "nothing memorized". It is not. A black core shifts all queries to one side of
-# the decision boundary, so that the *sign* of the prediction no longer follows the label, although its *value* still
-# does: the area under the curve, which does not care for a shift, and the covariance, which the theory is about, say
-# that the frame is remembered. **Report the covariance or the area under the curve beside the accuracy.**
+# An accuracy of one half looks like "nothing memorized". It need not be. A black core can shift all queries to one side
+# of the decision boundary: then the *sign* of the prediction tells little of the label, although its *value* may tell a
+# lot. The area under the curve, which does not care for a shift, and the covariance, which the theory is about, show
+# whether the frame is remembered. **Report the covariance or the area under the curve beside the accuracy.**
 #
 # ## Does it survive?
 #
@@ -469,7 +476,7 @@ control["trials"] = control_seeds
 # %% tags=["hide-input"]
 table(
     seed_means(control, ["feature_map"], ["spurious_accuracy", "alignment_mean", "covariance"]),
-    f"At unrelated queries nothing is left: mean ± standard error over {control_seeds} trials",
+    f"At queries that share nothing: mean ± standard error over {control_seeds} trials",
 )
 
 # %% [markdown]
@@ -493,12 +500,13 @@ draw_against_width(axes[1], by_width, "alignment_mean", "gamma", "feature alignm
 legend_above(figure)
 show(
     run, figure, by_width, name="width", band=SEED_BAND,
-    title="A narrow model loses test accuracy, but its alignment is already that of infinite width",
-    alt="Left: test accuracy rises with width toward the dotted prediction for infinite width. Right: feature "
-    "alignment lies on its prediction at every width.",
+    title=f"With width test accuracy {trend(by_width, 'width', 'test_accuracy')}, alignment {trend(by_width, 'width', 'alignment_mean')}",
+    alt=f"Against width: test accuracy {curves_in_words(by_width, 'width', 'test_accuracy')}, for infinite width dotted at "
+    f"{number(by_width.theory_test_accuracy.mean(), 2)}; alignment {curves_in_words(by_width, 'width', 'alignment_mean')}, dotted at "
+    f"{number(by_width.gamma.mean(), 2)}.",
 )  # fmt: skip
 
-# %% [markdown]
+# %% [markdown] tags=["theory"]
 # ### A ridge
 #
 # Interpolation is an extreme. A ridge $\lambda$ added to the kernel gives up exact fit; the product identity stays
@@ -517,10 +525,11 @@ by_ridge = run.sweep(
 columns = ["alignment_mean", "gamma", "spurious_accuracy", "covariance", "test_accuracy"]
 table(
     seed_means(by_ridge, ["ridge"], columns),
-    "A ridge lowers alignment and covariance; spurious accuracy, which knows no scale, hardly moves (mean ± standard error)",
+    f"With the ridge alignment {trend(by_ridge, 'ridge', 'alignment_mean')}, covariance {trend(by_ridge, 'ridge', 'covariance')}, "
+    f"spurious accuracy {trend(by_ridge, 'ridge', 'spurious_accuracy')} (mean ± standard error)",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["theory"]
 # ### An even activation
 #
 # With $\varphi = h_2$ there is no linear part at all: nothing about the label can be learned, so stability is as bad
@@ -538,34 +547,34 @@ even = run.sweep(
 # %% tags=["hide-input"]
 table(
     seed_means(even, ["alpha", "d"], ["test_accuracy", "spurious_accuracy", "alignment_mean"]),
-    f"An activation that learns nothing memorizes everything, N = {check_d // 2} (mean ± standard error)",
+    f"The even activation at N = {check_d // 2}: mean ± standard error",
 )
 
 # %% [markdown]
-# Where the accuracy stays below 1, $d$ is too small for that $\alpha$: the signal $\alpha^2$ competes with the
-# contributions of the other $N$ examples, whose spread is about $\sqrt{2N}/d$. The alignment does not care.
+# Where the spurious accuracy is below $1$, $d$ is too small for that $\alpha$: the signal $\alpha^2$ competes with the
+# contributions of the other $N$ examples, whose spread is about $\sqrt{2N}/d$. The predicted alignment does not depend
+# on $d$.
 
 # %% [markdown]
-# ## What did not reproduce, or was not tried
+# ## What to know before the verdicts
 #
 # - The **absolute numbers of the paper's panels** are not printed here: the data points behind its figures were not
 #   released, and its scripts set no seeds. What can be compared is the order of the curves, their trend, and the
 #   closed forms.
-# - The **trained networks** of the paper's last figure (SM-16) need the training loop of a later chapter and are not
-#   tested yet.
+# - The **trained networks** of the paper's last figure are claim SM-16.
 # - The theorems ask for Lipschitz activations, centered inputs on spheres and $N \gg d$ (tangent features). The
-#   experiments, the paper's and ours, break each of these somewhere, and the conclusions survive; the closed form
-#   {eq}`eq-alignment-constant` says why for $N \le d$.
-# - On images **the fall of spurious accuracy overstates how much is forgotten** (above). On CIFAR-10 (profiles `desktop`, `paper`)
-#   even the first point, $N = 10$, lies below the bound that we had set from trial runs, with a spread between trials as
-#   large as the gap, while the area under the curve there is nearly 1: the shift again, not forgetting. The
-#   {doc}`scoreboard <scoreboard>` has the verdict on it (claim SM-14) at every scale.
+#   experiments, the paper's and ours, break each of these somewhere; whether the conclusions hold there is what claims
+#   SM-10 to SM-15 judge. For $N \le d$ the closed form {eq}`eq-alignment-constant` stands in for the theorem's limit.
+# - On images **spurious accuracy mixes what is remembered with a shift** (above). Claims SM-13 and SM-14 are about
+#   images, at `desktop` and `paper` about the paper's own; the {doc}`scoreboard <scoreboard>` has their verdicts at
+#   every scale.
 #
 # ## Claims
 #
 # Each claim below is a line of
 # [a data file](https://github.com/memorization-measured/memorization-measured/blob/main/notebooks/claims/spurious_memorization.yaml);
 # its verdict is computed from the records of this run. A claim that this profile cannot test says so.
+# The summary below it takes its verdicts from there.
 
 # %% tags=["hide-input"]
 tables = {
@@ -580,14 +589,20 @@ say(verdict_sentence(verdicts))
 
 # %% [markdown]
 # ## Summary
-#
-# - Memorization of a spurious feature is **alignment × stability**; the identity behind it is exact for every model
-#   that is linear in its features.
-# - **Alignment** is a property of the feature map and of how large the spurious part is. It grows with $\alpha$, falls with
-#   the activation's Hermite order, and a closed form predicts it.
-# - **Stability** is the generalization error. Generalize better, and you memorize less.
-# - **Accuracy at the spurious query can hide memorization.** Use the covariance or the area under the curve.
-#
+
+# %% tags=["remove-input"]
+say(f"""
+- Memorization of a spurious feature is **alignment × stability**: for models that are linear in their features this is
+  an identity. Here: {outcome(verdicts, "SM-1")}.
+- **Alignment** is a property of the feature map and of the spurious fraction. That it depends on $\\alpha$ and on the
+  activation's Hermite order as claim SM-8 says: {outcome(verdicts, "SM-8")}. The theorem's bound, SM-6:
+  {outcome(verdicts, "SM-6")}.
+- **Stability** is the generalization error, SM-4: {outcome(verdicts, "SM-4")}. Memorization weakens as
+  generalization improves, SM-15: {outcome(verdicts, "SM-15")}.
+- **Accuracy at the spurious query can hide memorization.** Use the covariance or the area under the curve.
+""")
+
+# %% [markdown]
 # ## Try it
 #
 # 1. Which activation aligns least? Add `"gelu"` and `"erf"` to the `grid` of the section on alignment.

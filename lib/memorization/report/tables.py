@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from memorization.runs.start import Run
 
 Format = str | Callable[[Any], str]
-_VISIBLE = 5e-5  # a number of four decimal places that is not 0
+VISIBLE = 5e-5  # a number of four decimal places that is not 0
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -25,7 +25,8 @@ def number(value: Any, digits: int = 3) -> str:
     if isinstance(value, bool | str) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
-        return f"{int(value):,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(int(value))
+        whole = f"{int(value):,}".replace(",", "\u202f") if abs(value) >= 10_000 else str(int(value))
+        return whole.replace("-", "\u2212")
     return f"{value:.{digits}g}".replace("e-0", "e-").replace("-", "\u2212", 1 if value < 0 else 0)
 
 
@@ -100,8 +101,8 @@ def seed_means(
         row: dict[str, Any] = dict(zip(by, keys, strict=True))
         for name, column in columns.items():
             mean, error = float(group[column].mean()), float(cast(float, group[column].sem()))
-            shown = 0.0 if abs(mean) < _VISIBLE else round(mean, 4) if error > 0 else mean
-            row[name] = plus_minus(mean, error) if error >= _VISIBLE else number(shown, 4 if error > 0 else 3)
+            shown = 0.0 if abs(mean) < VISIBLE else round(mean, 4) if error > 0 else mean
+            row[name] = plus_minus(mean, error) if error >= VISIBLE else number(shown, 4 if error > 0 else 3)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -52,12 +52,14 @@ class LabelledPictures:
         true: names of their true classes, B of them.
         random: names of the random labels that they are memorized with, B of them.
         views: views of the first image as training shows them, shape (V, c, S, S), float32.
+        classes: number C of classes; a guess is right once in C.
     """
 
     images: Tensor
     true: tuple[str, ...]
     random: tuple[str, ...]
     views: Tensor
+    classes: int
 
 
 def labelled_pictures(
@@ -106,6 +108,7 @@ def labelled_pictures(
         tuple(names[label] for label in whole.labels[:images].tolist()),
         tuple(names[label] for label in labels[:images].tolist()),
         keyed_views(augmentation(policy), shown, first, numbers, seed, strength),
+        whole.classes,
     )
 
 

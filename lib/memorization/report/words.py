@@ -1,0 +1,196 @@
+"""Words for what records say: trends, orders, ranges, outcomes of claims, descriptions of figures.
+
+A title, a text alternative or a sentence about results is true at other parameters only if it is computed.
+Differences are paired over seeds, and a word is given only where the whole 95 % interval of the difference
+allows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, cast
+
+import pandas as pd
+
+from memorization.report.judging import UNTESTED, mean_interval
+from memorization.report.tables import VISIBLE, number
+
+RISES, FALLS, UNCLEAR = "rises", "falls", "shows no clear trend"
+ABOVE, BELOW, TOGETHER = "above", "below", "not told apart from"
+_DIFFERENT = "moves differently from curve to curve"
+
+
+def sign(differences: pd.Series) -> int:
+    """Return the sign of a mean difference: 1 or -1, or 0 where its 95 % interval over seeds contains 0.
+
+    A difference that four decimal places do not show is none, and one seed tells nothing.
+
+    Args:
+        differences: one number for each seed; missing ones are left out.
+    """
+    numbers = differences.dropna().to_numpy(dtype=float)
+    low, high = mean_interval(numbers)
+    if not (low > 0 or high < 0) or abs(numbers.mean()) < VISIBLE:
+        return 0
+    return 1 if low > 0 else -1
+
+
+def trend(records: pd.DataFrame, x: str, y: str, by: Sequence[str] | str = ()) -> str:
+    """Say how a quantity moves from the smallest to the largest ``x``: rises, falls, or no clear trend.
+
+    Args:
+        records: rows with a column ``seed``; several rows of one seed and ``x`` are averaged.
+        x: what changes.
+        y: the quantity.
+        by: columns that tell curves apart; they must all move alike.
+    """
+    by = [by] if isinstance(by, str) else list(by)
+    curves = [one for _, one in records.groupby(by, sort=False)] if by else [records]
+    words = {_trend(one.groupby([x, "seed"])[y].mean()) for one in curves}
+    if {RISES, FALLS} <= words:
+        return _DIFFERENT
+    return words.pop() if len(words) == 1 else UNCLEAR
+
+
+def _trend(means: pd.Series) -> str:
+    points = means.index.get_level_values(0)
+    if points.nunique() < 2:
+        return UNCLEAR
+    return {1: RISES, -1: FALLS, 0: UNCLEAR}[sign(means[points.max()] - means[points.min()])]
+
+
+def compare(one: pd.Series, other: pd.Series) -> str:
+    """Say where one quantity lies of another: ``above``, ``below``, or ``not told apart from``.
+
+    Args:
+        one: a number for each seed; the index is the seed, or any name that pairs the two.
+        other: the same of what it is compared with.
+    """
+    return {1: ABOVE, -1: BELOW, 0: TOGETHER}[sign(one - other)]
+
+
+def ordered(records: pd.DataFrame, by: str, y: str) -> str:
+    """Name the groups from the largest mean to the smallest: ``A, over B and C``.
+
+    ``over`` stands where neighbors are told apart by their paired differences, ``and`` where they are not.
+
+    Args:
+        records: rows with a column ``seed``; several rows of a group and seed are averaged.
+        by: the column that names the groups.
+        y: the quantity.
+    """
+    values = records.groupby([by, "seed"], sort=False)[y].mean().unstack("seed")
+    names = list(values.mean(axis=1).sort_values(ascending=False, kind="stable").index)
+    text = str(names[0])
+    for larger, smaller in pairwise(names):
+        told_apart = sign(values.loc[larger] - values.loc[smaller]) == 1
+        text += f"{', over' if told_apart else ' and'} {smaller}"
+    return text
+
+
+def listed(names: Iterable[Any]) -> str:
+    """Write a list in words: ``A``, ``A and B``, ``A, B and C``; ``none`` if it is empty."""
+    words = [str(name) for name in names]
+    return " and ".join([*([", ".join(words[:-1])] if words[:-1] else []), *words[-1:]]) or "none"
+
+
+def span(values: Iterable[float], digits: int = 3) -> str:
+    """Write a range, ``0.61 to 0.73``, or one number where both ends read alike; NaN are left out."""
+    known = [float(value) for value in values if not pd.isna(value)]
+    ends = dict.fromkeys(number(end, digits) for end in (min(known), max(known))) if known else ["–"]
+    return " to ".join(ends)
+
+
+def curves_in_words(
+    drawn: pd.DataFrame,
+    x: str,
+    y: str = "mean",
+    by: Sequence[str] | str = (),
+    *,
+    name: str = "",
+    digits: int = 2,
+) -> str:
+    """Describe curves for who does not see them: where each begins and ends, and what lies beyond that.
+
+    Args:
+        drawn: what is drawn; rows of one curve and ``x`` are averaged.
+        x: column of the horizontal axis, numbers or names in the order of the rows.
+        y: column of the vertical axis.
+        by: column or columns that name the curves; without them there is one.
+        name: what ``x`` is called, its own name by default.
+        digits: of the numbers.
+
+    Returns:
+        For example ``phi2: from 0.98 at N = 10 to 0.73 at N = 400; …``.
+    """
+    by = [by] if isinstance(by, str) else list(by)
+    curves = drawn.groupby(by, sort=False) if by else [((), drawn)]
+    parts = []
+    for key, one in curves:
+        means = one.groupby(x, sort=pd.api.types.is_numeric_dtype(one[x]))[y].mean().dropna()
+        if len(means):
+            curve = ", ".join(map(number, key)).replace("_", " ") + ": " if by else ""
+            parts.append(curve + _course(means, name or x.replace("_", " "), digits))
+    return "; ".join(parts)
+
+
+def _course(means: pd.Series, x: str, digits: int) -> str:
+    def at(place: Any) -> str:
+        where = f" at {x} = {number(place)}" if not isinstance(place, str) else f" at {place}"
+        return number(float(cast(float, means[place])), digits) + where
+
+    first, last = means.index[0], means.index[-1]
+    if len(means) == 1:
+        return at(first)
+    text = f"from {at(first)} to {at(last)}"
+    beyond = [("up to", means.idxmax()), ("down to", means.idxmin())]
+    between = [f"{word} {at(place)}" for word, place in beyond if _apart(means, place, (first, last))]
+    return text + "".join(f", {part}" for part in between)
+
+
+def _apart(means: pd.Series, place: Any, ends: Sequence[Any]) -> bool:
+    return place not in ends and all(
+        abs(means[place] - means[end]) >= 0.01 * abs(means).max() for end in ends
+    )
+
+
+def rows_in_words(drawn: pd.DataFrame, by: str, quantities: Mapping[str, str], digits: int = 2) -> str:
+    """Describe rows of marks by the mean of each quantity: ``ReLU: in distribution 0.1, outside 0.8``.
+
+    Args:
+        drawn: what is drawn: columns ``by``, ``quantity`` and ``mean``.
+        by: column that names the rows.
+        quantities: names in the column ``quantity``, and what they are called.
+        digits: of the numbers.
+    """
+    means = drawn.groupby([by, "quantity"], sort=False)["mean"].mean()
+    parts = []
+    for row in dict.fromkeys(drawn[by]):
+        known = [(word, means.get((row, name))) for name, word in quantities.items()]
+        marks = [
+            f"{word} {number(float(value), digits)}".strip() for word, value in known if not pd.isna(value)
+        ]
+        parts.append(f"{row}: {', '.join(marks)}".replace("\n", " "))
+    return "; ".join(parts)
+
+
+def outcome(verdicts: Sequence[Mapping[str, Any]], claim: str) -> str:
+    """Return the verdict on a claim with the number that it rests on: ``reproduced (0.71 [0.69, 0.73])``.
+
+    Args:
+        verdicts: what ``judge`` returned.
+        claim: its id.
+
+    Raises:
+        ValueError: no verdict is about this claim.
+    """
+    rows = [row for row in verdicts if row["id"] == claim]
+    if not rows:
+        known = ", ".join(row["id"] for row in verdicts) or "none"
+        raise ValueError(f"no verdict on claim {claim!r}; there are verdicts on {known}")
+    row = rows[0]
+    if row["value"] is None or row["verdict"] == UNTESTED:
+        return str(row["verdict"])
+    ends = "" if row["low"] is None else f" [{number(row['low'])}, {number(row['high'])}]"
+    return f"{row['verdict']} ({number(row['value'])}{ends})"
