@@ -56,6 +56,7 @@ compiled: bool = False  # compile the network's forward and backward pass: worth
 stop_at: float = 0.999  # in the sweeps over views and strengths: a network stops after 20 epochs at this batch accuracy; 0 never stops | fraction | 0..1
 probe_at: list[int] = [25, 50, 100, 200, 400]  # epochs after which to probe, beside the first and the last | epochs | 1..20000
 k: int = 20  # neighbors that vote | images | 1..1000
+first_seed: int = 0  # first of the seeds; the others follow it | seed | 0..1000000
 core_seeds: int = 5  # networks of each of the three main arms | seeds | 1..100
 seeds: int = 3  # networks of each other arm | seeds | 1..100
 view_counts: list[int] = [1, 4, 16]  # numbers V of fixed views of an image | views | 1..100000

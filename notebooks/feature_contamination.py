@@ -42,6 +42,7 @@ rate: float = 0.5  # learning rate of SGD | rate | (0..10]
 steps: int = 600  # steps of the main experiment | steps | 30..1000000
 record_at: list[int] = [2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 400, 500]  # steps after which to look, beside the first, the last and 20 | steps | 1..1000000
 test: int = 4000  # fresh examples that risks are measured on | examples | 100..1000000
+first_seed: int = 0  # first of the seeds; the others follow it | seed | 0..1000000
 seeds: int = 5  # networks of each arm | seeds | 1..100
 sizes: list[int] = [8, 16, 32, 64]  # numbers of core features (and as many background ones) to compare | features | 1..1024
 slopes: list[float] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]  # slopes on the negative side: 0 is ReLU, 1 is linear | slope | 0..1

@@ -53,6 +53,7 @@ rf_width: int = 8000  # number of random features k | features | 10..1000000
 ntk_width: int = 100  # number of neurons k of the tangent features | neurons | 2..100000
 sizes: list[int] = [10, 20, 50, 100, 200, 400]  # numbers N of training examples, synthetic data | examples | 2..20000
 n_test: int = 1000  # test examples a trial, synthetic data | examples | 10..100000
+first_seed: int = 0  # first of the seeds; the others follow it | seed | 0..1000000
 seeds: int = 20  # trials of the synthetic curves | trials | 2..1000
 nested: bool = True  # the training sets of one trial contain each other; false draws anew at each N | flag | any
 theory_d: int = 400  # coordinates of the infinite-width checks | coordinates | 20..5000

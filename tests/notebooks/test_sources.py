@@ -39,9 +39,18 @@ def test_every_profile_file_holds_known_parameters_with_allowed_values(name, pro
 @pytest.mark.parametrize("name", NAMES)
 def test_the_book_profile_is_what_the_notebook_declares(name):
     known = declared_parameters(ROOT, name)
+    seeds = {"first_seed": 100} if name in PAPERS else {}  # those below chose some bounds
     assert check_parameters(known, profile_values(ROOT, name, "book")) == {
-        n: p.default for n, p in known.items()
+        **{n: p.default for n, p in known.items()},
+        **seeds,
     }
+
+
+@pytest.mark.parametrize("name", sorted(PAPERS))
+@pytest.mark.parametrize("profile", ["smoke", "desktop", "paper"])
+def test_the_other_profiles_count_seeds_from_0_as_their_published_records_do(name, profile):
+    known = declared_parameters(ROOT, name)
+    assert check_parameters(known, profile_values(ROOT, name, profile))["first_seed"] == 0
 
 
 def test_every_parameter_file_belongs_to_a_notebook_and_a_profile():
