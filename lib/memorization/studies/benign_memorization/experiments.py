@@ -23,7 +23,7 @@ from memorization.checks import check_choice, check_seeds, did_you_mean
 from memorization.data.augmentation.mixing import cutmix, mixup
 from memorization.data.augmentation.policies import augmentation
 from memorization.data.labels import class_groups, random_labels
-from memorization.data.splits import MemorizedSplit, memorized_split
+from memorization.data.splits import SPLIT_SEED, MemorizedSplit, memorized_split
 from memorization.draws import generator
 from memorization.measures.accuracy import (
     Policy,
@@ -177,13 +177,13 @@ def _splits(
 ) -> list[MemorizedSplit]:
     """The split of each seed, on the device; a fixed one is one and the same object."""
 
-    def drawn(**own: int) -> MemorizedSplit:
-        found = memorized_split(dataset, **sizes, **own)
+    def drawn(seed: int) -> MemorizedSplit:
+        found = memorized_split(dataset, **sizes, seed=seed)
         return MemorizedSplit(found.reference.to(device), found.test.to(device), found.n)
 
     if split == "fixed":
-        return [drawn()] * len(seeds)
-    return [drawn(seed=generator(seed, "split").initial_seed()) for seed in seeds]
+        return [drawn(SPLIT_SEED)] * len(seeds)
+    return [drawn(generator(seed, "split").initial_seed()) for seed in seeds]
 
 
 def _training_set(
