@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from memorization.checks import check_choice
 from memorization.report.intervals import mean_interval
 from memorization.report.tables import check_once
 from memorization.studies.benign_memorization.experiments import memorize
@@ -142,35 +143,40 @@ def paired_gain(records: pd.DataFrame, site: str = "embedding") -> pd.DataFrame:
     return end.assign(probe_start=probe_start, gain=end["clean_probe"] - probe_start)
 
 
-def one_row_per_run(table: pd.DataFrame) -> pd.DataFrame:
+def one_row_per_run(table: pd.DataFrame, at: str = "end") -> pd.DataFrame:
     """Lay the records of ``memorize`` side by side: one row for each network.
 
     Args:
         table: rows of a sweep over ``memorize``, one per network, probed epoch and site.
+        at: ``end`` of the training, or ``start``: the same networks untrained, in which nothing is memorized.
 
     Returns:
         One row per network: every column that the table has for a run (the arguments of ``memorize``,
-        ``seed``, provenance), ``epochs`` (trained), the accuracies at the end (``clean_view``,
-        ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), and for each site
-        ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before the first
-        step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and
-        ``early_gain`` the part of it that is there at the first probed epoch from a quarter of the epochs on
-        (NaN if none was probed before the end), ``early_memorization`` the same part of the memorization on
-        fresh views. ``augmented`` says whether there was augmentation;
-        ``view_order`` is the number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and
-        ``room`` are the hidden layers of the projector and the width of the first, 0 for none.
+        ``seed``, provenance), ``epochs`` (trained), the accuracies there (``clean_view``, ``fresh_view``,
+        ``bank_view``, ``test_accuracy``, and ``batch_accuracy``, NaN at the start), and for each site
+        ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` there and ``start_...`` before the first step;
+        ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and ``early_gain`` the
+        part of it that is there at the first probed epoch from a quarter of the epochs on (NaN if none was
+        probed before the end, or nothing was gained), ``early_memorization`` the same part of the
+        memorization on fresh views. ``augmented`` says whether there was augmentation; ``view_order`` is the
+        number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and ``room`` are the hidden
+        layers of the projector and the width of the first, 0 for none.
+
+    Raises:
+        ValueError: another ``at``.
     """
+    check_choice("at", at, ("start", "end"))
     if table.empty:
         return table
-    return pd.DataFrame([_side_by_side(run) for _, run in table.groupby(run_keys(table), sort=False)])
+    return pd.DataFrame([_side_by_side(run, at) for _, run in table.groupby(run_keys(table), sort=False)])
 
 
-def _side_by_side(run: pd.DataFrame) -> dict[str, Any]:
-    end, start = run[run["at"] == "end"], run[run["at"] == "start"]
-    first = end.iloc[0]
+def _side_by_side(run: pd.DataFrame, at: str) -> dict[str, Any]:
+    shown, start = run[run["at"] == at], run[run["at"] == "start"]
+    first = shown.iloc[0]
     row: dict[str, Any] = {str(n): v for n, v in first.to_dict().items() if n not in _BY_SITE}
-    row["epochs"] = int(first["epoch"])
-    for prefix, part in (("", end), ("start_", start)):
+    row["epochs"] = int(run["epoch"].max())
+    for prefix, part in (("", shown), ("start_", start)):
         for short, column in _PROBES.items():
             row |= {f"{prefix}{short}_{s}": v for s, v in zip(part["site"], part[column], strict=True)}
     row["probe"], row["start"] = row["clean_embedding"], row["start_clean_embedding"]
@@ -178,7 +184,7 @@ def _side_by_side(run: pd.DataFrame) -> dict[str, Any]:
     row["augmented"] = bool(first["strength"] > 0)
     row["view_order"] = int(first["views"]) or FRESH
     row["projector_layers"], row["room"] = len(first["hidden"]), next(iter(first["hidden"]), 0)
-    early = run[(run["site"] == "embedding") & (run["at"] == "during") & (run["epoch"] >= first["epoch"] / 4)]
+    early = run[(run["site"] == "embedding") & (run["at"] == "during") & (run["epoch"] >= row["epochs"] / 4)]
     if not early.empty:
         then, before = early.iloc[0], start.iloc[0]
         gained, known = then["clean_probe"] - row["start"], then["fresh_view"] - before["fresh_view"]
