@@ -4,6 +4,7 @@
 #     name: python3
 #     display_name: Python 3
 #     language: python
+#   html_theme.sidebar_secondary.remove: true
 #   memorization:
 #     reads: [_build/verdicts, results/verdicts, notebooks/claims]
 # ---
@@ -14,7 +15,7 @@
 # Which claims of the papers hold here, at which scale, and with what spread? Each notebook judges the
 # claims of its paper by its own records. This page gathers the verdicts: those of this build where there
 # are any, published ones elsewhere.
-# {doc}`How to read a verdict <../book/read_and_rerun>`.
+# {ref}`How to read a verdict <verdicts>`.
 #
 # ## Parameters
 
@@ -24,7 +25,7 @@ paper: str = "all"  # whose claims are shown | key of the paper, or all | any
 
 # %%
 from memorization.report.prices import foot
-from memorization.report.scoreboard import scoreboard
+from memorization.report.scoreboard import downloads, scoreboard
 from memorization.report.tables import say
 from memorization.runs.start import start
 
@@ -33,30 +34,42 @@ run = start("scoreboard", globals())
 # %% [markdown]
 # ## How many claims hold?
 #
-# A claim can be judged at several scales: minutes on two cores (`book`), the papers' data on a desktop
-# (`desktop`), the papers' own settings (`paper`). How do they compare?
+# Each claim counts at the largest scale at which it was tested. Counted apart are claims that rest on
+# bounds of ours, chosen from earlier runs, and those that hold for any data and so are no evidence.
 
 # %%
 live, published = run.build / "verdicts", run.published / "verdicts"
 board = scoreboard(live, published, run.claims_path.parent)
 board = board if paper == "all" else board.of(paper)
-board.summary()
-
-# %%
 say(board.headline())
 
 # %% [markdown]
 # ## What is the evidence for each claim?
 #
-# The table shows, for each claim, the largest scale at which it was tested, and the one number that
-# decided: the check furthest beyond its bound or, where all checks hold, nearest to it. Unfold a claim to
-# see all of its checks. Square brackets hold the 95 % interval over seeds.
+# A claim can be judged at several scales: minutes on two cores (`book`), the papers' data on a desktop
+# (`desktop`), the papers' own settings (`paper`). A claim's name leads to where it was judged, *its entry as data*
+# to its definition.
+#
+# The drawing shows the primary check: the dot is value − bound, the bar its 95 % interval over seeds, and
+# the check holds where the whole bar lies on the shaded side of the line. Each drawing has a scale of its
+# own; the numbers are below it. *On the null* is the verdict on records in which the effect is absent,
+# *sets of seeds* how many disjoint sets gave the same verdict.
 
 # %%
 board.table()
 
+# %%
+downloads(run, board)
+
 # %% [markdown]
-# A claim that is not reproduced stays here. The notebook of its paper says what was tried.
+# ## How do the scales compare?
+
+# %%
+board.summary()
+
+# %% [markdown]
+# A claim that is not reproduced or undecided stays here, and so does what this book does not claim, with the
+# reason. The notebook of its paper says what was tried.
 #
 # ## What has nobody tested yet?
 #

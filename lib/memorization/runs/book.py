@@ -113,7 +113,8 @@ def _wanted(root: Path, profile: str) -> Iterator[tuple[Path, Path]]:
                 f"Run `python -m memorization run --all --profile {profile}` (or `make notebooks`) first."
             )
         yield Path("notebooks") / path.name, path
-    for path in sorted((executed / "figures").rglob("*.csv")):
+    data = [path for path in (executed / "figures").rglob("*") if path.suffix in (".csv", ".json")]
+    for path in sorted(data):
         yield Path("extra") / "notebooks" / path.relative_to(executed), path
 
 
