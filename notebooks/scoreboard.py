@@ -23,21 +23,19 @@
 profile: str = "book"  # which parameter file | name | one of smoke, book, desktop, paper
 paper: str = "all"  # whose claims are shown | key of the paper, or all | any
 
-# %%
-from memorization.report.prices import foot
-from memorization.report.scoreboard import downloads, scoreboard
-from memorization.report.tables import say
-from memorization.runs.start import start
-
-run = start("scoreboard", globals())
-
 # %% [markdown]
 # ## How many claims hold?
 #
 # Each claim counts at the largest scale at which it was tested. Counted apart are claims that rest on
 # bounds of ours, chosen from earlier runs, and those that hold for any data and so are no evidence.
 
-# %%
+# %% tags=["hide-input"]
+from memorization.report.prices import foot
+from memorization.report.scoreboard import downloads, scoreboard
+from memorization.report.tables import say
+from memorization.runs.start import start
+
+run = start("scoreboard", globals())
 live, published = run.build / "verdicts", run.published / "verdicts"
 board = scoreboard(live, published, run.claims_path.parent)
 board = board if paper == "all" else board.of(paper)
@@ -47,13 +45,13 @@ say(board.headline())
 # ## What is the evidence for each claim?
 #
 # A claim can be judged at several scales: minutes on two cores (`book`), the papers' data on a desktop
-# (`desktop`), the papers' own settings (`paper`). A claim's name leads to where it was judged, *its entry as data*
-# to its definition.
+# (`desktop`), the papers' own settings (`paper`). A claim's name leads to where it was judged, the
+# link below its statement to the definition of its checks.
 #
 # The drawing shows the primary check: the dot is value − bound, the bar its 95 % interval over seeds, and
 # the check holds where the whole bar lies on the shaded side of the line. Each drawing has a scale of its
-# own; the numbers are below it. *On the null* is the verdict on records in which the effect is absent,
-# *sets of seeds* how many disjoint sets gave the same verdict.
+# own; the numbers are below it. *Null* is the verdict on records in which the effect is absent, *replication*
+# how many disjoint sets of seeds gave the same verdict.
 
 # %%
 board.table()

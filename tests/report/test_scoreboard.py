@@ -78,8 +78,8 @@ def test_the_table_shows_verdict_value_interval_effect_and_where_the_bound_is_fr
         assert text in page
     for text in ("a number, at N = 10", "bound: a theorem (Theorem 1)", "5 seeds; data: digits"):
         assert text in page
-    assert "4 of 5 agree" in page
-    assert 'data-label="on the null">not reproduced<' in page
+    assert "4 of 5 sets" in page
+    assert 'data-label="null">not reproduced<' in page
 
 
 def test_each_row_of_the_table_can_be_linked_to(row):
@@ -101,7 +101,7 @@ def test_a_check_that_was_not_made_has_no_numbers(row):
     page = verdict_table([row(verdict=UNTESTED, checks=[silent], null=None, replication=None)]).data
     assert "not tested (theorem, primary): a number" in page
     assert "<svg" not in page
-    assert 'data-label="on the null">–<' in page
+    assert 'data-label="null">–<' in page
 
 
 def test_what_is_undecided_says_how_many_seeds_would_decide(row):
@@ -110,7 +110,7 @@ def test_what_is_undecided_says_how_many_seeds_would_decide(row):
 
 def test_what_is_not_claimed_is_a_row_with_its_reason(unclaimed):
     page = verdict_table([unclaimed]).data
-    assert "not claimed</span><p>No such data.</p>" in page
+    assert 'not claimed</span><p class="aside">No such data.</p>' in page
 
 
 def test_ours_and_what_holds_for_any_data_are_marked(row):
@@ -248,8 +248,8 @@ def test_the_table_shows_each_scale_and_where_its_records_are_from(folders, row)
     _store(folders[0], "toy.book.json", row(verdict=REPRODUCED))
     _store(folders[1], "toy.paper.json", row(verdict=NOT, profile="paper"))
     page = scoreboard(*folders).table().data
-    for text in ("paper, published", "book, this build", "a cpu", "2026-03-18", "c0de"):
-        assert f"<p>{text}</p>" in page
+    for text in ("paper, published", "book, this build"):
+        assert f'{text}<p class="aside">2026-03-18, a cpu, code c0de</p>' in page
     assert 'data-verdict="no" data-profile="paper largest"' in page
     assert 'data-verdict="yes" data-profile="book"' in page
 
@@ -279,7 +279,7 @@ def test_the_headline_counts_claims_by_their_best_verdict(folders, row):
     rows = [row(verdict=REPRODUCED), row(id="T-2", verdict=NOT), row(id="T-3", verdict=UNTESTED)]
     _store(folders[0], "toy.book.json", *rows)
     _store(folders[1], "toy.paper.json", row(id="T-2", verdict=PARTLY, profile="paper"))
-    text = "The paper's claims: 1 of 3 reproduced; partly: **1**; not tested at this scale: **1**."
+    text = "- The papers' claims: 1 of 3 reproduced; partly: 1; not tested at this scale: 1."
     assert scoreboard(*folders).headline() == text
 
 

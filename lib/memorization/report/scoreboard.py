@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ PAPERS = MappingProxyType(
     }
 )
 # What is counted apart; what holds for any data is no evidence, whoever says it.
-TALLIES = MappingProxyType({"paper": "the papers'", "ours": "ours", "identity": "true of any data"})
+TALLIES = MappingProxyType({"paper": "the paper's", "ours": "ours", "identity": "true of any data"})
 _SCALES = [profile for profile in PROFILES if profile != "smoke"]  # small to large; smoke runs prove nothing
 _SIGNS = {
     REPRODUCED: ("✓", "yes"),
@@ -64,25 +65,24 @@ def verdict_table(rows: Sequence[Row], caption: str = "What holds here") -> HTML
 
 def verdict_sentence(rows: Sequence[Row]) -> str:
     """Say how many claims are reproduced, and name the others: the paper's, ours, and those of any data."""
-    return _tallied(rows, ", ".join) or "No claim was judged."
+    return " ".join(_tallied(rows, ", ".join, "The paper's claims")) or "No claim was judged."
 
 
-def _tallied(rows: Sequence[Row], words: Callable[[list[str]], str]) -> str:
-    """One sentence a tally; ``words`` says which claims, or how many, have a verdict."""
+def _tallied(rows: Sequence[Row], words: Callable[[list[str]], str], papers: str) -> list[str]:
+    """Return one sentence a tally, the first beginning with ``papers``, and one on what is not claimed.
+
+    ``words`` says which claims, or how many, have a verdict.
+    """
+    heads = {"paper": papers, "ours": "Ours", "identity": "True of any data, so no evidence"}
     sentences = []
-    for tally, head in _HEADS.items():
+    for tally, head in heads.items():
         mine = [row for row in rows if _tally(row) == tally and row["verdict"] != NOT_CLAIMED]
         ids = {kind: [row["id"] for row in mine if row["verdict"] == kind] for kind in VERDICTS}
         others = [f"; {kind}: {words(ids[kind])}" for kind in VERDICTS[1:] if ids[kind]]
         if mine:
             sentences.append(f"{head}: {len(ids[REPRODUCED])} of {len(mine)} reproduced{''.join(others)}.")
     unclaimed = [row["id"] for row in rows if row["verdict"] == NOT_CLAIMED]
-    return " ".join([*sentences, *([f"Not claimed: {words(unclaimed)}."] if unclaimed else [])])
-
-
-_HEADS = MappingProxyType(
-    {"paper": "The paper's claims", "ours": "Ours", "identity": "True of any data, so no evidence"}
-)
+    return [*sentences, f"Not claimed: {words(unclaimed)}."] if unclaimed else sentences
 
 
 def _tally(row: Row) -> str:
@@ -107,9 +107,9 @@ def _claim_cells(row: Row, name: str = "", links: str = "") -> dict[str, str]:
     return {
         "claim": f"{head}<p>{escape(row['statement'])}</p>{links}{_checks(row['checks'])}",
         "primary check": _primary(primary, row["dataset"]) if primary else "–",
-        "verdict": _badge(row["verdict"]) + "".join(f"<p>{escape(line)}</p>" for line in _remarks(row)),
-        "on the null": escape(row["null"] or "–"),
-        "sets of seeds": _replication(row["replication"]),
+        "verdict": _badge(row["verdict"]) + "".join(map(_aside, _remarks(row))),
+        "null": escape(row["null"] or "–"),
+        "replication": _replication(row["replication"]),
     }
 
 
@@ -122,7 +122,11 @@ def _primary(check: Row, data: str) -> str:
     effect = f"<p>value − bound: {escape(_effect(check))}</p>" if _has_effect(check) else ""
     origin = f"bound: {_ORIGINS[check['origin']]} ({check['tolerance_origin']})"
     seeds = f"{check['seeds']} seeds" + (f"; data: {data}" if data else "")
-    return f"{head}{drawing(check)}<p>{numbers}</p>{effect}<p>{escape(origin)}</p><p>{escape(seeds)}</p>"
+    return f"{head}{drawing(check)}<p>{numbers}</p>{effect}{_aside(origin)}{_aside(seeds)}"
+
+
+def _aside(text: str) -> str:
+    return f'<p class="aside">{escape(text)}</p>'
 
 
 _ORIGINS = {"theorem": "a theorem", "paper": "the paper's", "direction": "zero", "pilot": "ours"}
@@ -137,13 +141,15 @@ def _remarks(row: Row) -> list[str]:
 
 
 def _replication(found: Row | None) -> str:
-    return f"{found['agree']} of {found['sets']} agree" if found else "–"
+    return f"{found['agree']} of {found['sets']} sets" if found else "–"
 
 
 def _badge(verdict: str) -> str:
     """Return a verdict as a sign and words, so that it does not hang on color alone."""
     sign, kind = _SIGNS[verdict]
-    return f'<span class="verdict verdict-{kind}"><span aria-hidden="true">{sign}</span> {verdict}</span>'
+    return (
+        f'<span class="verdict verdict-{kind}"><span aria-hidden="true">{sign}</span>&nbsp;{verdict}</span>'
+    )
 
 
 def _named(check: Row) -> str:
@@ -213,7 +219,7 @@ def drawing(check: Row) -> str:
 
     least, most = map(x, _allowed(check))
     lines = "".join(f'<path class="bound" d="M{x(bound)} 1V19"/>' for bound in bounds)
-    words = f"value − bound {_effect(check)}, on a scale with the bound; expected {_expected(check)}"
+    words = f"value − bound {_effect(check)}; expected {_expected(check)}"
     return (
         f'<svg class="effect" viewBox="0 0 160 20" role="img" aria-label="{escape(words, quote=True)}">'
         f'<path class="allowed" d="M{least} 3H{most}V17H{least}Z"/>{lines}'
@@ -275,22 +281,19 @@ class Scoreboard:
         return Scoreboard(rows, tuple(claim for claim in self.claims if claim.paper == paper))
 
     def counts(self) -> pd.DataFrame:
-        """Count verdicts: one row per paper, profile and tally (``TALLIES``), one column per verdict.
+        """Count verdicts: one row per tally (``TALLIES``), paper and profile, one column per verdict.
 
         A claim without a verdict at that profile counts as not tested, among the paper's.
         """
         found = []
-        for paper in self.papers:
-            part = self.of(paper)
-            for profile in [p for p in _SCALES if any(row["profile"] == p for row in part.rows)]:
-                rows = [row for row in part.rows if row["profile"] == profile]
-                rows += part._silent(rows)
-                for tally in TALLIES:
-                    judged = [row["verdict"] for row in rows if _tally(row) == tally]
-                    counted = {verdict: judged.count(verdict) for verdict in VERDICTS}
-                    if judged:
-                        found.append({"paper": paper, "profile": profile, "tally": tally, **counted})
-        return pd.DataFrame(found, columns=["paper", "profile", "tally", *VERDICTS])
+        for tally, paper, profile in product(TALLIES, self.papers, _SCALES):
+            rows = [row for row in self.of(paper).rows if row["profile"] == profile]
+            rows += self.of(paper)._silent(rows) if rows else []
+            judged = [row["verdict"] for row in rows if _tally(row) == tally]
+            counted = {verdict: judged.count(verdict) for verdict in VERDICTS}
+            if judged:
+                found.append({"tally": tally, "paper": paper, "profile": profile, **counted})
+        return pd.DataFrame(found, columns=["tally", "paper", "profile", *VERDICTS])
 
     def _silent(self, rows: Iterable[Row]) -> list[Row]:
         """What a row would say, at least, of each claim that has none."""
@@ -327,9 +330,10 @@ class Scoreboard:
         return pd.DataFrame(rows, columns=["claim", "paper", "statement", "can be judged at"])
 
     def headline(self) -> str:
-        """Say how many claims hold, each at the largest scale at which it was tested, by tally."""
+        """Say how many claims hold, each at the largest scale at which it was tested: one line a tally."""
         best = self.best()
-        return _tallied([*best, *self._silent(best)], lambda ids: f"**{len(ids)}**") or "No claim is known."
+        lines = _tallied([*best, *self._silent(best)], lambda ids: str(len(ids)), "The papers' claims")
+        return "\n".join(f"- {line}" for line in lines) or "No claim is known."
 
     def summary(self) -> HTML:
         """Show the counts, or say that there are no verdicts yet."""
@@ -339,7 +343,7 @@ class Scoreboard:
         counts["paper"] = counts["paper"].map(lambda key: PAPERS.get(key, key))
         counts["tally"] = counts["tally"].map(TALLIES)
         counts = counts.rename(columns={"profile": "scale", "tally": "counted as"})
-        return table(counts, "Claims by verdict, for each paper and scale", stacked=False)
+        return table(counts, "Claims by verdict, for each paper and scale")
 
     def table(self, caption: str = "Every claim, at every scale") -> HTML:
         """Show every verdict, below fields that choose among them (``book.js``).
@@ -368,7 +372,7 @@ class Scoreboard:
         search = '<label>search <input type="search" name="words" autocomplete="off"></label>'
         return (
             '<form class="filters" role="search" aria-label="Choose among the claims" hidden>'
-            f'{"".join(fields)}{search}<button type="reset">Show all</button>'
+            f'{"".join(fields)}{search}<button type="reset">Reset</button>'
             '<p class="shown" aria-live="polite"></p></form>'
         )
 
@@ -386,10 +390,11 @@ class Scoreboard:
         if known:
             page = escape(f"{row['notebook']}.html#{_anchor(row)}", quote=True)
             name = f'<a href="{page}"><b>{escape(row["id"])}</b></a>'
-            links = f'<p><a href="{escape(_source(row, known), quote=True)}">its entry as data</a></p>'
-        run = (f"{row['profile']}, {row['source']}", row["device"], row["date"][:10], row["code_version"])
-        where = "".join(f"<p>{escape(line)}</p>" for line in run if line)
-        return {**_claim_cells(row, name, links), "run": where}
+            url = escape(_source(row, known), quote=True)
+            links = f'<p><a href="{url}">claims file, lines {known.lines[0]} to {known.lines[1]}</a></p>'
+        run = (row["date"][:10], row["device"], row["code_version"] and f"code {row['code_version']}")
+        where = _aside(", ".join(filter(None, run)))
+        return {**_claim_cells(row, name, links), "run": f"{row['profile']}, {row['source']}{where}"}
 
 
 def _source(row: Row, claim: Claim) -> str:
@@ -401,7 +406,6 @@ def _source(row: Row, claim: Claim) -> str:
 def _marks(row: Row, largest: bool) -> dict[str, str]:
     """The attributes of a row that the fields choose by."""
     return {
-        "id": f"{row['id']}-{row['profile']}",
         "data-claim": row["id"],
         "data-paper": row["paper"],
         "data-verdict": _SIGNS[row["verdict"]][1],
