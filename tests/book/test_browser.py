@@ -205,6 +205,13 @@ def test_the_checks_of_a_claim_unfold(opened):
     assert checks.locator("li").first.is_visible()
 
 
+def _scoreboard(opened, query: str = "", size: dict[str, int] = WIDE):
+    """The scoreboard, when its script has run."""
+    page = opened(f"notebooks/scoreboard.html{query}", size)
+    page.locator("form.filters").wait_for()
+    return page
+
+
 def _claims(page) -> set[str]:
     """The claims whose rows are seen."""
     seen = "rows => rows.filter(r => r.checkVisibility()).map(r => r.dataset.claim)"
@@ -213,7 +220,7 @@ def _claims(page) -> set[str]:
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_the_claims_can_be_chosen_from_with_the_keyboard(opened, size):
-    page = opened("notebooks/scoreboard.html", size)
+    page = _scoreboard(opened, size=size)
     every = _claims(page)
     assert page.locator(".shown").inner_text() == f"{len(every)} of {len(every)} claims shown"
     page.locator("select[name=paper]").focus()
@@ -234,7 +241,7 @@ def test_the_claims_can_be_chosen_from_with_the_keyboard(opened, size):
 
 
 def test_each_claim_is_shown_once_and_at_every_scale_on_request(opened):
-    page = opened("notebooks/scoreboard.html")
+    page = _scoreboard(opened)
     rows = page.locator("tr[data-claim]:visible")
     assert rows.count() == len(_claims(page))
     page.locator("select[name=profile]").select_option("")
@@ -242,7 +249,7 @@ def test_each_claim_is_shown_once_and_at_every_scale_on_request(opened):
 
 
 def test_a_choice_of_claims_has_an_address(opened):
-    page = opened("notebooks/scoreboard.html?verdict=yes&profile=book")
+    page = _scoreboard(opened, "?verdict=yes&profile=book")
     chosen = _claims(page)
     kinds = "rows => rows.map(r => r.dataset.verdict + ' ' + r.dataset.profile.split(' ')[0])"
     assert set(page.locator("tr[data-claim]:visible").evaluate_all(kinds)) == {"yes book"}
@@ -250,6 +257,7 @@ def test_a_choice_of_claims_has_an_address(opened):
     page.locator("input[name=words]").fill(claim)
     assert page.url.endswith(f"?verdict=yes&profile=book&words={claim}")
     page.reload()
+    page.locator("form.filters").wait_for()
     assert claim in _claims(page) < chosen
 
 
@@ -263,7 +271,7 @@ def test_without_scripts_every_verdict_is_there(browser, address):
 
 
 def test_a_claim_leads_to_where_it_was_judged(opened):
-    page = opened("notebooks/scoreboard.html")
+    page = _scoreboard(opened)
     link = page.locator("tr[data-claim]:visible th a").first
     claim = link.inner_text()
     link.click()
