@@ -4,6 +4,7 @@ from pathlib import Path
 import jsonschema
 import pandas as pd
 import pytest
+import yaml
 
 from memorization.report.judging import NOT, NOT_CLAIMED, PARTLY, REPRODUCED, UNDECIDED, UNTESTED
 from memorization.report.schema import schema
@@ -76,7 +77,11 @@ def test_the_table_shows_verdict_value_interval_effect_and_where_the_bound_is_fr
     page = verdict_table([row()]).data
     for text in ("reproduced", "0.75 [0.7, 0.8]", "expected ≥ 0.5", "value − bound: 0.25 [0.2, 0.3]"):
         assert text in page
-    for text in ("a number, at N = 10", "bound: a theorem (Theorem 1)", "5 seeds; data: digits"):
+    for text in (
+        "a number, at N = 10",
+        "bound: a theorem (Theorem 1)",
+        "5 seeds; data of all checks: digits",
+    ):
         assert text in page
     assert "4 of 5 sets" in page
     assert 'data-label="null">not reproduced<' in page
@@ -110,7 +115,8 @@ def test_what_is_undecided_says_how_many_seeds_would_decide(row):
 
 def test_what_is_not_claimed_is_a_row_with_its_reason(unclaimed):
     page = verdict_table([unclaimed]).data
-    assert 'not claimed</span><p class="aside">No such data.</p>' in page
+    assert "not claimed</span>" in page
+    assert '<p class="aside">No such data.</p>' in page
 
 
 def test_ours_and_what_holds_for_any_data_are_marked(row):
@@ -316,6 +322,11 @@ def test_published_verdicts_are_what_the_schema_says(path):
 def test_the_schema_refuses_other_rows(row, change, wrong):
     with pytest.raises(jsonschema.ValidationError, match=wrong):
         jsonschema.validate([row(**change)], schema())
+
+
+def test_the_scoreboard_is_the_second_page_of_the_book():
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    assert contents["parts"][0]["chapters"][0]["file"] == "notebooks/scoreboard"
 
 
 def test_each_paper_with_a_short_name_is_in_the_bibliography():

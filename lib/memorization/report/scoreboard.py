@@ -95,7 +95,7 @@ def _anchor(row: Row) -> str:
 
 
 def _claim_cells(row: Row, name: str = "", links: str = "") -> dict[str, str]:
-    """Return the cells of one claim as HTML: what is claimed and where, what decided it, the verdict.
+    """Return the cells of one claim as HTML: what is claimed, what decided it, the verdict, how far to trust it.
 
     Args:
         row: The verdict.
@@ -106,9 +106,9 @@ def _claim_cells(row: Row, name: str = "", links: str = "") -> dict[str, str]:
     primary = next((check for check in row["checks"] if check["primary"]), None)
     return {
         "claim": f"{head}<p>{escape(row['statement'])}</p>{links}{_checks(row['checks'])}",
-        "primary check": _primary(primary, row["dataset"]) if primary else "–",
+        "primary check": (_primary(primary, row["dataset"]) if primary else "") + _aside(row["note"]),
         "verdict": _badge(row["verdict"]) + "".join(map(_aside, _remarks(row))),
-        "null": escape(row["null"] or "–"),
+        "null": escape((row["null"] or "–").removesuffix(" at this scale")),
         "replication": _replication(row["replication"]),
     }
 
@@ -121,12 +121,12 @@ def _primary(check: Row, data: str) -> str:
     numbers = f"<b>{escape(_measured(check))}</b>, expected {escape(_expected(check))}"
     effect = f"<p>value − bound: {escape(_effect(check))}</p>" if _has_effect(check) else ""
     origin = f"bound: {_ORIGINS[check['origin']]} ({check['tolerance_origin']})"
-    seeds = f"{check['seeds']} seeds" + (f"; data: {data}" if data else "")
+    seeds = f"{check['seeds']} seeds" + (f"; data of all checks: {data}" if data else "")
     return f"{head}{drawing(check)}<p>{numbers}</p>{effect}{_aside(origin)}{_aside(seeds)}"
 
 
 def _aside(text: str) -> str:
-    return f'<p class="aside">{escape(text)}</p>'
+    return f'<p class="aside">{escape(text)}</p>' if text else ""
 
 
 _ORIGINS = {"theorem": "a theorem", "paper": "the paper's", "direction": "zero", "pilot": "ours"}
@@ -135,9 +135,8 @@ _ORIGINS = {"theorem": "a theorem", "paper": "the paper's", "direction": "zero",
 def _remarks(row: Row) -> list[str]:
     """What a reader must know beside a verdict."""
     remarks = [f"counted as {TALLIES[_tally(row)]}"] if _tally(row) != "paper" else []
-    if row["seeds_to_decide"]:
-        remarks.append(f"about {number(row['seeds_to_decide'])} seeds would decide")
-    return remarks + ([row["note"]] if row["note"] else [])
+    seeds = row["seeds_to_decide"]
+    return [*remarks, f"about {number(seeds)} seeds would decide"] if seeds else remarks
 
 
 def _replication(found: Row | None) -> str:
