@@ -95,7 +95,7 @@ def _anchor(row: Row) -> str:
 
 
 def _claim_cells(row: Row, name: str = "", links: str = "") -> dict[str, str]:
-    """Return the cells of one claim as HTML: what is claimed, what decided it, the verdict, how far to trust it.
+    """Return the cells of one claim as HTML: what is claimed, what decided it, what to think of it.
 
     Args:
         row: The verdict.
