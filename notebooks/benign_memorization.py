@@ -40,6 +40,7 @@ memorized: int = 400  # images N that are memorized | images | 20..100000
 reference: int = 400  # images that vote in the k-NN probe, with true labels; the memorized ones are among them | images | 20..100000
 n_test: int = 1397  # test images | images | 20..10000
 side: int = 8  # side of the images, average-pooled to it | pixels | 4..64
+split: str = "seed"  # which images are memorized, vote and test: fixed, the same for all seeds, or drawn by each seed | name | one of fixed, seed
 architecture: str = "small_cnn"  # the network | name | one of small_cnn, mlp, resnet18_small, resnet18_medium
 widths: list[int] = [16, 32, 64]  # channels of the encoder's blocks (small_cnn), or neurons of its layers (mlp) | channels | 1..1024; may repeat
 strides: list[int] = [1, 2, 2]  # strides of the blocks (small_cnn) | pixels | 1..4; may repeat
@@ -125,7 +126,9 @@ show(
 #
 # Every experiment of this page trains networks that differ in one thing: no augmentation, augmentation, true labels;
 # the number of fixed views; the strength; labels of their own for each view. All arms of a seed start from the same
-# weights with the same random labels. Networks of one arm are trained stacked, as one, and arms run side by side.
+# weights with the same images and random labels. Seeds vary initialization, random labels, order and views and, unless `split` is
+# *fixed*, the images that are memorized, that vote and that are tested on. Networks of one arm are trained stacked, as one, and arms
+# run side by side.
 
 # %%
 data = {"dataset": dataset, "side": side, "test": n_test}
@@ -133,7 +136,7 @@ data |= {"memorized": memorized, "reference": reference}
 shape = {"architecture": architecture, "widths": widths}
 shape |= {"strides": strides, "hidden": hidden}
 probes = {"probe_at": probe_at, "probe_strength": strength, "k": k}
-common = {**data, **shape, **probes, "policy": policy}
+common = {**data, "split": split, **shape, **probes, "policy": policy}
 
 # %%
 recipe = {"batch": batch, "learning_rate": learning_rate}
@@ -586,8 +589,8 @@ from memorization.training.train import train
 
 # %%
 own = min(memorized, 400)  # digits, whatever the page itself is about
-split = memorized_split("digits", memorized=own, reference=own, test=min(n_test, 1397))
-images, true = split.memorized.floats(), split.memorized.labels
+digits_split = memorized_split("digits", memorized=own, reference=own, test=min(n_test, 1397))
+images, true = digits_split.memorized.floats(), digits_split.memorized.labels
 labels = random_labels(len(true), 10, generator(0, "own case"))
 untrained = network("small_cnn", hidden=[64], generator=generator(0, "own weights"))
 seen = LabelledViews(images, labels[None], seeds=(0,), classes=10)
@@ -595,7 +598,7 @@ model = train([untrained], seen, "mse", Recipe(epochs=min(epochs, 100), batch=mi
 
 # %% tags=["hide-input"]
 report = memorization_report(
-    model, untrained, images, labels, true, split.test.floats(), split.test.labels,
+    model, untrained, images, labels, true, digits_split.test.floats(), digits_split.test.labels,
     policy=augmentation("small_digits"), strength=0.5, k=min(k, own),
 )  # fmt: skip
 words = {name: name.replace("_", " ") for name in report.table}
@@ -641,7 +644,11 @@ recorded = {
     "groups": one_row_per_run(grouped), "robust": one_row_per_run(robust), "data": one_row_per_run(others_data),
 }  # fmt: skip
 tables = live | recorded
-verdicts = judge(run, None, tables)
+trained = {"core": core_arms_, "arms": arms, "wall": wall, "projector": projector, "noise": partial_noise}
+trained |= {"groups": grouped, "robust": robust, "data": others_data}
+at_start = {name: one_row_per_run(records, "start") for name, records in trained.items()}
+at_start["arms"]["standard"] = at_start["arms"]["strength"] == strength
+verdicts = judge(run, None, tables, untrained=at_start)
 verdict_table(verdicts)
 
 # %% tags=["remove-input"]

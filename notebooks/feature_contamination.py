@@ -131,6 +131,8 @@ in the background to profit from, and the core alone decides every label.
 #
 # Two networks of one hidden layer learn this task by SGD, each step on fresh examples: one with ReLU, one with the
 # *identity*, a linear network. Nothing else differs, not even the initial weights. Both see the same examples.
+# Seeds vary the initial weights and all examples, of training and of test; of pictures, too, except in frames, where seeds vary the
+# weights, the order and the views of the same pictures.
 
 # %%
 base = {**sizes_of, "width": width, "batch": batch, "test": test}
@@ -511,7 +513,7 @@ teacher? A ReLU student has an error of {number(exact.id_error["relu"], 1)} in d
 
 # %%
 drawn_digits = {"train": digits_train, "test": digits_test, "steps": digits_steps}
-drawn_digits |= {"teacher_steps": 2 * digits_steps}
+drawn_digits |= {"teacher_steps": 2 * digits_steps, "dtype": "float64"}
 pictures = run.sweep(distil_pictures, [{**drawn_digits, "digits": "procedural"}], seeds=digits_seeds, **how)
 mnist_digits = {"digits": "mnist", "train": 6000, "test": 4000, "steps": 500, "teacher_steps": 1000}
 mnist = run.recorded(distil_pictures, [mnist_digits], "desktop", seeds=4, **how)
@@ -705,7 +707,11 @@ recorded = {
     "clip": clip,
 }  # fmt: skip
 tables = live | recorded
-verdicts = judge(run, None, tables)
+untrained = {"core": runs, "sizes": by_size, "losses": losses, "sphere": sphere, **swept}
+untrained |= {"authors_theory": authors_theory, "authors_default": authors_default}
+untrained |= {"authors_activations": authors_activations}
+at_start = {name: feature_ends(records, "start") for name, records in untrained.items()}
+verdicts = judge(run, None, tables, untrained=at_start)
 verdict_table(verdicts)
 
 # %% tags=["remove-input"]

@@ -136,6 +136,8 @@ show(
 # of a linear function of $x$, and $\alpha$ is the share of coordinates that are spurious. How do test and
 # spurious accuracy move with the number $N$ of training examples, for two activations and two $\alpha$?
 # $\varphi_2$ is the Hermite polynomial $h_1 + h_2$, $\varphi_4$ is $h_1 + h_4$; a query here has a fresh core.
+# Each trial draws everything anew: the examples, the direction that decides the labels and the directions of the features; on
+# real images below, which of them train and test, the frames and the directions.
 
 # %%
 curves = {"activation": ["phi2", "phi4"], "alpha": [0.5, 0.25]}

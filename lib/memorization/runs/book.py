@@ -235,8 +235,8 @@ def _say(text: str, stream: object = None) -> None:
 def publish(root: Path, profile: str) -> list[str]:
     """Publish one profile's results and return what was done, a sentence each.
 
-    Verdicts and prices replace the published ones of the same notebook and profile. Records are appended, and
-    only those of ``desktop`` and ``paper``: the others are made anew by every build. Runs with parameters
+    Verdicts, prices and replications replace the published ones of the same notebook and profile. Records are
+    appended, and only those of ``desktop`` and ``paper``: the others are made anew by every build. Runs with parameters
     that are not the profile's own are left out, and named: they lie beside their own outputs.
 
     Raises:
@@ -248,13 +248,13 @@ def publish(root: Path, profile: str) -> list[str]:
     done: list[str] = []
     built = {
         kind: sorted((root / "_build" / kind).glob(f"*.{profile}.json*"))
-        for kind in ("verdicts", "prices", "records")
+        for kind in ("verdicts", "prices", "replications", "records")
     }
     if not any(built.values()):
         raise FileNotFoundError(
             f"nothing was built at profile {profile!r}; run `make notebooks PROFILE={profile}` first."
         )
-    for kind in ("verdicts", "prices"):
+    for kind in ("verdicts", "prices", "replications"):
         for path in built[kind]:
             target = root / "results" / kind / path.name
             if not target.is_file() or target.read_bytes() != path.read_bytes():
