@@ -236,8 +236,8 @@ def publish(root: Path, profile: str) -> list[str]:
     """Publish one profile's results and return what was done, a sentence each.
 
     Verdicts, prices and replications replace the published ones of the same notebook and profile. Records are
-    appended, and only those of ``desktop`` and ``paper``: the others are made anew by every build. Runs with parameters
-    that are not the profile's own are left out, and named: they lie beside their own outputs.
+    appended, and only those of ``desktop`` and ``paper``: the others are made anew by every build. Runs with
+    parameters that are not the profile's own are left out, and named: they lie beside their own outputs.
 
     Raises:
         ValueError: the profile is ``smoke``, whose runs are too small to mean anything.
