@@ -681,9 +681,8 @@ say(f"""
 
 # %% tags=["remove-input"]
 mine = tables if run.profile == "desktop" else live
-price = price_table(run, mine)
 write_price(run, mine)
-price
+price_table(run)
 
 # %% tags=["remove-input"]
 foot(run, tables)

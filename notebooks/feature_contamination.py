@@ -747,9 +747,8 @@ spent = [checked, runs, neurons, beginning, moved, *swept.values(), losses, by_s
 spent += [linear_teacher, pictures, framed, explored, cured]
 shown_too = [authors_theory, authors_default, authors_activations, mnist, framed_cifar, clip_runs]
 spent = dict(enumerate(spent + shown_too if run.profile == "desktop" else spent))
-price = price_table(run, spent)
 write_price(run, spent)
-price
+price_table(run)
 
 # %% tags=["remove-input"]
 foot(run, spent | dict(enumerate(shown_too, start=len(spent))))

@@ -617,9 +617,8 @@ say(f"""
 # ## What this page costs
 
 # %% tags=["remove-input"]
-price = price_table(run, tables)
 write_price(run, tables)
-price
+price_table(run)
 
 # %% tags=["remove-input"]
 foot(run, tables)

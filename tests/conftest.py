@@ -187,6 +187,8 @@ class FakeRun:
     profile: str = "book"
     own: bool = True
     source_url: str = "https://example.org/notebooks/toy.py"
+    started: str = "2026-03-01T00:00:00Z"
+    load: float = 0.5
     provenance: dict[str, Any] = field(
         default_factory=lambda: {"versions": {"torch": "2.13.0"}, "device": "a cpu", "cores": 2}
     )

@@ -103,8 +103,8 @@ def _pooled(evidence: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
         key = (place["claim"], place["check"], place["place"])
         pools.setdefault(key, []).extend(place["gaps"].values())
     places: dict[tuple[str, str], list[str]] = {}
-    for claim, check, place in (key for key, pool in pools.items() if None not in pool):
-        places.setdefault((claim, check), []).append(place)
+    for claim, check, where in (key for key, pool in pools.items() if None not in pool):
+        places.setdefault((claim, check), []).append(where)
     return [
         {"claim": claim, "check": check, "place": found[at], "gaps": _short(pools[claim, check, found[at]])}
         for (claim, check), found in places.items()

@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +29,15 @@ from memorization.runs.parameters import (
     profile_values,
     project_root,
 )
-from memorization.runs.provenance import code_version, cores, device_name, end_with_parent, versions
+from memorization.runs.provenance import (
+    code_version,
+    cores,
+    device_name,
+    end_with_parent,
+    load,
+    now,
+    versions,
+)  # fmt: skip
 from memorization.runs.records import RecordStore
 from memorization.runs.sweep import Point, sweep
 
@@ -49,6 +57,8 @@ class Run:
         own: whether the settings are the profile's own. Other runs write beside the profile's: verdicts,
             prices and figures into a folder of their own, records into a second file; they read both.
         scheduler: address of a Dask scheduler, or None.
+        started: when the run began, UTC.
+        load: how busy the machine was then, see ``provenance.load``.
     """
 
     name: str
@@ -60,6 +70,8 @@ class Run:
     output: Path
     own: bool = True
     scheduler: str | None = None
+    started: str = field(default_factory=now)
+    load: float | None = field(default_factory=load)
 
     @property
     def store(self) -> RecordStore:
