@@ -103,13 +103,13 @@ parameter_table(run)
 # %% [markdown]
 # ## What is memorized: labels drawn by lot
 #
-# What does the network see? Each image has one random label, drawn once and kept. With augmentation it is shown as
-# another *view* at each visit, always with that label.
+# What does the network see? Each image has one random label, drawn once for the whole training. With augmentation it is
+# shown as another *view* at each visit, with that same label.
 
 # %% tags=["hide-input"]
 of_images = {"dataset": dataset, "memorized": memorized, "reference": reference, "side": side}
 pictures = labelled_pictures(**of_images, policy=policy, strength=strength)
-figure, axes = panels(2, titles=["true class and random label", "views of the first image"], height=3.6)
+figure, axes = panels(2, titles=["true class and random label", "views of one image"], height=3.6)
 shown = draw_random_labels(axes, pictures)
 show(
     run, figure, shown, name="labels",
@@ -202,7 +202,7 @@ early = during[during["epoch"] == during["epoch"].min()].mean(numeric_only=True)
 verdicts_of = [text.split(" (")[0] for text in readable(benign_table(core_arms_, n_test))["verdict"]]
 say(f"""
 Without augmentation {number(100 * plain_.clean_view)} % of the labels are known at the end and the probe went from {number(plain_.start, 3)} to {number(plain_.probe, 3)}: *{verdicts_of[0]}*.
-With augmentation {number(100 * augmented_.clean_view, 3)} % are known on the images themselves and {number(100 * augmented_.fresh_view, 3)} % on views never seen before, and the probe
+With augmentation {number(100 * augmented_.clean_view, 3)} % are known on the images themselves and {number(100 * augmented_.fresh_view, 3)} % on views that are new to it, and the probe
 is at {number(augmented_.probe, 3)}: *{verdicts_of[1]}*. True labels give {number(true_.probe, 3)}. What comes earlier, memorization or features? After {number(early.epoch)} of {epochs} epochs
 {number(100 * early.clean_view, 2)} % of the labels are known, and {number(100 * augmented_.get("early_gain", float("nan")), 2)} % of the probe's whole change is there. The network's own answers to test images are
 right in {number(100 * augmented_.test_accuracy, 2)} % of the cases (chance: {number(100 / pictures.classes, 2)} %).
@@ -560,7 +560,7 @@ if not others_data.empty:
 # ## Is *my* network's memorization benign?
 #
 # All of this works on a network and data of your own: any `torch.nn.Module`, the names of the submodules to look into,
-# images in [0, 1], the labels that it was trained on, and the true ones.
+# images in $[0, 1]$, the labels that it was trained on, and the true ones.
 #
 # ```python
 # report = memorization_report(
@@ -613,7 +613,7 @@ say(f"The verdict: {report.verdict}")
 # %% [markdown]
 # ## What to know before the verdicts
 #
-# - **Absolute quality.** The small encoder's embedding is a mean over all places. Whether it beats its own pixels is
+# - **Absolute quality.** The small encoder's embedding is a mean over all places. How it compares with its own pixels is
 #   said for each data set above; a verdict of *benign* does not say it.
 # - **Malign** covers a loss and no change alike; the tables have the difference with its interval.
 # - **Fresh views.** The authors train for 10,000 epochs in the paper; how far each budget here comes is in the tables.
@@ -660,7 +660,7 @@ say(verdict_sentence(verdicts))
 # %% tags=["remove-input"]
 say(f"""
 - Are random labels **without** augmentation memorized, and do they spoil the embedding? BM-1: {outcome(verdicts, "BM-1")}.
-- Are they memorized **with** augmentation, and do the features improve? BM-2: {outcome(verdicts, "BM-2")}. Do they then sit
+- Are they memorized **with** augmentation, and what becomes of the features? BM-2: {outcome(verdicts, "BM-2")}. Do they then sit
   deeper in the network? BM-5: {outcome(verdicts, "BM-5")}.
 - Is **diversity** the dial? By the number of views, BM-7: {outcome(verdicts, "BM-7")}; by strength, BM-8:
   {outcome(verdicts, "BM-8")}.
@@ -673,7 +673,7 @@ say(f"""
 #
 # 1. How many neighbors should vote? `-p k 1` and `-p k 50`: does the verdict change, or just the level?
 # 2. A wider projector: `-p hidden "[4096]"`. Look at the noise probe of the embedding.
-# 3. Batches of 50: `-p batch 50`. Is the order of the arms the same?
+# 3. Smaller batches: `-p batch 50`. Is the order of the arms the same?
 # 4. Which augmentation is to thank? `-p policy isometry`: flips and rotations alone.
 #
 # (benign-price)=

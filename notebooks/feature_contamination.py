@@ -468,7 +468,7 @@ if not (authors_theory.empty or authors_default.empty):
 # ## Without labels: distillation
 #
 # The paper's experiment with CLIP: a student fits the *representation* of a robust teacher, no labels at all, and fails where the
-# teacher does not. Our stand-in makes the teacher's robustness certain: it sees only the core features. The student has the
+# teacher does not. Our stand-in makes the teacher's robustness certain: it sees the core features and nothing else. The student has the
 # same kind of network and sees everything. For comparison, a network trained on the labels (*standard* in the figures). A linear probe, fitted in distribution, judges all
 # three.
 
@@ -534,7 +534,7 @@ show(
 # ### A frame that means nothing
 #
 # The paper pads the pictures of CIFAR-10 with brick red and finds the color in the filters. Ours asks for accuracy: does a network that was trained with
-# red frames do better when the frame is red than when it is blue or green? The controls are a network that never saw a frame, and one that saw
+# red frames do better when the frame is red than when it is blue or green? The controls are a network without frames in training, and one that saw
 # frames of all colors. Here the pictures are scikit-learn's digits; `desktop` frames CIFAR-10, at 16×16. Framed pictures are windows cut from the padded
 # picture at random, in training and test alike, so part of the picture is cut off; pictures without a frame are whole, and easier. In training
 # half of all views are mirrored.
@@ -636,10 +636,11 @@ examples belong to which environment.
 # ### Your own question
 #
 # Every experiment above is one call. Arms that differ in activation, rate, background or remedy are trained as one stack, and
-# each finished point is kept:
+# each finished point goes into the records:
 #
 # ```python
-# from memorization.measures import contaminate, feature_ends
+# from memorization.studies.feature_contamination.experiments import contaminate
+# from memorization.studies.feature_contamination.tables import feature_ends
 # from memorization.runs.sweep import sweep
 #
 # arms = [{"activation": "gelu", "flip": p} for p in (0.0, 0.1)]

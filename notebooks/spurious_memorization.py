@@ -126,7 +126,7 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# If the model beats chance at such queries, it has memorized frames: there is nothing else to go
+# A model that is right more often than chance at such queries has memorized frames: there is nothing else to go
 # by. *Spurious accuracy* is the share of training examples whose label it gives back at their spurious query.
 # One half means that nothing was memorized.
 #
@@ -396,7 +396,7 @@ say(f"""
 For random features with $\\varphi_2$, $\\alpha = 1/2$ and $N = {one.N}$: covariance {number(one.covariance)}, product
 {number(one["product"])}, bound {number(one.bound)}. What separates covariance and product is the covariance of
 the held-out prediction with the label, which is zero in expectation and {number(held_out)} in these trials. The inequality of {{eq}}`eq-memorization-product` is about expectations, and for
-$N \\ll d$ it is nearly an equality: hardly anything generalizes, so $S_i \\approx g_i$. A single trial can therefore
+$N \\ll d$ it is nearly an equality: next to nothing generalizes, so $S_i \\approx g_i$. A single trial can therefore
 exceed it, and {number(100 * over.max(), 2)} % of them do at $N = {over.idxmax()}$. All curves of one trial share their data, so
 points move up or down together.
 """)
@@ -600,8 +600,8 @@ say(f"""
 - **Alignment** is a property of the feature map and of the spurious fraction. That it depends on $\\alpha$ and on the
   activation's Hermite order as claim SM-8 says: {outcome(verdicts, "SM-8")}. The theorem's bound, SM-6:
   {outcome(verdicts, "SM-6")}.
-- **Stability** is the generalization error, SM-4: {outcome(verdicts, "SM-4")}. Memorization weakens as
-  generalization improves, SM-15: {outcome(verdicts, "SM-15")}.
+- **Stability** is the generalization error, SM-4: {outcome(verdicts, "SM-4")}. That memorization weakens with
+  generalization, SM-15: {outcome(verdicts, "SM-15")}.
 - **Accuracy at the spurious query can hide memorization.** Use the covariance or the area under the curve.
 """)
 

@@ -131,7 +131,7 @@ def draw_random_labels(axes: Sequence[Axes], pictures: LabelledPictures) -> pd.D
     views = _montage(right, pictures.views, [""] * of_one, same, "below: the same random label")
     left.text(0, _KEY, "above: true class", color=_TRUE, va="center")
     name_panel(left, "true class and random label")
-    name_panel(right, "views of the first image")
+    name_panel(right, "views of one image")
     images = images.assign(panel="images", true=[above[p] for p in images["picture"]])
     views = views.assign(panel="views", true=above[0])
     return pd.concat([images, views], ignore_index=True)
