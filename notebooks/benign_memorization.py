@@ -108,6 +108,7 @@ parameter_table(run)
 
 # %% tags=["hide-input"]
 of_images = {"dataset": dataset, "memorized": memorized, "reference": reference, "side": side}
+of_images |= {"split": split, "seed": first_seed}
 pictures = labelled_pictures(**of_images, policy=policy, strength=strength)
 figure, axes = panels(2, titles=["true class and random label", "views of one image"], height=3.6)
 shown = draw_random_labels(axes, pictures)

@@ -708,6 +708,8 @@ recorded = {
     "clip": clip,
 }  # fmt: skip
 tables = live | recorded
+
+# %% tags=["hide-input"]
 untrained = {"core": runs, "sizes": by_size, "losses": losses, "sphere": sphere, **swept}
 untrained |= {"authors_theory": authors_theory, "authors_default": authors_default}
 untrained |= {"authors_activations": authors_activations}

@@ -29,7 +29,7 @@ def ticks_of(ax):
 
 def pictures(channels=1, size=4):
     images = torch.full((2, channels, size, size), 0.5)
-    return LabelledPictures(images, ("three", "four"), ("six", "one"), images[:1].repeat(3, 1, 1, 1) * 3)
+    return LabelledPictures(images, ("three", "four"), ("six", "one"), images[:1].repeat(3, 1, 1, 1) * 3, 10)
 
 
 @pytest.fixture

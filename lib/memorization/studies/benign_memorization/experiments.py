@@ -122,7 +122,7 @@ def memorize(
     seeds = check_seeds(seeds)
     _check_split(split, group)
     sizes: dict[str, Any] = {"memorized": memorized, "reference": reference, "test": test, "side": side}
-    splits = _splits(split, dataset, sizes, seeds, device)
+    splits = splits_of(split, dataset, sizes, seeds, device)
     images, labels = _training_set(splits, noise, group, seeds)
     chosen = augmentation(policy)
     shown = LabelledViews(
@@ -172,10 +172,18 @@ def _check_split(split: str, group: int) -> None:
         )
 
 
-def _splits(
-    split: str, dataset: str, sizes: Mapping[str, Any], seeds: Sequence[int], device: str
+def splits_of(
+    split: str, dataset: str, sizes: Mapping[str, Any], seeds: Sequence[int], device: str = "cpu"
 ) -> list[MemorizedSplit]:
-    """The split of each seed, on the device; a fixed one is one and the same object."""
+    """Return the split of each seed, on the device; a fixed one is one and the same object.
+
+    Args:
+        split: ``fixed`` or ``seed``, as for :func:`memorize`.
+        dataset: as there.
+        sizes: ``memorized``, ``reference``, ``test`` and ``side``, see ``memorized_split``.
+        seeds: whose splits.
+        device: where the images go.
+    """
 
     def drawn(seed: int) -> MemorizedSplit:
         found = memorized_split(dataset, **sizes, seed=seed)
