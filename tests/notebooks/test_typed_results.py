@@ -1,8 +1,8 @@
 """No typed results: a number, an order or a word of outcome is computed by the run that a page speaks of.
 
-Held against this rule are what ``show``, ``interactive``, ``table`` and ``say`` are given, outside the
-braces of an f-string, the names of panels, and Markdown; there not cells with the tag ``theory`` (definitions, theorems,
-methods, the paper's words), nor questions, nor sentences that say whose statement they are.
+Held against this rule are what ``show``, ``interactive``, ``table`` and ``say`` are given, outside the braces
+of an f-string, the names of panels, and Markdown; there not cells with the tag ``theory`` (definitions,
+theorems, methods, the paper's words), nor questions, nor sentences that say whose statement they are.
 """
 
 import ast
@@ -23,8 +23,8 @@ OUTCOME = re.compile(
     r"|better|worse|worst|less than|more than|near(?:ly)? (?:one|zero))\b|\d",
     re.IGNORECASE,
 )
-# Code, formulas, roles and targets of links; labels, list numbers, sizes, the level of an interval; names such
-# as CIFAR-10, SM-16 and float64.
+# Code, formulas, roles and targets of links; labels, list numbers, sizes, the level of an interval; names, as
+# CIFAR-10, SM-16 and float64 are.
 NO_RESULT = re.compile(
     r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\{[a-z:]+\}|\]\([^)]*\)"
     r"|^\([\w-]+\)=$|^\d+\. |\bat (?:most|least)\b|\b\d+×\d+\b|\b95 %"

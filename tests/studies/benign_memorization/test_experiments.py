@@ -15,7 +15,7 @@ from memorization.studies.benign_memorization.experiments import (
     EXTENTS,
     SCALES,
     Extent,
-    _splits,
+    splits_of,
     _training_set,
     check_relations,
     checkpoint_folders,
@@ -93,12 +93,14 @@ def test_a_seed_gives_the_same_rows_alone_and_with_others(given):
 
 def test_each_seed_memorizes_and_is_tested_on_images_of_its_own_where_asked_for():
     sizes = {"memorized": 60, "reference": 80, "test": 100}
-    (fixed, same), (one, other) = (_splits(how, "digits", sizes, [0, 1], "cpu") for how in ("fixed", "seed"))
+    (fixed, same), (one, other) = (
+        splits_of(how, "digits", sizes, [0, 1], "cpu") for how in ("fixed", "seed")
+    )
     assert fixed is same
     for part in ("memorized", "reference", "test"):
         drawn = [getattr(each, part).images for each in (fixed, one, other)]
         assert not any(torch.equal(*pair) for pair in itertools.combinations(drawn, 2))
-    (again,) = _splits("seed", "digits", sizes, [1], "cpu")
+    (again,) = splits_of("seed", "digits", sizes, [1], "cpu")
     assert torch.equal(again.test.images, other.test.images)
     images, labels = _training_set([one, other], 0.0, 1, [0, 1])
     assert torch.equal(images, torch.stack([each.memorized.floats() for each in (one, other)]))
@@ -106,7 +108,7 @@ def test_each_seed_memorizes_and_is_tested_on_images_of_its_own_where_asked_for(
 
 
 def test_the_random_labels_of_a_seed_do_not_depend_on_its_split():
-    fixed, own = (_splits(how, "digits", {"memorized": 60}, [0, 1], "cpu") for how in ("fixed", "seed"))
+    fixed, own = (splits_of(how, "digits", {"memorized": 60}, [0, 1], "cpu") for how in ("fixed", "seed"))
     assert torch.equal(_training_set(fixed, 1.0, 1, [0, 1])[1], _training_set(own, 1.0, 1, [0, 1])[1])
 
 
