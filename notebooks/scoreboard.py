@@ -6,7 +6,7 @@
 #     language: python
 #   html_theme.sidebar_secondary.remove: true
 #   memorization:
-#     reads: [_build/verdicts, results/verdicts, notebooks/claims]
+#     reads: [_build/verdicts, results/verdicts, results/replications, notebooks/claims]
 # ---
 
 # %% [markdown]
@@ -30,9 +30,10 @@ paper: str = "all"  # whose claims are shown | key of the paper, or all | any
 # bounds of ours, chosen from earlier runs, and those that hold for any data and so are no evidence.
 
 # %% tags=["hide-input"]
+from memorization.report.intervals import coverage_table, replicated_pools
 from memorization.report.prices import foot
 from memorization.report.scoreboard import downloads, scoreboard
-from memorization.report.tables import say
+from memorization.report.tables import say, table
 from memorization.runs.start import start
 
 run = start("scoreboard", globals())
@@ -80,6 +81,22 @@ board.open_table()
 # To change that, run the notebook at one of these profiles and publish what it finds: `make notebooks
 # PROFILE=desktop`, then `make results PROFILE=desktop`.
 #
+# ## How far can an interval be trusted?
+#
+# Every verdict hangs on a 95 % interval over few seeds. Does it keep that promise on this book's own numbers? Pages
+# were replicated on disjoint sets of seeds; of all these seeds a few are drawn again and again, and the interval of
+# the few should hold the mean of all in 95 of 100 cases. The book uses Student's; the others were tried.
+
+# %%
+pools = replicated_pools(run.published / "replications")
+covered = coverage_table(pools, [3, 4, 5, 10, 20])
+table(
+    covered,
+    f"Share of intervals that hold the mean of all seeds; {len(pools)} places of checks of the replicated pages",
+    dict.fromkeys(covered.columns[1:], ".3f"),
+)
+
+# %% [markdown]
 # ## Where this page comes from
 
 # %%

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,9 +10,12 @@ from memorization.report.intervals import (
     coverage_table,
     mean_interval,
     percentile_bootstrap,
+    replicated_pools,
     seeds_to_decide,
     student,
 )  # fmt: skip
+
+REPLICATED = Path(__file__).resolve().parents[2] / "results" / "replications"
 
 
 def test_the_interval_is_that_of_students_distribution():
@@ -57,5 +63,25 @@ def test_the_bootstrap_of_three_seeds_promises_too_much():
 
 def test_a_constant_is_always_covered_and_says_nothing_of_a_method():
     assert coverage(np.full(20, 0.1), 3) == 1
-    table = coverage_table([np.full(20, 0.1), np.arange(20.0)], [3])
-    assert table["Student's"].tolist() == [coverage(np.arange(20.0), 3, student)]
+
+
+def test_the_table_averages_over_pools_evenly_chosen():
+    pools = [np.arange(20.0) ** power for power in range(1, 7)]
+    table = coverage_table(pools, [3, 5], most=2)  # the first and the fourth
+    wanted = [np.mean([coverage(pools[at], size, student) for at in (0, 3)]) for size in (3, 5)]
+    assert table["seeds"].tolist() == [3, 5]
+    assert table["Student's"].tolist() == pytest.approx(wanted)
+
+
+def test_pools_are_those_of_all_replicated_pages_that_vary(tmp_path):
+    assert replicated_pools(tmp_path / "none") == []
+    for name, numbers in (("a", [1.0, 2.0]), ("b", [3.0, 3.0]), ("c", [0.3, 0.1 + 0.2])):
+        (tmp_path / f"{name}.book.json").write_text(json.dumps({"gaps": [{"gaps": numbers}]}))
+    assert [pool.tolist() for pool in replicated_pools(tmp_path)] == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("size", [3, 4, 5, 10, 20])
+def test_the_interval_covers_our_own_numbers_at_each_size_used(size):
+    """95 of 100 is promised; 92 to 98 is asked, on average over what the replicated pages look at."""
+    pools = replicated_pools(REPLICATED)
+    assert 0.92 < np.mean([coverage(pool, size) for pool in pools]) < 0.98

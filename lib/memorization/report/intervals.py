@@ -6,8 +6,10 @@ Which interval that is was chosen by its coverage on this project's own numbers 
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ MOST_SEEDS = 10_000  # more than these nobody would run
 
 Numbers = NDArray[np.float64]
 Interval = Callable[[Numbers], tuple[Numbers, Numbers]]
-_RESAMPLED = 400
+_RESAMPLED = 200
 
 
 def mean_interval(numbers: Numbers, level: float = LEVEL) -> tuple[float, float]:
@@ -89,7 +91,7 @@ METHODS: dict[str, Interval] = {
 }
 
 
-def coverage(pool: Numbers, size: int, interval: Interval = student, draws: int = 400) -> float:
+def coverage(pool: Numbers, size: int, interval: Interval = student, draws: int = 200) -> float:
     """Return how often the interval of a few seeds holds the mean of very many.
 
     Args:
@@ -108,13 +110,34 @@ def coverage(pool: Numbers, size: int, interval: Interval = student, draws: int 
     return float(((low - slack <= pool.mean()) & (pool.mean() <= high + slack)).mean())
 
 
-def coverage_table(pools: Sequence[Numbers], sizes: Sequence[int]) -> pd.DataFrame:
-    """Return the coverage of each method: one row per number of seeds, mean over pools that vary at all."""
-    varying = [pool for pool in pools if len(pool) >= 2 and np.ptp(pool) > 0]
+def replicated_pools(folder: Path) -> list[Numbers]:
+    """Return what the checks of all replicated notebooks looked at: one number of each seed of all sets.
+
+    Args:
+        folder: Holds what ``memorization replicate`` wrote; it need not exist.
+
+    Returns:
+        Of up to three places of each check value minus bound, shape (P,); places at which all seeds agree
+        are left out, since every interval covers there.
+    """
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    pools = [np.array(place["gaps"], dtype=float) for file in files for place in file["gaps"]]
+    return [pool for pool in pools if np.ptp(pool) > 1e-9 * (1 + abs(pool).max())]
+
+
+def coverage_table(pools: Sequence[Numbers], sizes: Sequence[int], most: int = 60) -> pd.DataFrame:
+    """Return the coverage of each method, mean over pools: one row per number of seeds.
+
+    Args:
+        pools: As ``replicated_pools`` returns them.
+        sizes: Numbers of seeds.
+        most: So many pools are tried, evenly chosen from all.
+    """
+    tried = pools[:: max(1, -(-len(pools) // most))]
     return pd.DataFrame(
         {"seeds": size}
         | {
-            name: float(np.mean([coverage(pool, size, method) for pool in varying]))
+            name: float(np.mean([coverage(pool, size, method) for pool in tried]))
             for name, method in METHODS.items()
         }
         for size in sizes

@@ -15,7 +15,6 @@ from memorization.studies.benign_memorization.experiments import (
     EXTENTS,
     SCALES,
     Extent,
-    splits_of,
     _training_set,
     check_relations,
     checkpoint_folders,
@@ -25,6 +24,7 @@ from memorization.studies.benign_memorization.experiments import (
     mixer,
     pixel_probe,
     scale,
+    splits_of,
 )
 
 SMALL = {
