@@ -45,11 +45,8 @@ def test_the_peak_is_that_of_the_hungriest_point(run, records):
     assert json.loads(run.price_path.read_text())[0]["peak_mib"] == 200.0
 
 
-@pytest.mark.usefixtures("now")
-def test_points_that_others_published_are_not_this_pages_price(run, records):
-    published = records.assign(_source="published", _date="2026-01-01T00:00:00Z", _seconds=1000.0)
-    write_price(run, {"toy": records, "other": published})
-    assert json.loads(run.price_path.read_text())[0]["computing_seconds"] == 9.0
+def test_a_page_that_shows_published_points_did_not_compute_them(run, records):
+    assert write_price(run, {"toy": records, "other": records.assign(_source="published")}) is None
 
 
 def test_a_page_that_found_a_point_in_its_store_keeps_the_price_of_the_run_that_computed_it(run, records):

@@ -35,7 +35,7 @@ def price_of(run: Run, tables: Mapping[str, pd.DataFrame]) -> Price | None:
 
     Args:
         run: The started run.
-        tables: Records with the provenance columns ``_seconds``, ``_peak_mib``, ``_device``, ``_date``,
+        tables: The page's own records, not those that another profile computed, with the provenance columns ``_seconds``, ``_peak_mib``, ``_device``, ``_date``,
             ``_source``.
 
     Returns:
@@ -46,10 +46,7 @@ def price_of(run: Run, tables: Mapping[str, pd.DataFrame]) -> Price | None:
         ``versions``.
     """
     points = _points(tables)
-    if points.empty:
-        return None
-    points = points[points["_source"] == "live"]
-    if points.empty or (points["_date"] < run.started).any():
+    if points.empty or (points["_source"] != "live").any() or (points["_date"] < run.started).any():
         return None
     return {
         "name": run.name,
