@@ -46,7 +46,8 @@ def test_the_peak_is_that_of_the_hungriest_point(run, records):
 
 
 def test_a_page_that_shows_published_points_did_not_compute_them(run, records):
-    assert write_price(run, {"toy": records, "other": records.assign(_source="published")}) is None
+    published = records.assign(_source="published", _seconds=1000.0)
+    assert write_price(run, {"toy": records, "other": published}) is None
 
 
 def test_a_page_that_found_a_point_in_its_store_keeps_the_price_of_the_run_that_computed_it(run, records):

@@ -35,8 +35,8 @@ def price_of(run: Run, tables: Mapping[str, pd.DataFrame]) -> Price | None:
 
     Args:
         run: The started run.
-        tables: The page's own records, not those that another profile computed, with the provenance columns ``_seconds``, ``_peak_mib``, ``_device``, ``_date``,
-            ``_source``.
+        tables: The page's own records, not those that another profile computed, with the provenance columns
+            ``_seconds``, ``_peak_mib``, ``_device``, ``_date``, ``_source``.
 
     Returns:
         ``name``, ``profile``, ``seconds`` (wall-clock, from the page's first cell to this one, s),
