@@ -10,7 +10,7 @@ import pytest
 from conftest import copied_project, page_script
 
 from memorization.report import figures
-from memorization.report.judging import NOT_CLAIMED, REPRODUCED, UNTESTED
+from memorization.report.judging import NOT_CLAIMED, PARTLY, REPRODUCED, UNTESTED
 from memorization.runs.parameters import profile_values
 from memorization.runs.start import Run
 
@@ -59,7 +59,8 @@ def test_published_records_give_the_published_verdicts(
 
 @pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
 def test_no_claim_is_reproduced_where_its_effect_is_absent(path):
+    """Nor in part: the primary check says nothing if it holds there."""
     rows = [row for row in json.loads(path.read_text()) if not row["identity"]]
     judged = [row for row in rows if row["verdict"] not in (UNTESTED, NOT_CLAIMED)]
     assert judged
-    assert [row["id"] for row in judged if row["null"] in (REPRODUCED, UNTESTED)] == []
+    assert [row["id"] for row in judged if row["null"] in (REPRODUCED, PARTLY, UNTESTED)] == []

@@ -186,6 +186,12 @@ def test_a_difference_of_lines_is_that_of_their_slopes(verdict, records):
     assert verdict(check, tables={"toy": steeper})["value"] == pytest.approx(-1 / 50 + 0.6 / 130)
 
 
+def test_what_rounding_leaves_of_a_slope_is_none(verdict, records):
+    check = {"test": "positive", "reduce": "slope", "against": "log2(N)"}
+    row = verdict(check, tables={"toy": records.assign(accuracy=0.1 + records["seed"] / 3)})
+    assert (row["value"], row["verdict"]) == (0, NOT)
+
+
 def test_differences_are_paired_by_seed(verdict, records):
     """Seeds differ by far more than the groups: what counts is the difference within a seed."""
     apart = records.assign(accuracy=records["accuracy"] + 100 * records["seed"])

@@ -37,6 +37,7 @@ Numbers = NDArray[np.float64]
 Tables = Mapping[str, pd.DataFrame]
 _SHOWN = ("test", "value", "low", "high", "expected", "tolerance", "tolerance_origin", "seeds")
 _GAP = ("gap_low", "gap_high")
+_PLACES = 13
 
 
 def judge(
@@ -481,7 +482,8 @@ def _by_seed(parts: list[pd.DataFrame], place: str, check: Check) -> _Evidence:
     for row, seed in enumerate(seeds):
         mine = [owner == seed for owner, _, _ in sides]
         numbers = [float(reduce(v[own], a[own])) for own, (_, v, a) in zip(mine, sides, strict=True)]
-        value[row] = numbers[0] - numbers[1] if len(numbers) == 2 else numbers[0]
+        # A slope over equal numbers is zero, and so is the dust that rounding leaves of it.
+        value[row] = round(numbers[0] - numbers[1] if len(numbers) == 2 else numbers[0], _PLACES)
         # A number stays itself: the mean of equal numbers may differ from them in the last bit.
         expected[row] = check.target if isinstance(check.target, float) else target[mine[0]].mean()
     return _Evidence(place, seeds, value, expected, _scalar(parts[0], check.tolerance))
