@@ -296,7 +296,7 @@ def _judge_place(check: Check, one: _Evidence, places: int) -> tuple[float, Row]
     """Return the slack of a place, in units of its tolerance or bound, and its row."""
     ends = one.identity_ends() if check.identity else mean_interval(one.gap)
     wide = ends if check.identity else mean_interval(one.gap, 1 - (1 - LEVEL) / places)
-    least, most = _allowed(check, one.tolerance)
+    least, most = allowed_gap(check.test, check.bound, one.tolerance)
     outcome = OPEN
     if not all(map(math.isfinite, ends)):
         note = f"no number in {int((~np.isfinite(one.gap)).sum())} of {len(one.seeds)} seeds"
@@ -323,12 +323,12 @@ def _outcome(
     return FAILS if check.identity else OPEN  # an identity that one seed breaks is none
 
 
-def _allowed(check: Check, tolerance: float) -> tuple[float, float]:
-    """From where to where ``value - expected`` may lie."""
-    if isinstance(check.bound, tuple):
-        return check.bound[0] - tolerance, check.bound[1] + tolerance
-    least = -math.inf if check.test == "at_most" else -tolerance
-    return least, tolerance if check.test in ("at_most", "equals") else math.inf
+def allowed_gap(test: str, bound: Any, tolerance: float) -> tuple[float, float]:
+    """Return from where to where value - bound may lie; of ``between``, with two bounds, the value."""
+    if test == "between":
+        return bound[0] - tolerance, bound[1] + tolerance
+    least = -math.inf if test == "at_most" else -tolerance
+    return least, tolerance if test in ("at_most", "equals") else math.inf
 
 
 def _needed(gap: Numbers, least: float, most: float) -> int | None:

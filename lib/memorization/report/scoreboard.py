@@ -16,7 +16,16 @@ from IPython.display import HTML
 
 from memorization.report.claims import Claim, read_claims
 from memorization.report.files import read_rows, write_bytes, write_json
-from memorization.report.judging import NOT, NOT_CLAIMED, PARTLY, REPRODUCED, UNDECIDED, UNTESTED, VERDICTS
+from memorization.report.judging import (
+    NOT,
+    NOT_CLAIMED,
+    PARTLY,
+    REPRODUCED,
+    UNDECIDED,
+    UNTESTED,
+    VERDICTS,
+    allowed_gap,
+)  # fmt: skip
 from memorization.report.schema import missing_key, schema
 from memorization.report.tables import number, table
 from memorization.runs.parameters import PROFILES, REPOSITORY
@@ -191,15 +200,6 @@ def _expected(check: Row) -> str:
 _COMPARED = {"at_most": "≤ ", "at_least": "≥ ", "positive": "> "}
 
 
-def _allowed(check: Row) -> tuple[float, float]:
-    """From where to where value - bound may lie."""
-    tolerance = check["tolerance"] or 0.0
-    if check["test"] == "between":
-        return check["expected"][0] - tolerance, check["expected"][1] + tolerance
-    least = -math.inf if check["test"] == "at_most" else -tolerance
-    return least, tolerance if check["test"] in ("at_most", "equals") else math.inf
-
-
 def drawing(check: Row) -> str:
     """Draw the effect of a check against its bound, as SVG: a dot, its 95 % interval, the bounds as lines.
 
@@ -209,14 +209,15 @@ def drawing(check: Row) -> str:
     low, high = check["gap_low"], check["gap_high"]
     if low is None or high is None:
         return ""
-    bounds = [bound for bound in _allowed(check) if math.isfinite(bound)]
+    allowed = allowed_gap(check["test"], check["expected"], check["tolerance"] or 0.0)
+    bounds = [bound for bound in allowed if math.isfinite(bound)]
     start, end = min(low, *bounds), max(high, *bounds)
     span = (end - start) or 1.0
 
     def x(place: float) -> str:
         return f"{min(max(12 + 136 * (place - start) / span, 0), 160):.1f}"
 
-    least, most = map(x, _allowed(check))
+    least, most = map(x, allowed)
     lines = "".join(f'<path class="bound" d="M{x(bound)} 1V19"/>' for bound in bounds)
     words = f"value − bound {_effect(check)}; expected {_expected(check)}"
     return (
