@@ -204,8 +204,8 @@ def benign_table(
     """Return one row per arm: how much was memorized, by each measure, what the probe says, and the verdict.
 
     The verdict is that of :func:`verdict` on the means over seeds, judged by the clean views, or by the fixed
-    views where the arm has them. Its tolerance is the noise of the test images, which all seeds share; the
-    noise of the seeds is in ``low`` and ``high``.
+    views where the arm has them. Its tolerance is the noise of the test images of one seed, which a
+    fixed split has for all seeds; the noise of the seeds is in ``low`` and ``high``.
 
     Args:
         records: of ``memorize``, with the rows of both ends.
