@@ -60,7 +60,7 @@ distil_seeds: int = 20  # students of the invariant teacher, and networks traine
 digits_train: int = 6000  # pictures of digits to learn from | pictures | 100..60000
 digits_test: int = 4000  # pictures of digits to test on | pictures | 100..10000
 digits_steps: int = 500  # steps on pictures of digits; the teacher takes twice as many | steps | 1..1000000
-digits_seeds: int = 4  # students on pictures of digits, and networks in frames | seeds | 1..100
+digits_seeds: int = 8  # students on pictures of digits, and networks in frames | seeds | 1..100
 frame_epochs: int = 10  # epochs of the networks in frames | epochs | 1..10000
 map_means: list[float] = [0.0, 0.125, 0.25, 0.375, 0.5]  # means in the interactive figure | weight | 0..1
 map_slopes: list[float] = [0.0, 0.25, 0.5, 0.75, 1.0]  # slopes in it, up to eight | slope | 0..1
@@ -480,7 +480,7 @@ distilled = pd.concat([distilled, run.sweep(distil, faint_students, seeds=seeds,
 simple = {"teacher": "linear", "background": 16, "representation": 8, "standard": False}
 simple |= {"steps": distil_steps, "test": test}
 linear_points = [{**simple, "labels": rule, "student": name} for rule in ("linear", "sphere") for name in ("relu", "identity")]
-linear_teacher = run.sweep(distil, linear_points, seeds=seeds, **how)
+linear_teacher = run.sweep(distil, linear_points, seeds=distil_seeds, **how)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, height=2.8)
