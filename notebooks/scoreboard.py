@@ -4,8 +4,9 @@
 #     name: python3
 #     display_name: Python 3
 #     language: python
+#   html_theme.sidebar_secondary.remove: true
 #   memorization:
-#     reads: [_build/verdicts, results/verdicts, notebooks/claims]
+#     reads: [_build/verdicts, results/verdicts, results/replications, notebooks/claims]
 # ---
 
 # %% [markdown]
@@ -14,7 +15,7 @@
 # Which claims of the papers hold here, at which scale, and with what spread? Each notebook judges the
 # claims of its paper by its own records. This page gathers the verdicts: those of this build where there
 # are any, published ones elsewhere.
-# {doc}`How to read a verdict <../book/read_and_rerun>`.
+# {ref}`How to read a verdict <verdicts>`.
 #
 # ## Parameters
 
@@ -22,41 +23,52 @@
 profile: str = "book"  # which parameter file | name | one of smoke, book, desktop, paper
 paper: str = "all"  # whose claims are shown | key of the paper, or all | any
 
-# %%
-from memorization.report.prices import foot
-from memorization.report.scoreboard import scoreboard
-from memorization.report.tables import say
-from memorization.runs.start import start
-
-run = start("scoreboard", globals())
-
 # %% [markdown]
 # ## How many claims hold?
 #
-# A claim can be judged at several scales: minutes on two cores (`book`), the papers' data on a desktop
-# (`desktop`), the papers' own settings (`paper`). How do they compare?
+# Each claim counts at the largest scale at which it was tested. Counted apart are claims that rest on
+# bounds of ours, chosen from earlier runs, and those that hold for any data and so are no evidence.
 
-# %%
+# %% tags=["hide-input"]
+from memorization.report.intervals import coverage_table, replicated_pools
+from memorization.report.prices import foot
+from memorization.report.scoreboard import downloads, scoreboard
+from memorization.report.tables import say, table
+from memorization.runs.start import start
+
+run = start("scoreboard", globals())
 live, published = run.build / "verdicts", run.published / "verdicts"
 board = scoreboard(live, published, run.claims_path.parent)
 board = board if paper == "all" else board.of(paper)
-board.summary()
-
-# %%
 say(board.headline())
 
 # %% [markdown]
 # ## What is the evidence for each claim?
 #
-# The table shows, for each claim, the largest scale at which it was tested, and the one number that
-# decided: the check furthest beyond its bound or, where all checks hold, nearest to it. Unfold a claim to
-# see all of its checks. Square brackets hold the 95 % interval over seeds.
+# A claim can be judged at several scales: minutes on two cores (`book`), the papers' data on a desktop
+# (`desktop`), the papers' own settings (`paper`). A claim's name leads to where it was judged, the
+# link below its statement to the definition of its checks.
+#
+# The drawing shows the primary check: the dot is value − bound, the bar its 95 % interval over seeds, and
+# the check holds where the whole bar lies on the shaded side of the line. Each drawing has a scale of its
+# own; the numbers are below it. *Null* is the verdict on records in which the effect is absent, *replication*
+# how many disjoint sets of seeds gave the same verdict.
 
 # %%
 board.table()
 
+# %%
+downloads(run, board)
+
 # %% [markdown]
-# A claim that is not reproduced stays here. The notebook of its paper says what was tried.
+# ## How do the scales compare?
+
+# %%
+board.summary()
+
+# %% [markdown]
+# A claim that is not reproduced or undecided stays here, and so does what this book does not claim, with the
+# reason. The notebook of its paper says what was tried.
 #
 # ## What has nobody tested yet?
 #
@@ -69,6 +81,22 @@ board.open_table()
 # To change that, run the notebook at one of these profiles and publish what it finds: `make notebooks
 # PROFILE=desktop`, then `make results PROFILE=desktop`.
 #
+# ## How far can an interval be trusted?
+#
+# Every verdict hangs on a 95 % interval over few seeds. Does it keep that promise on this book's own numbers? Pages
+# were replicated on disjoint sets of seeds; of all these seeds a few are drawn again and again, and the interval of
+# the few should hold the mean of all in 95 of 100 cases. The book uses Student's; the others were tried.
+
+# %%
+pools = replicated_pools(run.published / "replications")
+covered = coverage_table(pools, [3, 4, 5, 10, 20])
+table(
+    covered,
+    f"Share of intervals that hold the mean of all seeds; {len(pools)} places of checks of the replicated pages",
+    dict.fromkeys(covered.columns[1:], ".3f"),
+)
+
+# %% [markdown]
 # ## Where this page comes from
 
 # %%

@@ -187,6 +187,8 @@ class FakeRun:
     profile: str = "book"
     own: bool = True
     source_url: str = "https://example.org/notebooks/toy.py"
+    started: str = "2026-03-01T00:00:00Z"
+    load: float = 0.5
     provenance: dict[str, Any] = field(
         default_factory=lambda: {"versions": {"torch": "2.13.0"}, "device": "a cpu", "cores": 2}
     )
@@ -210,6 +212,10 @@ class FakeRun:
     @property
     def verdicts_path(self) -> Path:
         return self.build / "verdicts" / f"{self.name}.{self.profile}.json"
+
+    @property
+    def evidence_path(self) -> Path:
+        return self.build / "evidence" / f"{self.name}.{self.profile}.json"
 
     @property
     def price_path(self) -> Path:
@@ -331,7 +337,11 @@ def claims_of(tmp_path: Path) -> Callable[..., list[Claim]]:
             "place": "Figure 1",
             "statement": "Something falls.",
             "profiles": ["book"],
+            "origin": "paper",
             "tolerance_origin": "made for the test",
+            "null_records": None
+            if checks and all(check.get("identity") for check in checks)
+            else "untrained",
             "checks": [
                 {"what": "a number", "records": "toy", "value": "accuracy", **check} for check in checks
             ],

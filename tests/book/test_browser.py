@@ -203,3 +203,87 @@ def test_the_checks_of_a_claim_unfold(opened):
     assert not checks.locator("li").first.is_visible()
     checks.locator("summary").click()
     assert checks.locator("li").first.is_visible()
+
+
+def _scoreboard(opened, query: str = "", size: dict[str, int] = WIDE):
+    """The scoreboard, when its script has run."""
+    page = opened(f"notebooks/scoreboard.html{query}", size)
+    page.locator("form.filters").wait_for()
+    return page
+
+
+def _claims(page) -> set[str]:
+    """The claims whose rows are seen."""
+    seen = "rows => rows.filter(r => r.checkVisibility()).map(r => r.dataset.claim)"
+    return set(page.locator("tr[data-claim]").evaluate_all(seen))
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_the_claims_can_be_chosen_from_with_the_keyboard(opened, size):
+    page = _scoreboard(opened, size=size)
+    every = _claims(page)
+    assert page.locator(".shown").inner_text() == f"{len(every)} of {len(every)} claims shown"
+    page.locator("select[name=paper]").focus()
+    page.keyboard.press("ArrowDown")
+    of_one = _claims(page)
+    papers = page.locator("tr[data-claim]:visible").evaluate_all("rows => rows.map(r => r.dataset.paper)")
+    assert len(set(papers)) == 1
+    assert of_one < every
+    for _ in range(4):
+        page.keyboard.press("Tab")
+    claim = min(of_one)
+    page.keyboard.type(claim.lower())
+    assert claim in _claims(page) < of_one
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"document.querySelector('.shown').textContent.startsWith('{len(every)} of')")
+    assert page.locator("input[name=words]").input_value() == ""
+
+
+def test_each_claim_is_shown_once_and_at_every_scale_on_request(opened):
+    page = _scoreboard(opened)
+    rows = page.locator("tr[data-claim]:visible")
+    assert rows.count() == len(_claims(page))
+    page.locator("select[name=profile]").select_option("")
+    assert rows.count() == page.locator("tr[data-claim]").count() > len(_claims(page))
+
+
+def test_a_choice_of_claims_has_an_address(opened):
+    page = _scoreboard(opened, "?verdict=yes&profile=book")
+    chosen = _claims(page)
+    kinds = "rows => rows.map(r => r.dataset.verdict + ' ' + r.dataset.profile.split(' ')[0])"
+    assert set(page.locator("tr[data-claim]:visible").evaluate_all(kinds)) == {"yes book"}
+    claim = min(chosen)
+    page.locator("input[name=words]").fill(claim)
+    assert page.url.endswith(f"?verdict=yes&profile=book&words={claim}")
+    page.reload()
+    page.locator("form.filters").wait_for()
+    assert claim in _claims(page) < chosen
+
+
+def test_without_scripts_every_verdict_is_there(browser, address):
+    context = browser.new_context(viewport=WIDE, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}/notebooks/scoreboard.html")
+    assert not page.locator("form.filters").is_visible()
+    assert page.locator("tr[data-claim]:visible").count() == page.locator("tr[data-claim]").count() > 0
+    context.close()
+
+
+def test_a_claim_leads_to_where_it_was_judged(opened):
+    page = _scoreboard(opened)
+    link = page.locator("tr[data-claim]:visible th a").first
+    claim = link.inner_text()
+    link.click()
+    page.wait_for_url(f"**/notebooks/*.html#claim-{claim}")
+    assert page.locator(f"#claim-{claim} th").inner_text().startswith(claim)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_effect_is_seen_on_either_background(opened, scheme):
+    page = opened("notebooks/scoreboard.html", WIDE, scheme)
+    colors = page.locator("svg.effect:visible .interval").first.evaluate(
+        "bar => [getComputedStyle(bar).stroke, getComputedStyle(document.body).backgroundColor]"
+    )
+    bar, around = (sum(map(int, re.findall(r"\d+", color)[:3])) for color in colors)
+    assert abs(bar - around) > 400

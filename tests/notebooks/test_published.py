@@ -10,12 +10,14 @@ import pytest
 from conftest import copied_project, page_script
 
 from memorization.report import figures
+from memorization.report.judging import NOT_CLAIMED, PARTLY, REPRODUCED, UNTESTED
 from memorization.runs.parameters import profile_values
 from memorization.runs.start import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = [path.stem.split(".") for path in sorted((ROOT / "results" / "records").glob("*.jsonl"))]
-NUMBERS = ("value", "low", "high", "expected", "tolerance", "seeds", "holds")
+CLAIMS = sorted((ROOT / "results" / "verdicts").glob("*.json"))
+NUMBERS = ("value", "low", "high", "gap_low", "gap_high", "expected", "tolerance", "seeds", "holds")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,9 @@ def decided(folder: Path, name: str, profile: str) -> dict:
     """Each number of each check, under its claim and verdict."""
     rows = json.loads((folder / "verdicts" / f"{name}.{profile}.json").read_text())
     return {
-        (row["id"], row["verdict"], one["what"], key, side): math.nan if number is None else number
+        (row["id"], row["verdict"], row["null"], one["what"], one["outcome"], key, side): math.nan
+        if number is None
+        else number
         for row in rows
         for one in row["checks"]
         for key in NUMBERS
@@ -51,3 +55,12 @@ def test_published_records_give_the_published_verdicts(
         return
     live, published = (decided(folder, name, profile) for folder in (project / "_build", project / "results"))
     assert live == pytest.approx(published, rel=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("path", CLAIMS, ids=lambda path: path.stem)
+def test_no_claim_is_reproduced_where_its_effect_is_absent(path):
+    """Nor in part: the primary check says nothing if it holds there."""
+    rows = [row for row in json.loads(path.read_text()) if not row["identity"]]
+    judged = [row for row in rows if row["verdict"] not in (UNTESTED, NOT_CLAIMED)]
+    assert judged
+    assert [row["id"] for row in judged if row["null"] in (REPRODUCED, PARTLY, UNTESTED)] == []

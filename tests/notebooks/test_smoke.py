@@ -45,21 +45,15 @@ def test_smoke_verdicts_are_complete_rows(smoke_project):
     rows = json.loads(
         (smoke_project / "_build" / "verdicts" / "spurious_memorization.smoke.json").read_text()
     )
-    wanted = [
-        "id",
-        "paper",
-        "place",
-        "statement",
-        "quantity",
-        "value",
-        "low",
-        "high",
-        "expected",
-        "tolerance",
-    ]
-    wanted += ["tolerance_origin", "verdict", "seeds", "dataset", "device", "date", "code_version"]
-    assert len(rows) == 21
-    assert all(key in row for row in rows for key in wanted)
+    wanted = "id paper place statement quantity test value low high expected tolerance tolerance_origin seeds"
+    wanted += " verdict profile notebook checks note dataset device date code_version"
+    wanted += " gap_low gap_high tally identity null replication seeds_to_decide"
+    inner = "what test value low high expected tolerance tolerance_origin seeds holds note"
+    inner += " outcome origin primary identity gap_low gap_high place seeds_to_decide"
+    assert len(rows) == 24
+    assert all(sorted(row) == sorted(wanted.split()) for row in rows)
+    assert all(sorted(check) == sorted(inner.split()) for row in rows for check in row["checks"])
+    assert {sum(check["primary"] for check in row["checks"]) for row in rows if row["checks"]} == {1}
 
 
 def test_no_claim_without_a_record_is_reproduced(smoke_project):

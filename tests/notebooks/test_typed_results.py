@@ -23,8 +23,8 @@ OUTCOME = re.compile(
     r"|better|worse|worst|less than|more than|near(?:ly)? (?:one|zero))\b|\d",
     re.IGNORECASE,
 )
-# Code, formulas, roles and targets of links; labels, list numbers, sizes, the level of an interval; names
-# such as CIFAR-10, SM-16 and float64.
+# Code, formulas, roles and targets of links; labels, list numbers, sizes, the level of an interval; names, as
+# CIFAR-10, SM-16 and float64 are.
 NO_RESULT = re.compile(
     r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\{[a-z:]+\}|\]\([^)]*\)"
     r"|^\([\w-]+\)=$|^\d+\. |\bat (?:most|least)\b|\b\d+×\d+\b|\b95 %"

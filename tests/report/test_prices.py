@@ -1,8 +1,10 @@
+import dataclasses
 import json
 
 import pandas as pd
 import pytest
 
+from memorization.report import prices
 from memorization.report.prices import (
     benchmark_figure,
     benchmark_table,
@@ -14,23 +16,48 @@ from memorization.report.prices import (
 )
 
 
-def test_the_time_of_a_record_with_several_rows_counts_once(run, records):
-    shared = records.assign(_date="2026-03-01T00:00:00Z")  # one record per seed, with six rows each
+@pytest.fixture
+def now(monkeypatch):
+    """The page of the little table ends 75 s after it began."""
+    monkeypatch.setattr(prices, "seconds_since", lambda started: {"2026-03-01T00:00:00Z": 75.0}[started])
+
+
+@pytest.mark.usefixtures("now")
+def test_a_price_is_what_a_user_waits_and_what_was_computed_meanwhile(run, records):
+    shared = records.assign(_date="2026-03-01T00:00:30Z")  # one record per seed, with six rows each
     write_price(run, {"toy": shared})
     (price,) = json.loads(run.price_path.read_text())
-    assert (price["seconds"], price["peak_mib"], price["device"]) == (1.5, 80.0, "a cpu")
-    assert (price["date"], price["versions"]) == ("2026-03-01T00:00:00Z", {"torch": "2.13.0"})
+    assert (price["seconds"], price["computing_seconds"], price["load"]) == (75.0, 1.5, 0.5)
+    assert (price["peak_mib"], price["device"]) == (80.0, "a cpu")
+    assert (price["date"], price["versions"]) == ("2026-03-01T00:00:30Z", {"torch": "2.13.0"})
 
 
+@pytest.mark.usefixtures("now")
 def test_a_table_that_is_passed_twice_counts_once(run, records):
     write_price(run, {"toy": records, "part of it": records.head(5)})
-    assert json.loads(run.price_path.read_text())[0]["seconds"] == 9.0
+    assert json.loads(run.price_path.read_text())[0]["computing_seconds"] == 9.0
 
 
+@pytest.mark.usefixtures("now")
 def test_the_peak_is_that_of_the_hungriest_point(run, records):
     records.loc[3, "_peak_mib"] = 200.0
     write_price(run, {"toy": records})
     assert json.loads(run.price_path.read_text())[0]["peak_mib"] == 200.0
+
+
+def test_a_page_that_shows_published_points_did_not_compute_them(run, records):
+    published = records.assign(_source="published", _seconds=1000.0)
+    assert write_price(run, {"toy": records, "other": published}) is None
+
+
+def test_a_page_that_found_a_point_in_its_store_keeps_the_price_of_the_run_that_computed_it(run, records):
+    found = records.assign(_date=["2026-02-28T23:59:59Z", *records["_date"][1:]])
+    assert write_price(run, {"toy": found}) is None
+    earlier = run.build / "prices" / "toy.book.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_text(json.dumps([{**PUBLISHED, "seconds": 75, "computing_seconds": 100, "load": 1.25}]))
+    assert "1 min 15 s" in price_table(run).data
+    assert "1.25" in price_table(run).data
 
 
 def test_no_records_have_no_price(run, records):
@@ -40,28 +67,42 @@ def test_no_records_have_no_price(run, records):
 
 @pytest.mark.parametrize("tables", [{}, {"toy": pd.DataFrame()}])
 def test_a_page_without_records_still_has_its_price_and_its_foot(run, tables):
-    assert "not measured yet" in price_table(run, tables).data
-    assert "toy, profile book" in foot(run, tables).data
     assert write_price(run, tables) is None
+    assert "not measured yet" in price_table(run).data
+    assert "toy, profile book" in foot(run, tables).data
 
 
+PUBLISHED = {"seconds": 5400, "peak_mib": 900, "device": "b cpu", "cores": "8", "threads": "4"}
+PUBLISHED |= {"date": "2026-01-02", "versions": {}}
+
+
+@pytest.mark.usefixtures("now")
 def test_the_table_joins_this_run_and_the_published_profiles(run, records):
     path = run.published / "prices" / "toy.desktop.json"
     path.parent.mkdir(parents=True)
-    other = {"seconds": 5400, "peak_mib": 900, "device": "b cpu", "cores": "8", "threads": "4"}
-    path.write_text(json.dumps([{**other, "date": "2026-01-02", "versions": {}}]))
-    page = price_table(run, {"toy": records}).data
-    for text in ("9.0 s", "80 MiB", "1.5 h", "900 MiB", "b cpu, 8 cores", "not measured yet"):
+    path.write_text(json.dumps([PUBLISHED]))
+    write_price(run, {"toy": records})
+    page = price_table(run).data
+    for text in ("1 min 15 s", "80 MiB", "1.5 h, summed over points", "900 MiB", "b cpu, 8 cores"):
         assert text in page
+    assert "not measured yet" in page  # the paper's own settings
     assert "smoke" not in page
 
 
-def test_a_damaged_published_price_is_named(run, records):
+def test_a_run_with_other_parameters_has_no_price_but_its_own(run):
+    path = run.published / "prices" / "toy.book.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps([PUBLISHED]))
+    assert "1.5 h" in price_table(run).data
+    assert "1.5 h" not in price_table(dataclasses.replace(run, own=False)).data
+
+
+def test_a_damaged_published_price_is_named(run):
     path = run.published / "prices" / "toy.paper.json"
     path.parent.mkdir(parents=True)
     path.write_text("[{")
     with pytest.raises(ValueError, match=r"toy.paper.json is not readable JSON"):
-        price_table(run, {"toy": pd.DataFrame()})
+        price_table(run)
 
 
 @pytest.mark.parametrize(

@@ -155,3 +155,14 @@ def test_one_seed_has_no_spread(records):
 def test_what_cannot_be_averaged_over_seeds_is_refused(records, rows, by, message):
     with pytest.raises(ValueError, match=message):
         over_seeds(records.query(rows), by, "accuracy")
+
+
+def test_a_row_has_the_attributes_that_it_was_given():
+    page = table(pd.DataFrame({"a": [1, 2]}), "Two rows", attributes=[{"id": "one"}, {"id": 'a "b"'}]).data
+    assert '<tr role="row" id="one">' in page
+    assert '<tr role="row" id="a &quot;b&quot;">' in page
+
+
+def test_attributes_are_of_each_row():
+    with pytest.raises(ValueError, match="give attributes of each row: 2 rows, 1 attributes"):
+        table(pd.DataFrame({"a": [1, 2]}), "Two rows", attributes=[{"id": "one"}])

@@ -80,3 +80,39 @@ def test_a_cell_edited_in_a_kernel_makes_another_run_than_the_profiles(tiny, mon
     assert (own.own, own.output) == (True, tiny / "_build")
     assert edited.output == tiny / "_build" / "notebooks" / "book-custom" / "tiny_files"
     assert edited.store.path.name == "tiny.book-custom.jsonl"
+
+
+SEEDED = CELL + "\nfirst_seed: int = 3  # first of the seeds | seed | 0..1000000"
+
+
+def point(*, width=1, seed):
+    return {"value": width * seed}
+
+
+@pytest.fixture
+def seeded(tiny, monkeypatch):
+    """The run of a page whose profile book counts from 100, and smoke from the page's own 3."""
+    monkeypatch.setenv("MEMORIZATION_ROOT", str(tiny))
+    page = tiny / "notebooks" / "tiny.py"
+    page.write_text(f'# %% tags=["parameters"]\n{SEEDED}\n')
+    parameters = tiny / "notebooks" / "parameters"
+    (parameters / "tiny.book.yaml").write_text("first_seed: 100\n")
+    (parameters / "tiny.smoke.yaml").write_text("{}\n")
+    return start("tiny", {"__file__": str(page), "profile": "book", "width": 4, "first_seed": 100})
+
+
+def test_seeds_are_counted_from_the_parameter(seeded):
+    assert seeded.own
+    assert seeded.sweep(point, [{}], seeds=2, progress=False)["seed"].tolist() == [100, 101]
+
+
+def test_what_another_profile_published_is_asked_by_its_own_first_seed(seeded):
+    seeded.sweep(point, [{}], seeds=range(6), store=seeded.published / "records" / "tiny.smoke.jsonl")
+    assert seeded.recorded(point, [{}], "smoke", seeds=2)["seed"].tolist() == [3, 4]
+    assert seeded.recorded(point, [{}], "book", seeds=1, progress=False)["seed"].tolist() == [100]
+
+
+def test_a_page_without_the_parameter_counts_from_0(tiny, monkeypatch):
+    monkeypatch.setenv("MEMORIZATION_ROOT", str(tiny))
+    run = start("tiny", kernel(CELL))
+    assert run.sweep(point, [{}], seeds=2, progress=False)["seed"].tolist() == [0, 1]

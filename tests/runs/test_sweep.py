@@ -354,6 +354,13 @@ def test_no_points_and_no_seeds_are_refused_by_name(grid, seeds, message):
         sweep(point, grid, seeds=seeds)
 
 
+def test_a_number_of_seeds_is_counted_from_the_first_seed():
+    assert run(point, {"alpha": [0.5]}, seeds=3, first_seed=7)["seed"].tolist() == [7, 8, 9]
+    assert run(point, {"alpha": [0.5]}, seeds=[2, 1], first_seed=7)["seed"].tolist() == [2, 1]
+    with pytest.raises(ValueError, match="first_seed=-1; allowed: a whole number, 0 or more"):
+        sweep(point, {"alpha": [0.5]}, first_seed=-1)
+
+
 def test_what_no_record_answers_is_said_and_counted(tmp_path, capsys):
     sweep(point, {"alpha": [0.1]}, seeds=2, store=tmp_path / "r.jsonl")
     found = sweep(point, {"alpha": [0.1, 0.2]}, seeds=3, store=tmp_path / "r.jsonl", missing="skip")

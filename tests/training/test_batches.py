@@ -35,6 +35,38 @@ def test_networks_have_views_of_their_own_and_one_alone_has_the_same():
     assert torch.equal(its[0], labels[2])
 
 
+OWN = torch.rand(3, N, 1, 8, 8, generator=generator(0, "own images"))
+
+
+def own_views(**more):
+    given = {"policy": augmentation("small_digits"), "strength": torch.tensor([0.0, 0.5, 1.0]), **more}
+    return LabelledViews(OWN, LABELS, (0, 1, 2), C, **given)
+
+
+def test_images_of_ones_own_are_shown_to_their_network_alone():
+    plain, _ = own_views(policy=None).batch(EVERY.flip(1), 1)
+    assert torch.equal(plain, OWN.flip(1))
+    assert torch.equal(own_views().images_of(2), OWN[2])
+    assert torch.equal(views().images_of(2), IMAGES)
+
+
+@pytest.mark.parametrize("members", [[2], [2, 0]])
+def test_networks_with_images_of_their_own_see_the_same_without_the_others(members):
+    whole, _ = own_views().batch(EVERY, 2)
+    some, _ = own_views().take(members).batch(EVERY[: len(members)], 2)
+    assert torch.equal(some, whole[members])
+
+
+def test_views_of_shared_images_are_those_of_images_of_ones_own_that_are_alike():
+    alike = LabelledViews(IMAGES.expand(3, *IMAGES.shape), LABELS, (0, 1, 2), C, augmentation("small_digits"))
+    assert torch.equal(alike.batch(EVERY, 3)[0], views(strength=torch.ones(1)).batch(EVERY, 3)[0])
+
+
+def test_bytes_of_ones_own_are_scaled():
+    plain, _ = LabelledViews((OWN * 255).byte(), LABELS, (0, 1, 2), C).batch(EVERY, 0)
+    torch.testing.assert_close(plain, OWN, atol=1 / 255, rtol=0)
+
+
 def test_strength_zero_shows_the_images():
     assert torch.equal(views().batch(EVERY, 1)[0][0], IMAGES)
 
@@ -76,6 +108,18 @@ def test_an_epoch_shows_each_example_once_in_an_order_of_its_own():
             ValueError,
             "30 images but 9 labels for each network; give one label per",
         ),
+        (
+            {"images": IMAGES.expand(2, *IMAGES.shape)},
+            ValueError,
+            r"images have shape \(2, 30, 1, 8, 8\) for 3 networks; allowed: \(N, c, height, width\), shared "
+            r"by all, or \(3, N, c, height, width\), each network's own",
+        ),
+        (
+            {"images": IMAGES.expand(3, *IMAGES.shape)[:, :9]},
+            ValueError,
+            "9 images but 30 labels for each network",
+        ),
+        ({"images": 2 * IMAGES.expand(3, *IMAGES.shape)}, ValueError, "images have values from"),
         ({"labels": LABELS + 1}, ValueError, r"labels must be in 0\.\.3"),
         ({"bank": torch.tensor([-1])}, ValueError, r"bank holds \[-1\]; allowed: numbers >= 0"),
         ({"view_labels": "own"}, ValueError, "view_labels='own'; allowed: shared, independent"),

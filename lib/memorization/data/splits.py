@@ -70,7 +70,7 @@ def memorized_split(
     root: str | Path | None = None,
     cache: str | Path | None = None,
 ) -> MemorizedSplit:
-    """Draw the fixed random split of one data set; the same for all seeds of training.
+    """Draw a random split of one data set; by default one and the same, whatever the seed of training.
 
     One permutation of the training images gives the reference set, a second one of the test images the test
     set. Digits come as one set: the reference set is the beginning of one permutation, the test set follows.

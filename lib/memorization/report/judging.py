@@ -1,11 +1,12 @@
 """Judging claims by records: one verdict per claim, with the numbers that decided it.
 
-A claim has checks, a check has places (the values of ``each``), and a place has one number per seed, or one
-curve. The module goes down these steps, and ends with the intervals over seeds.
+A claim has checks, a check has places (the values of ``each``, and pairs of groups), and a place has one
+number per seed. The module goes down these steps; what decides is the interval over seeds.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,25 +16,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from memorization.checks import check_choice
-from memorization.report.claims import Check, Claim, ClaimError, Value, located, read_claims
+from memorization.report.claims import LINES, Check, Claim, ClaimError, Value, located, read_claims
 from memorization.report.expressions import check_column, select, values
 from memorization.report.files import write_json
+from memorization.report.intervals import LEVEL, mean_interval, seeds_to_decide
 
 if TYPE_CHECKING:
     from memorization.runs.start import Run
 
-REPRODUCED, PARTLY, NOT, UNTESTED = "reproduced", "partly", "not reproduced", "not tested at this scale"
-VERDICTS = (REPRODUCED, PARTLY, NOT, UNTESTED)
-LEVEL = 0.95
-REPLICATES = 1000
-_SEED = 20240
+REPRODUCED, PARTLY, NOT, UNDECIDED = "reproduced", "partly", "not reproduced", "undecided"
+UNTESTED, NOT_CLAIMED = "not tested at this scale", "not claimed"
+VERDICTS = (REPRODUCED, PARTLY, NOT, UNDECIDED, UNTESTED, NOT_CLAIMED)
+HOLDS, FAILS, OPEN, UNMADE = "holds", "fails", "undecided", "not tested"
+_HELD = {HOLDS: True, FAILS: False}
 
 Row = dict[str, Any]
 Numbers = NDArray[np.float64]
 Tables = Mapping[str, pd.DataFrame]
+_SHOWN = ("test", "value", "low", "high", "expected", "tolerance", "tolerance_origin", "seeds")
+_GAP = ("gap_low", "gap_high")
+_PLACES = 13
 
 
 def judge(
@@ -41,23 +45,30 @@ def judge(
     claims: Sequence[Claim] | Path | None,
     tables: Tables,
     dataset: str | Mapping[str, str] | None = None,
+    untrained: Tables | None = None,
 ) -> list[Row]:
     """Judge claims by records, store the verdicts at ``run.verdicts_path``, and return them.
 
-    A claim is *reproduced* when all its checks of this profile hold, *partly* when some do, *not reproduced*
-    when none does, *not tested at this scale* when none could be made: another profile, no records, or fewer
-    than two seeds for a mean. A check without records never counts as one that holds; its note says which
-    records are not there, also where only some of its places lack them.
+    A check *holds* where the whole 95 % interval of value - bound lies on the right side, *fails* where it
+    lies on the wrong side, and is *undecided* where the bound is inside it. Equality holds where the interval
+    lies within the tolerance. At several places all must hold, and one that fails is judged at a level
+    corrected for their number. The paper's checks decide the claim: *reproduced* when all hold, *not
+    reproduced* when the primary one (the first) fails, *partly* when it holds and another fails, *not tested
+    at this scale* when none could be made, else *undecided*. Where a claim has only checks of ours
+    (origin ``pilot``), they decide, and its ``tally`` is ``ours``.
+
+    The numbers of each seed that all this rests on are stored at ``run.evidence_path``.
 
     Args:
         run: The started run.
         claims: What ``read_claims`` returned, a path to read from, or None for ``run.claims_path``.
         tables: Records by the name that the checks use.
         dataset: Name of the data, or one name per table; a column ``dataset`` in a table goes before it.
+        untrained: The same tables of untrained networks, for claims whose null these are.
 
     Returns:
-        One row per claim, in the order of the claims; the quantity, value, interval and bound are those of
-        the check that is furthest beyond its bound or, where all hold, nearest to it.
+        One row per claim, in the order of the claims; quantity, value, intervals and bound are those of the
+        primary check, at the place that is nearest to failing.
 
     Raises:
         ClaimError: A check of this profile names a table or column that is not there; where the parameters
@@ -65,208 +76,300 @@ def judge(
     """
     if claims is None or isinstance(claims, Path):
         claims = read_claims(run.claims_path if claims is None else claims)
-    rows = [_judge_claim(run, claim, tables, dataset) for claim in claims]
+    replicated, evidence = _replicated(run), []
+    rows = []
+    for claim in claims:
+        judged = [_judge_check(run, claim, check, tables) for check in claim.checks]
+        evidence += [place for one in judged for place in one.evidence]
+        row = _row(run, claim, judged, dataset)
+        row["null"] = _null_verdict(run, claim, tables, untrained)
+        row["replication"] = _agreement(replicated, row)
+        rows.append(row)
     write_json(run.verdicts_path, rows)
+    write_json(run.evidence_path, evidence)
     return rows
 
 
-def _judge_claim(run: Run, claim: Claim, tables: Tables, dataset: str | Mapping[str, str] | None) -> Row:
-    results, asked, used = [], [], []
-    for check in claim.checks:
-        if run.profile not in check.profiles:
-            results.append(_untested(check, f"not made at profile {run.profile}"))
-            continue
-        with located(f"claim {claim.id}, check {check.what!r}"):
-            try:
-                rows = _selected(check, tables)
-                results.append(_judge_check(check, rows))
-                used.append((check, rows))
-            except ValueError as error:
-                if run.own:  # with other parameters, a column may not be there either
-                    raise
-                results.append(_untested(check, str(error)))
-        asked.append(results[-1])
-    decisive = min(asked or results, key=_rank)
+@dataclass(frozen=True)
+class _Judged:
+    """A check with what it found: its row for the file, the records that it used, its numbers by seed."""
+
+    check: Check
+    row: Row
+    rows: pd.DataFrame
+    evidence: list[Row]
+
+
+def _row(run: Run, claim: Claim, judged: Sequence[_Judged], dataset: str | Mapping[str, str] | None) -> Row:
+    deciding = claim.deciding(run.profile)
+    decide = [one for check in deciding for one in judged if one.check is check]
+    primary = next(iter(decide or judged), None)
+    checks = [{**one.row, "primary": one is primary} for one in judged]
+    shown = primary.row if primary else _untested(None, claim.not_claimed)
     return {
         "id": claim.id,
         "paper": claim.paper,
         "place": claim.place,
         "statement": claim.statement,
-        "quantity": decisive["what"],
-        **{key: decisive[key] for key in ("test", "value", "low", "high", "expected")},
-        **{key: decisive[key] for key in ("tolerance", "tolerance_origin", "seeds")},
-        "verdict": _verdict(asked),
-        **_provenance(used, dataset),
+        "quantity": shown["what"],
+        **{key: shown[key] for key in (*_SHOWN, *_GAP)},
+        "verdict": NOT_CLAIMED if claim.not_claimed else _verdict([one.row["outcome"] for one in decide]),
+        "tally": "ours" if deciding and deciding[0].origin == "pilot" else "paper",
+        "identity": bool(deciding) and deciding[0].identity,
+        **_provenance([one for one in judged if not one.rows.empty], dataset),
         "profile": run.profile,
         "notebook": run.name,
-        "checks": [{key: result[key] for key in result if key not in _INTERNAL} for result in results],
-        "note": _note(decisive, asked),
+        "checks": checks,
+        "note": _note(shown, [one.row for one in decide[1:]]),
+        "seeds_to_decide": _most([one.row for one in decide]),
     }
 
 
+def _most(deciding: Sequence[Row]) -> int | None:
+    """How many seeds would decide each undecided check; None where none is, or too many were needed."""
+    needed = [
+        row["seeds_to_decide"] for row in deciding if row["outcome"] == OPEN and row["value"] is not None
+    ]
+    return max(needed) if needed and None not in needed else None
+
+
+def _verdict(outcomes: Sequence[str]) -> str:
+    """The verdict that follows from the outcomes of the deciding checks, the primary one first."""
+    if all(one == UNMADE for one in outcomes):
+        return UNTESTED
+    if all(one == HOLDS for one in outcomes):
+        return REPRODUCED
+    if outcomes[0] == FAILS:
+        return NOT
+    return PARTLY if outcomes[0] == HOLDS and FAILS in outcomes else UNDECIDED
+
+
+def _note(primary: Row, others: Sequence[Row]) -> str:
+    said = []
+    for outcome in (FAILS, OPEN, UNMADE):
+        found = [other["what"] for other in others if other["outcome"] == outcome]
+        said += [f"{outcome}, too: {'; '.join(found)}"] if found and primary["outcome"] == outcome else []
+        said += [f"{outcome}: {'; '.join(found)}"] if found and primary["outcome"] != outcome else []
+    return _joined(primary["note"], *said)
+
+
+def _null_verdict(run: Run, claim: Claim, tables: Tables, untrained: Tables | None) -> str | None:
+    """The verdict on records in which the effect is absent; None for identities and what is not claimed."""
+    if claim.null_records is None or run.profile not in claim.profiles:
+        return None
+    absent = _without_effect(*claim.null_records, tables, untrained or {})
+    deciding = claim.deciding(run.profile)
+    return _verdict([_judge_check(run, claim, check, absent).row["outcome"] for check in deciding])
+
+
+def _without_effect(kind: str, of: Any, tables: Tables, untrained: Tables) -> Tables:
+    if kind == "untrained":
+        return {name: untrained.get(name, frame.head(0)) for name, frame in tables.items()}
+    if kind == "records":
+        return {**tables, **{name: tables[other] for name, other in of.items()}}
+    change = _permuted if kind == "permuted" else _exchanged
+    return {
+        name: change(frame, list(of)) if set(of) <= set(frame) else frame.head(0)
+        for name, frame in tables.items()
+    }
+
+
+def _permuted(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Let the values of some columns change places among the rows of each seed, together and at random."""
+    seeds, order = frame["seed"].to_numpy(), np.arange(len(frame))
+    for seed in np.unique(seeds):
+        places = np.flatnonzero(seeds == seed)
+        order[places] = np.random.default_rng(int(seed)).permutation(places)
+    return frame.assign(**{name: frame[name].to_numpy()[order] for name in columns})
+
+
+def _exchanged(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Let some columns change names in turn: by none, one, two, … from one seed to the next."""
+    numbers, seeds = frame[columns].to_numpy(), frame["seed"].to_numpy()
+    for moved, seed in enumerate(np.unique(seeds)):
+        numbers[seeds == seed] = np.roll(numbers[seeds == seed], moved, axis=1)
+    return frame.assign(**dict(zip(columns, numbers.T, strict=True)))
+
+
+def _replicated(run: Run) -> list[Mapping[str, str]]:
+    """The verdicts of each published set of seeds, by claim; none where no replication is published."""
+    path = run.published / "replications" / f"{run.name}.{run.profile}.json"
+    if not path.is_file():
+        return []
+    return [one["verdicts"] for one in json.loads(path.read_text(encoding="utf-8"))["sets"]]
+
+
+def _agreement(replicated: Sequence[Mapping[str, str]], row: Row) -> Row | None:
+    sets = [verdicts[row["id"]] for verdicts in replicated if row["id"] in verdicts]
+    if not sets or row["verdict"] in (UNTESTED, NOT_CLAIMED):
+        return None
+    return {"sets": len(sets), "agree": sets.count(row["verdict"])}
+
+
+def _provenance(used: Sequence[_Judged], dataset: str | Mapping[str, str] | None) -> Row:
+    """Where the records come from; the date is the newest record's, so equal records give equal rows."""
+    frames = [one.rows for one in used]
+
+    def distinct(column: str) -> str:
+        found = {str(value) for frame in frames if column in frame for value in frame[column].unique()}
+        return ", ".join(sorted(found))
+
+    named: set[str] = set()
+    for one in used:
+        if "dataset" in one.rows:
+            named |= set(map(str, one.rows["dataset"].unique()))
+        elif dataset is not None:
+            named.add(dataset if isinstance(dataset, str) else dataset.get(one.check.records, ""))
+    changed = any("_code_changed" in frame and frame["_code_changed"].any() for frame in frames)
+    return {
+        "dataset": ", ".join(sorted(named - {""})),
+        "device": distinct("_device"),
+        "date": max((str(frame["_date"].max()) for frame in frames if "_date" in frame), default=""),
+        "code_version": distinct("_code") + (" (older than the code beside it)" if changed else ""),
+    }
+
+
+def _judge_check(run: Run, claim: Claim, check: Check, tables: Tables) -> _Judged:
+    """Return what one check finds in the rows that it selects."""
+    nothing = pd.DataFrame()
+    if run.profile not in check.profiles:
+        return _Judged(check, _untested(check, f"not made at profile {run.profile}"), nothing, [])
+    with located(f"claim {claim.id}, check {check.what!r}"):
+        try:
+            rows = _selected(check, tables)
+            found, lacking = _evidence(rows, check)
+        except _LackingError as error:
+            return _Judged(check, _untested(check, error.words, error.seeds), nothing, [])
+        except ValueError as error:
+            if run.own:  # with other parameters, a column may not be there either
+                raise
+            return _Judged(check, _untested(check, str(error)), nothing, [])
+    numbers = [one.numbers(claim.id, check.what) for one in found]
+    return _Judged(check, _judge_places(check, found, lacking), rows, numbers)
+
+
 def _selected(check: Check, tables: Tables) -> pd.DataFrame:
-    """The rows that a check speaks of; none of an empty table, which needs no columns."""
+    """The rows that a check speaks of, of the seeds that may judge it."""
     try:
         check_choice("table", check.records, tables)
     except ValueError as error:
         way_out = "leave the profile out of the check, or pass an empty DataFrame"
         raise ClaimError(f"{error}. Where a table is not made at this profile, {way_out}") from None
     frame = tables[check.records]
-    return frame if frame.empty or not check.where else select(frame, check.where)
-
-
-def _verdict(asked: list[Row]) -> str:
-    holds = [result["holds"] for result in asked]
-    if all(one is None for one in holds):
-        return UNTESTED
-    if all(holds):
-        return REPRODUCED
-    return PARTLY if any(holds) else NOT
-
-
-def _note(decisive: Row, asked: list[Row]) -> str:
-    if decisive["holds"] is None:
-        return str(decisive["note"])
-    others = [result for result in asked if result is not decisive]
-    silent = "; ".join(result["what"] for result in others if result["holds"] is None)
-    partly = "; ".join(result["what"] for result in others if result["holds"] is not None and result["lacks"])
-    said = (f"not tested: {silent}" if silent else "", f"tested in part: {partly}" if partly else "")
-    return _joined(decisive["note"], *said)
-
-
-def _provenance(used: list[tuple[Check, pd.DataFrame]], dataset: str | Mapping[str, str] | None) -> Row:
-    """Where the records come from; the date is the newest record's, so equal records give equal rows."""
-
-    def distinct(column: str) -> str:
-        found = {str(value) for _, frame in used if column in frame for value in frame[column].unique()}
-        return ", ".join(sorted(found))
-
-    used = [(check, frame) for check, frame in used if not frame.empty]
-    named: set[str] = set()
-    for check, frame in used:
-        if "dataset" in frame:
-            named |= set(map(str, frame["dataset"].unique()))
-        elif dataset is not None:
-            named.add(dataset if isinstance(dataset, str) else dataset.get(check.records, ""))
-    changed = any("_code_changed" in frame and frame["_code_changed"].any() for _, frame in used)
-    return {
-        "dataset": ", ".join(sorted(named - {""})),
-        "device": distinct("_device"),
-        "date": max((str(frame["_date"].max()) for _, frame in used if "_date" in frame), default=""),
-        "code_version": distinct("_code") + (" (older than the code beside it)" if changed else ""),
-    }
-
-
-_INTERNAL = ("place", "slack", "lacks")
-
-
-def _judge_check(check: Check, rows: pd.DataFrame) -> Row:
-    """Return what one check finds in the rows that it selects: at its worst place, or its closest.
-
-    Returns:
-        ``what``, ``test``, ``value``, ``low``, ``high``, ``expected``, ``tolerance``, ``tolerance_origin``,
-        ``seeds``, ``holds`` (None where it could not be made) and ``note``; and for judging the claim
-        ``slack``, the distance from the bound in units of the tolerance (of the bound where there is no
-        tolerance), negative beyond it, and ``lacks``, how many places could not be judged.
-    """
+    rows = frame if frame.empty or not check.where else select(frame, check.where)
+    if rows.empty:  # an empty table needs no columns
+        raise _LackingError(
+            f"no records in {check.records!r}" + (f" with {check.where}" if check.where else "")
+        )
+    rows = rows[rows["seed"] >= check.pilot_seeds]
     if rows.empty:
-        where = f" with {check.where}" if check.where else ""
-        return _untested(check, f"no records in {check.records!r}{where}")
-    found, lacking = _evidence(rows, check)
+        raise _LackingError(
+            f"the seeds below {check.pilot_seeds} chose this bound and do not judge it; there are no others"
+        )
+    return rows
+
+
+def _judge_places(check: Check, found: Sequence[_Evidence], lacking: Sequence[_LackingError]) -> Row:
+    """Judge a check at its places; the row is that of the place nearest to failing, or worst."""
     if not found:
         places = f"none of {len(lacking)} places has its records, such as " if len(lacking) > 1 else ""
         return _untested(check, places + lacking[0].words, lacking[0].seeds)
-    judged = [_judge_place(check, one) for one in found]
-    worst = min(judged, key=_rank)
+    judged = [_judge_place(check, one, len(found)) for one in found]
+    _, row = min(judged, key=lambda one: (_RANK.index(one[1]["outcome"]), one[0]))
     if len(judged) > 1:
-        broken = sum(not one["holds"] for one in judged)
-        where = f"{'worst' if broken else 'closest'} of {len(judged)} places: {worst['place']}"
-        worst["note"] = _joined(where, f"{broken} of {len(judged)} fail" if broken else "", worst["note"])
+        outcomes = [one["outcome"] for _, one in judged]
+        counts = [f"{outcomes.count(kind)} {kind}" for kind in (FAILS, OPEN) if kind in outcomes]
+        nearest = "closest" if row["outcome"] == HOLDS else "worst"
+        row["note"] = _joined(f"{nearest} of {len(judged)} places", ", ".join(counts), row["note"])
     if lacking:
-        worst["lacks"] = len(lacking)
         places = f"{len(lacking)} places, such as " if len(lacking) > 1 else ""
-        worst["note"] = _joined(worst["note"], f"not tested at {places}{lacking[0].words}")
-    return worst
-
-
-def _judge_place(check: Check, one: _Evidence) -> Row:
-    if check.over_seeds == "worst":
-        return _judge_worst(check, one)
-    slack = _slack(check, one.value - one.expected, one)
-    row = _result(check, one, one.value, one.low, one.high, slack)
-    ends = [_slack(check, end, one) for end in one.gap]
-    known = all(map(math.isfinite, one.gap))
-    inside = check.test == "equals" and one.gap[0] <= 0 <= one.gap[1]
-    if not math.isfinite(one.value):
-        bad = int((~np.isfinite(one.per_seed[1])).sum())
-        row["note"] = (
-            f"no number in {bad} of {one.seeds} seeds" if bad else "the averaged curve has no number"
-        )
-    elif known and row["holds"] and not _holds(check, min(ends)):
-        row["note"] = "the mean passes, but the 95 % interval crosses the bound"
-    elif known and not row["holds"] and (inside or any(_holds(check, end) for end in ends)):
-        row["note"] = "the mean fails, but the 95 % interval reaches the bound"
+        row["note"] = _joined(row["note"], f"not tested at {places}{lacking[0].words}")
+        if row["outcome"] == HOLDS:  # a check must hold at all of its places
+            row |= {"outcome": OPEN, "holds": None}
     return row
 
 
-def _judge_worst(check: Check, one: _Evidence) -> Row:
-    gaps, found = one.per_seed.tolist()  # Python floats, as JSON and `is False` want them
-    slacks = [_slack(check, gap, one) for gap in gaps]
-    place = min(range(len(slacks)), key=lambda i: slacks[i] if math.isfinite(slacks[i]) else -math.inf)
-    row = _result(check, one, found[place], min(found), max(found), slacks[place])
-    row["note"] = _joined(row["note"], f"worst of {one.seeds} seeds; the range is over seeds")
-    return row
+_RANK = (FAILS, OPEN, HOLDS)
 
 
-def _slack(check: Check, gap: float, one: _Evidence) -> float:
-    """The distance of ``value - expected`` from where the check would fail; negative beyond it."""
-    if check.test == "at_most":
-        return one.tolerance - gap
-    if check.test == "equals":
-        return one.tolerance - abs(gap)
-    if isinstance(check.bound, tuple):
-        return min(gap - check.bound[0], check.bound[1] - gap) + one.tolerance
-    return gap + one.tolerance
+def _judge_place(check: Check, one: _Evidence, places: int) -> tuple[float, Row]:
+    """Return the slack of a place, in units of its tolerance or bound, and its row."""
+    ends = one.identity_ends() if check.identity else mean_interval(one.gap)
+    wide = ends if check.identity else mean_interval(one.gap, 1 - (1 - LEVEL) / places)
+    least, most = allowed_gap(check.test, check.bound, one.tolerance)
+    outcome = OPEN
+    if not all(map(math.isfinite, ends)):
+        note = f"no number in {int((~np.isfinite(one.gap)).sum())} of {len(one.seeds)} seeds"
+    else:
+        note = f"each of {len(one.seeds)} seeds must hold; the range is over seeds" if check.identity else ""
+        outcome = _outcome(check, ends, wide, (least, most))
+    slack = min(ends[0] - least, most - ends[1])
+    row = _result(check, one, ends) | {"outcome": outcome, "holds": _HELD.get(outcome), "note": note}
+    if outcome == OPEN and all(map(math.isfinite, ends)):
+        row["seeds_to_decide"] = _needed(one.gap, least, most)
+    scale = one.tolerance or abs(float(one.expected.mean())) or 1.0
+    return (slack / scale if math.isfinite(slack) else -math.inf), row
 
 
-def _holds(check: Check, slack: float) -> bool:
-    return bool(slack > 0 if check.test in ("positive", "order") else slack >= 0)
+def _outcome(
+    check: Check, ends: tuple[float, float], wide: tuple[float, float], allowed: tuple[float, float]
+) -> str:
+    (low, high), (least, most) = ends, allowed
+    strict = check.test == "positive"  # zero itself is on the wrong side
+    if (low > least if strict else low >= least) and high <= most:
+        return HOLDS
+    if (wide[1] <= least if strict else wide[1] < least) or wide[0] > most:
+        return FAILS
+    return FAILS if check.identity else OPEN  # an identity that one seed breaks is none
 
 
-def _result(check: Check, one: _Evidence, value: float, low: float, high: float, slack: float) -> Row:
-    finite = math.isfinite(slack)
-    scale = one.tolerance or abs(one.expected) or 1.0
-    row = _untested(check, "" if finite else "no number", one.seeds)
+def allowed_gap(test: str, bound: Any, tolerance: float) -> tuple[float, float]:
+    """Return from where to where value - bound may lie; of ``between``, with two bounds, the value."""
+    if test == "between":
+        return bound[0] - tolerance, bound[1] + tolerance
+    least = -math.inf if test == "at_most" else -tolerance
+    return least, tolerance if test in ("at_most", "equals") else math.inf
+
+
+def _needed(gap: Numbers, least: float, most: float) -> int | None:
+    mean = float(gap.mean())
+    return seeds_to_decide(gap, min(abs(mean - end) for end in (least, most)))
+
+
+def _result(check: Check, one: _Evidence, ends: tuple[float, float]) -> Row:
+    row = _untested(check, "", len(one.seeds))
+    if check.identity:
+        worst = int(np.argmax(np.abs(one.gap)))
+        value, low, high = one.value[worst], one.value.min(), one.value.max()
+    else:
+        value, (low, high) = one.value.mean(), mean_interval(one.value)
     row |= {"place": one.place, "value": _finite(value), "low": _finite(low), "high": _finite(high)}
     if not isinstance(check.bound, tuple):
-        row["expected"] = _finite(one.expected)
-    row |= {"tolerance": _finite(one.tolerance), "holds": finite and _holds(check, slack)}
-    return row | {"slack": slack / scale if finite else -math.inf}
+        row["expected"] = _finite(float(one.expected.mean()))
+    row |= {"gap_low": _finite(ends[0]), "gap_high": _finite(ends[1])}
+    return row | {"tolerance": _finite(one.tolerance)}
 
 
-def _untested(check: Check, why: str, seeds: int = 0) -> Row:
+def _untested(check: Check | None, why: str, seeds: int = 0) -> Row:
     """Return the result of a check that could not be made, and why."""
-    target = list(check.bound) if isinstance(check.bound, tuple) else check.target
+    numbers = dict.fromkeys(("value", "low", "high", "gap_low", "gap_high", "seeds_to_decide"))
+    target = None if check is None else list(check.bound) if isinstance(check.bound, tuple) else check.target
+    tolerance = None if check is None or isinstance(check.tolerance, str) else check.tolerance
     return {
-        "what": check.what,
-        "test": check.test,
-        "value": None,
-        "low": None,
-        "high": None,
+        "what": check.what if check else "",
+        "test": check.test if check else "",
+        **numbers,
         "expected": None if isinstance(target, str) else target,
-        "tolerance": None if isinstance(check.tolerance, str) else check.tolerance,
-        "tolerance_origin": check.tolerance_origin,
+        "tolerance": tolerance,
+        "tolerance_origin": check.tolerance_origin if check else "",
+        "origin": check.origin if check else "",
+        "identity": check.identity if check else False,
+        "place": "",
         "seeds": seeds,
+        "outcome": UNMADE,
         "holds": None,
         "note": why,
-        "slack": math.inf,
-        "lacks": 0,
     }
-
-
-def _rank(row: Row) -> tuple[bool, float]:
-    """Failing checks first, the furthest beyond its bound before the others; untested ones last."""
-    return row["holds"] is not False, row["slack"]
 
 
 def _joined(*parts: str, by: str = "; ") -> str:
@@ -282,26 +385,32 @@ class _Evidence:
     """What the records say at one place.
 
     Attributes:
-        place: the values of ``each`` (and the pair of an order), empty where there is one place only.
-        value: mean over seeds.
-        low: lower end of the interval of ``value``.
-        high: upper end.
-        gap: interval of ``value - expected``, as two numbers.
-        expected: what ``value`` is compared with, the mean over seeds.
+        place: the values of ``each`` (and the pair of groups), empty where there is one place only.
+        seeds: the seeds S.
+        value: one number per seed, shape (S,).
+        expected: what it is compared with, shape (S,).
         tolerance: allowed deviation.
-        per_seed: ``value - expected`` and ``value`` of each seed, shape (2, S); empty for averaged curves.
-        seeds: how many seeds.
     """
 
     place: str
-    value: float
-    low: float
-    high: float
-    gap: tuple[float, float]
-    expected: float
+    seeds: Sequence[int]
+    value: Numbers
+    expected: Numbers
     tolerance: float
-    per_seed: Numbers
-    seeds: int
+
+    @property
+    def gap(self) -> Numbers:
+        """``value - expected``, shape (S,)."""
+        return self.value - self.expected
+
+    def identity_ends(self) -> tuple[float, float]:
+        """The smallest and the largest gap."""
+        return float(self.gap.min()), float(self.gap.max())
+
+    def numbers(self, claim: str, what: str) -> Row:
+        """What is stored of it: the gap of each seed."""
+        gaps = {str(seed): _finite(gap) for seed, gap in zip(self.seeds, self.gap.tolist(), strict=True)}
+        return {"claim": claim, "check": what, "place": self.place, "gaps": gaps}
 
 
 class _LackingError(Exception):
@@ -314,14 +423,13 @@ class _LackingError(Exception):
 
 def _evidence(rows: pd.DataFrame, check: Check) -> tuple[list[_Evidence], list[_LackingError]]:
     """Evaluate a check at each of its places, in their sorted order; and say what other places lack."""
-    for column in ("seed", *check.each, *check.average_first, *check.by):
+    for column in ("seed", *check.each, *check.by):
         check_column(column, rows)
-    evaluate = _averaged if check.average_first else _by_seed
     found, lacking = [], []
     for place, here in _places(rows, check):
         try:
             for pair, parts in _parts(here, check):
-                found.append(evaluate(parts, _joined(place, pair, by=", "), check))
+                found.append(_by_seed(parts, _joined(place, pair, by=", "), check))
         except _LackingError as error:
             lacking.append(_LackingError(_joined(place, error.words, by=": "), error.seeds))
     return found, lacking
@@ -340,16 +448,15 @@ def _named(columns: Sequence[str], key: Sequence[object]) -> str:
 
 
 def _parts(rows: pd.DataFrame, check: Check) -> list[tuple[str, list[pd.DataFrame]]]:
-    """Return what is measured: all rows, or the pairs of groups whose difference is measured."""
-    if check.reduce == "spearman" and len(np.unique(_numbers(rows, check.against))) < 2:
-        raise _LackingError(f"a rank correlation needs at least two values of {check.against}, there is one")
+    """Return what is measured: all rows, or the pairs of neighboring groups whose difference is."""
+    if check.reduce in LINES and len(np.unique(_numbers(rows, check.against))) < 2:
+        raise _LackingError(f"a {check.reduce} needs at least two values of {check.against}, there is one")
     if not check.by:
         return [("", [rows])]
     groups = [_group(rows, check, wanted) for wanted in check.sequence]
     names = [" ".join(map(str, wanted)) for wanted in check.sequence]
-    last = len(groups) - 1
-    ends = [(0, last)] if check.reduce == "difference" else [(place, place + 1) for place in range(last)]
-    return [(f"{names[one]} over {names[two]}", [groups[one], groups[two]]) for one, two in ends]
+    pairs = range(len(groups) - 1)
+    return [(f"{names[one]} minus {names[one + 1]}", groups[one : one + 2]) for one in pairs]
 
 
 def _group(rows: pd.DataFrame, check: Check, wanted: Sequence[object]) -> pd.DataFrame:
@@ -364,8 +471,8 @@ def _group(rows: pd.DataFrame, check: Check, wanted: Sequence[object]) -> pd.Dat
 
 
 def _by_seed(parts: list[pd.DataFrame], place: str, check: Check) -> _Evidence:
-    seeds = _common_seeds(parts, 1 if check.over_seeds == "worst" else 2)
-    reduce = _reduction(check)
+    seeds = _common_seeds(parts, 1 if check.identity else 2)
+    reduce = _REDUCE[check.reduce]
     sides = [
         (part["seed"].to_numpy(), _numbers(part, check.value), _numbers(part, check.against or 0.0))
         for part in parts
@@ -375,83 +482,18 @@ def _by_seed(parts: list[pd.DataFrame], place: str, check: Check) -> _Evidence:
     for row, seed in enumerate(seeds):
         mine = [owner == seed for owner, _, _ in sides]
         numbers = [float(reduce(v[own], a[own])) for own, (_, v, a) in zip(mine, sides, strict=True)]
-        value[row] = numbers[0] - numbers[1] if len(numbers) == 2 else numbers[0]
+        # A slope over equal numbers is zero, and so is the dust that rounding leaves of it.
+        value[row] = round(numbers[0] - numbers[1] if len(numbers) == 2 else numbers[0], _PLACES)
         # A number stays itself: the mean of equal numbers may differ from them in the last bit.
         expected[row] = check.target if isinstance(check.target, float) else target[mine[0]].mean()
-    return _Evidence(
-        place=place,
-        value=float(value.mean()),
-        low=mean_interval(value)[0],
-        high=mean_interval(value)[1],
-        gap=mean_interval(value - expected),
-        expected=float(expected.mean()),
-        tolerance=_scalar(parts[0], check.tolerance),
-        per_seed=np.stack([value - expected, value]),
-        seeds=len(seeds),
-    )
-
-
-def _averaged(parts: list[pd.DataFrame], place: str, check: Check) -> _Evidence:
-    """Average the curve over seeds first; row 0 of the resampling is the plain average."""
-    complete = [_complete(part, check) for part in parts]
-    seeds = _common_seeds(complete, 2)
-    counts = _resampling(len(seeds))  # (1 + REPLICATES, S)
-    curves = [_resampled(part[part["seed"].isin(seeds)], counts, check) for part in complete]
-    numbers = [_over_curve(curve, check) for curve in curves]
-    value = numbers[0] - numbers[1] if len(numbers) == 2 else numbers[0]
-    expected = _scalar(curves[0], check.target)
-    spread = np.percentile(value[1:], [2.5, 97.5]) if np.isfinite(value[1:]).all() else np.full(2, np.nan)
-    low, high = spread.tolist()
-    return _Evidence(
-        place=place,
-        value=float(value[0]),
-        low=low,
-        high=high,
-        gap=(low - expected, high - expected),
-        expected=expected,
-        tolerance=_scalar(parts[0], check.tolerance),
-        per_seed=np.empty((2, 0)),
-        seeds=len(seeds),
-    )
+    return _Evidence(place, seeds, value, expected, _scalar(parts[0], check.tolerance))
 
 
 def _common_seeds(parts: list[pd.DataFrame], least: int) -> list[int]:
-    seeds = sorted(set.intersection(*(set(part["seed"]) for part in parts)))
+    seeds = sorted(set.intersection(*(set(part["seed"].tolist()) for part in parts)))
     if len(seeds) < least:
-        raise _LackingError(f"{len(seeds)} complete seed(s): a mean needs at least 2", len(seeds))
+        raise _LackingError(f"{len(seeds)} complete seed(s): an interval needs at least 2", len(seeds))
     return seeds
-
-
-def _complete(part: pd.DataFrame, check: Check) -> pd.DataFrame:
-    """Keep seeds that have every point of the curve, so that no average mixes different seeds."""
-    points = list(check.average_first)
-    have = part.groupby(["seed", *points]).size().groupby("seed").size()
-    return part[part["seed"].isin(have[have == part.groupby(points).ngroups].index)]
-
-
-def _resampled(part: pd.DataFrame, counts: Numbers, check: Check) -> pd.DataFrame:
-    """Return the averaged curve of every resampling: ``replicates`` × points rows, sorted by replicate."""
-    points = list(check.average_first)
-    numeric = [str(column) for column in part.select_dtypes(["number", "bool"])]
-    names = [name for name in numeric if name != "seed" and name not in points and not name.startswith("_")]
-    means = part.groupby(["seed", *points], sort=True)[names].mean()
-    shape = (counts.shape[1], -1, len(names))
-    cube = np.einsum("bs,spc->bpc", counts, means.to_numpy(dtype=float).reshape(shape))  # B, P, C
-    cube /= counts.shape[1]
-    curve = pd.DataFrame(cube.reshape(-1, len(names)), columns=names)
-    grid = part[points].drop_duplicates().sort_values(points)
-    for column in points:
-        curve[column] = np.tile(grid[column].to_numpy(), counts.shape[0])
-    return curve
-
-
-def _over_curve(curve: pd.DataFrame, check: Check) -> Numbers:
-    """Reduce the curve of every resampling; shape (1 + REPLICATES,)."""
-    shape = (REPLICATES + 1, -1)
-    found, against = (
-        _numbers(curve, wanted).reshape(shape) for wanted in (check.value, check.against or 0.0)
-    )
-    return _reduction(check)(found, against)
 
 
 def _numbers(frame: pd.DataFrame, wanted: Value) -> Numbers:
@@ -460,63 +502,22 @@ def _numbers(frame: pd.DataFrame, wanted: Value) -> Numbers:
 
 
 def _scalar(frame: pd.DataFrame, wanted: Value) -> float:
-    """A bound or tolerance: the number itself (no rounding), or an expression's mean over the rows."""
+    """A tolerance: the number itself (no rounding), or an expression's mean over the rows."""
     return float(values(wanted, frame).mean()) if isinstance(wanted, str) else wanted
 
 
-def _reduction(check: Check) -> Callable[[Numbers, Numbers], Numbers]:
-    """Return the function of (values, against), both of shape (…, P), that reduces the last axis."""
-    return {
-        "mean": lambda found, _: found.mean(-1),
-        "difference": lambda found, _: found.mean(-1),  # of two groups, each with its mean
-        "max": lambda found, _: found.max(-1),
-        "min": lambda found, _: found.min(-1),
-        "range": lambda found, _: found.max(-1) - found.min(-1),
-        "spearman": _spearman,
-    }[check.reduce]
-
-
-def _spearman(found: Numbers, against: Numbers) -> Numbers:
-    """Return Spearman's rank correlation along the last axis, shape (…); NaN where one side is constant.
-
-    scipy.stats.spearmanr takes one pair of curves a call; here are 1 + REPLICATES at once.
-    """
-    ranks = [stats.rankdata(side, axis=-1) for side in (found, against)]
-    first, second = (side - side.mean(axis=-1, keepdims=True) for side in ranks)
-    scale = np.sqrt((first**2).sum(-1) * (second**2).sum(-1))
+def _slope(found: Numbers, against: Numbers) -> float:
+    """The slope of the least-squares line through the points of one seed, each of shape (rows,)."""
+    away = against - against.mean()
     with np.errstate(invalid="ignore", divide="ignore"):
-        result = np.where(scale > 0, (first * second).sum(-1) / scale, np.nan)
-    return np.where(np.isfinite(found).all(-1) & np.isfinite(against).all(-1), result, np.nan)
+        return float((away * found).sum() / (away**2).sum())
 
 
-def mean_interval(numbers: Numbers) -> tuple[float, float]:
-    """Return the 95 % t interval of a mean.
-
-    Args:
-        numbers: One per seed, shape (S,).
-
-    Returns:
-        Lower and upper end; NaN for fewer than two numbers or where one is not finite.
-    """
-    count = len(numbers)
-    if count < 2 or not np.isfinite(numbers).all():
-        return float("nan"), float("nan")
-    half = stats.t.ppf((1 + LEVEL) / 2, count - 1) * numbers.std(ddof=1) / np.sqrt(count)
-    return float(numbers.mean() - half), float(numbers.mean() + half)
-
-
-def _resampling(seeds: int) -> Numbers:
-    """Return how often each seed counts in a bootstrap over seeds: row 0 is every seed once.
-
-    scipy.stats.bootstrap would call the reduction on resampled records; with counts, one product averages
-    the curves of all replicates. Counts, not shares: ten times a tenth is not one.
-
-    Args:
-        seeds: Number of seeds S, 1 or more.
-
-    Returns:
-        Shape (1 + REPLICATES, S), S in all in each row; the same at every call.
-    """
-    generator = np.random.default_rng(_SEED)
-    drawn = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=REPLICATES)
-    return np.vstack([np.ones(seeds), drawn])
+_REDUCE: Mapping[str, Callable[[Numbers, Numbers], Any]] = {
+    "mean": lambda found, _: found.mean(),
+    "max": lambda found, _: found.max(),
+    "min": lambda found, _: found.min(),
+    "range": lambda found, _: found.max() - found.min(),
+    "slope": _slope,
+    "intercept": lambda found, against: found.mean() - _slope(found, against) * against.mean(),
+}

@@ -19,6 +19,7 @@ from memorization.report.files import read_rows, write_json
 from memorization.report.styles import COLORS
 from memorization.report.tables import number, table
 from memorization.runs.parameters import PROFILES
+from memorization.runs.provenance import seconds_since
 
 if TYPE_CHECKING:
     from memorization.runs.start import Run
@@ -27,27 +28,36 @@ Price = dict[str, Any]
 
 
 def price_of(run: Run, tables: Mapping[str, pd.DataFrame]) -> Price | None:
-    """Add up what the records of a run cost; None where there are no records.
+    """Return what a page cost that computed all of its own points; None for any other.
+
+    A page that finds points in its store takes seconds, which is not what it costs: its price is that of the
+    run which computed them.
 
     Args:
         run: The started run.
-        tables: Records with the provenance columns ``_seconds``, ``_peak_mib``, ``_device``, ``_date``.
+        tables: The page's own records, not those that another profile computed, with the provenance columns
+            ``_seconds``, ``_peak_mib``, ``_device``, ``_date``, ``_source``.
 
     Returns:
-        ``name``, ``profile``, ``seconds`` (sum of the time of all points, s), ``peak_mib`` (the largest,
-        MiB), ``device``, ``cores``, ``threads``, ``date`` of the newest record, ``versions``.
+        ``name``, ``profile``, ``seconds`` (wall-clock, from the page's first cell to this one, s),
+        ``computing_seconds`` (the times of all points, added up, though many ran side by side, s),
+        ``peak_mib`` (the largest point's, MiB), ``device``, ``cores``, ``threads``, ``load`` (processes that
+        were running or waiting when the page began, averaged over a minute), ``date`` of the newest record,
+        ``versions``.
     """
     points = _points(tables)
-    if points.empty:
+    if points.empty or (points["_source"] != "live").any() or (points["_date"] < run.started).any():
         return None
     return {
         "name": run.name,
         "profile": run.profile,
-        "seconds": round(float(points["_seconds"].sum()), 2),
+        "seconds": round(seconds_since(run.started), 2),
+        "computing_seconds": round(float(points["_seconds"].sum()), 2),
         "peak_mib": round(float(points["_peak_mib"].max()), 1),
         **{
             key: ", ".join(sorted(set(map(str, points[f"_{key}"])))) for key in ("device", "cores", "threads")
         },
+        "load": run.load,
         "date": str(points["_date"].max()),
         "versions": dict(run.provenance.get("versions", {})),
     }
@@ -64,7 +74,7 @@ def _points(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def write_price(run: Run, tables: Mapping[str, pd.DataFrame]) -> Path | None:
-    """Store the measured price of this run at ``run.price_path``; None where there are no records."""
+    """Store the price of this run at ``run.price_path``; None where it has none, see ``price_of``."""
     price = price_of(run, tables)
     if price is None:
         return None
@@ -72,41 +82,44 @@ def write_price(run: Run, tables: Mapping[str, pd.DataFrame]) -> Path | None:
     return run.price_path
 
 
-def price_table(run: Run, tables: Mapping[str, pd.DataFrame], published: Path | None = None) -> HTML:
-    """Show what each profile costs: this run's own records, and the published measurements of the others.
+def price_table(run: Run) -> HTML:
+    """Show what each profile costs: measured by this run or the last of this build, or published.
 
     Args:
-        run: The started run.
-        tables: This run's records.
-        published: Folder of ``NAME.PROFILE.json`` files; default ``run.published / "prices"``.
+        run: The started run; what :func:`write_price` stored is read from its folder.
 
     Raises:
         ValueError: A published file is damaged; the message names it.
     """
-    folder = run.published / "prices" if published is None else published
-    prices = {}
-    for profile in PROFILES:
-        path = folder / f"{run.name}.{profile}.json"
-        if path.is_file() and (rows := read_rows(path)):
-            prices[profile] = rows[0]
-    mine = price_of(run, tables)
-    if mine is not None:
-        prices[run.profile] = mine
     shown = [profile for profile in PROFILES if profile != "smoke" or profile == run.profile]
-    frame = pd.DataFrame([_profile_row(profile, prices.get(profile)) for profile in shown])
+    frame = pd.DataFrame([_profile_row(profile, _last_price(run, profile)) for profile in shown])
     return table(frame, f"Measured price of {run.name}, by profile")
+
+
+def _last_price(run: Run, profile: str) -> Price | None:
+    """The newest price of a profile; a run with other parameters has none but its own."""
+    published = run.published / "prices" / f"{run.name}.{profile}.json"
+    built = run.build / "prices" / run.price_path.name
+    paths = [published]
+    if profile == run.profile:
+        paths = [run.price_path, built, published] if run.own else [run.price_path]
+    for path in paths:
+        if path.is_file() and (rows := read_rows(path)):
+            return rows[0]
+    return None
 
 
 def _profile_row(profile: str, price: Price | None) -> dict[str, Any]:
     if price is None:
-        nothing = dict.fromkeys(("peak memory", "device", "threads", "measured"), "–")
-        return {"profile": profile, "time of all points": "not measured yet", **nothing}
+        nothing = dict.fromkeys(("peak memory", "device", "load", "measured"), "–")
+        return {"profile": profile, "time": "not measured yet", **nothing}
+    waited = "computing_seconds" in price  # before, times of points were added up
     return {
         "profile": profile,
-        "time of all points": duration(price["seconds"]),
+        "time": duration(price["seconds"]) if waited else f"{duration(price['seconds'])}, summed over points",
         "peak memory": _memory(price["peak_mib"]),
         "device": f"{price['device']}, {price['cores']} cores",
-        "threads": str(price["threads"]),
+        "load": number(price.get("load")),
         "measured": f"{price['date'][:10]}, torch {price['versions'].get('torch', '–')}",
     }
 

@@ -130,6 +130,7 @@ def table(
     *,
     markup: Collection[Any] = (),
     stacked: bool = False,
+    attributes: Sequence[Mapping[str, str]] = (),
 ) -> HTML:
     """Return an accessible table: a caption, scoped headers, no empty header cell; a sentence without rows.
 
@@ -142,9 +143,11 @@ def table(
         formats: Per column a format specification such as ``".3f"`` or a function of the cell.
         markup: Columns whose cells are HTML already; all others are escaped.
         stacked: Make cards of the rows on a phone.
+        attributes: HTML attributes of each row, such as an ``id`` to link to; none for all.
 
     Raises:
-        ValueError: No caption, a column without a name, or ``formats`` names a column that is not there.
+        ValueError: No caption, a column without a name, attributes for more or fewer rows than there are, or
+            ``formats`` names a column that is not there.
     """
     if not caption.strip() or any(not str(column).strip() for column in frame):
         raise ValueError("a table needs a caption, and a name for each column")
@@ -155,7 +158,10 @@ def table(
     if unknown:
         raise ValueError(f"formats names {unknown[0]!r}, but the columns are {', '.join(map(str, frame))}")
     head = "".join(f'<th scope="col" role="columnheader">{escape(str(column))}</th>' for column in frame)
-    body = "\n".join(_row(row, formats, markup) for row in frame.to_dict("records"))
+    if attributes and len(attributes) != len(frame):
+        raise ValueError(f"give attributes of each row: {len(frame)} rows, {len(attributes)} attributes")
+    rows = zip(frame.to_dict("records"), attributes or [{}] * len(frame), strict=True)
+    body = "\n".join(_row(row, formats, markup, own) for row, own in rows)
     kind = "data-table stacked" if stacked else "data-table"
     return HTML(
         f'<div class="table-box" role="region" tabindex="0" aria-label="{escape(caption, quote=True)}">'
@@ -165,7 +171,9 @@ def table(
     )
 
 
-def _row(row: dict[Any, Any], formats: Mapping[str, Format], markup: Collection[Any]) -> str:
+def _row(
+    row: dict[Any, Any], formats: Mapping[str, Format], markup: Collection[Any], own: Mapping[str, str]
+) -> str:
     cells = []
     for place, (column, value) in enumerate(row.items()):
         text = _cell(value, formats.get(column))
@@ -176,7 +184,8 @@ def _row(row: dict[Any, Any], formats: Mapping[str, Format], markup: Collection[
             cells.append(f'<th scope="row" role="rowheader" data-label="{label}">{content}</th>')
         else:
             cells.append(f'<td role="cell" data-label="{label}"{side}>{content}</td>')
-    return f'<tr role="row">{"".join(cells)}</tr>'
+    named = "".join(f' {name}="{escape(value, quote=True)}"' for name, value in own.items())
+    return f'<tr role="row"{named}>{"".join(cells)}</tr>'
 
 
 def _cell(value: Any, form: Format | None) -> str:

@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import pandas as pd
 
-from memorization.report.judging import UNTESTED, mean_interval
+from memorization.report.intervals import mean_interval
+from memorization.report.judging import UNTESTED
 from memorization.report.tables import VISIBLE, number
 
 RISES, FALLS, UNCLEAR = "rises", "falls", "shows no clear trend"

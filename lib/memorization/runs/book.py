@@ -113,7 +113,8 @@ def _wanted(root: Path, profile: str) -> Iterator[tuple[Path, Path]]:
                 f"Run `python -m memorization run --all --profile {profile}` (or `make notebooks`) first."
             )
         yield Path("notebooks") / path.name, path
-    for path in sorted((executed / "figures").rglob("*.csv")):
+    data = [path for path in (executed / "figures").rglob("*") if path.suffix in (".csv", ".json")]
+    for path in sorted(data):
         yield Path("extra") / "notebooks" / path.relative_to(executed), path
 
 
@@ -234,9 +235,9 @@ def _say(text: str, stream: object = None) -> None:
 def publish(root: Path, profile: str) -> list[str]:
     """Publish one profile's results and return what was done, a sentence each.
 
-    Verdicts and prices replace the published ones of the same notebook and profile. Records are appended, and
-    only those of ``desktop`` and ``paper``: the others are made anew by every build. Runs with parameters
-    that are not the profile's own are left out, and named: they lie beside their own outputs.
+    Verdicts, prices and replications replace the published ones of the same notebook and profile. Records are
+    appended, and only those of ``desktop`` and ``paper``: the others are made anew by every build. Runs with
+    parameters that are not the profile's own are left out, and named: they lie beside their own outputs.
 
     Raises:
         ValueError: the profile is ``smoke``, whose runs are too small to mean anything.
@@ -247,13 +248,13 @@ def publish(root: Path, profile: str) -> list[str]:
     done: list[str] = []
     built = {
         kind: sorted((root / "_build" / kind).glob(f"*.{profile}.json*"))
-        for kind in ("verdicts", "prices", "records")
+        for kind in ("verdicts", "prices", "replications", "records")
     }
     if not any(built.values()):
         raise FileNotFoundError(
             f"nothing was built at profile {profile!r}; run `make notebooks PROFILE={profile}` first."
         )
-    for kind in ("verdicts", "prices"):
+    for kind in ("verdicts", "prices", "replications"):
         for path in built[kind]:
             target = root / "results" / kind / path.name
             if not target.is_file() or target.read_bytes() != path.read_bytes():

@@ -141,6 +141,15 @@ def _points(root: Path, args: argparse.Namespace) -> int:
     return 0
 
 
+def _replicate(root: Path, args: argparse.Namespace) -> int:
+    from memorization.runs.replication import replicate
+
+    check_profile(args.profile)
+    path = replicate(root, args.name, args.profile, args.sets)
+    print(f"How often each verdict came is in {path}; `make results` publishes it.")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m memorization", description=__doc__)
     parser.add_argument("--root", help="the project's folder (default: found from here)")
@@ -167,12 +176,16 @@ def _parser() -> argparse.ArgumentParser:
     results = commands.add_parser("results", help="publish records, verdicts and prices into results/")
     results.add_argument("--from", dest="folder", metavar="FOLDER", help="take in what .ci/gpu left there")
     results.set_defaults(command=_results)
+    again = commands.add_parser("replicate", help="run a notebook on other seeds, and count verdicts")
+    again.add_argument("name", metavar="NAME", help="a notebook with claims, without .py")
+    again.add_argument("--sets", type=int, default=5, help="of seeds, the profile's own first (default: 5)")
+    again.set_defaults(command=_replicate)
     points = commands.add_parser("points", help="run as many points as some seconds allow, without the pages")
     points.add_argument("names", nargs="*", metavar="NAME", help="notebooks (default: all)")
     points.add_argument("--seconds", type=float, required=True, help="after these no point begins")
     points.add_argument("-o", "--out", required=True, metavar="FOLDER", help="where records and counts go")
     points.set_defaults(command=_points)
-    for command in (run, book, results, points):
+    for command in (run, book, results, again, points):
         command.add_argument(
             "--profile", default="book", help=f"one of {', '.join(PROFILES)} (default: book)"
         )

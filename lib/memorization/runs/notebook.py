@@ -262,7 +262,8 @@ def _put_in_place(job: Job, scratch: Path, notebook: Any) -> None:
 
     nbformat.write(notebook, scratch / "tidy.ipynb")
     made, contents = scratch / "output", {job.target: scratch / "tidy.ipynb"}
-    for path in [*made.glob("verdicts/*.json"), *made.glob("prices/*.json")]:
+    kinds = ("verdicts", "evidence", "prices")
+    for path in [path for kind in kinds for path in made.glob(f"{kind}/*.json")]:
         contents[job.results / path.parent.name / path.name] = path
     figures = made / "figures" / job.name
     figures.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,9 @@ from memorization import __version__
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "torchvision", "pandas")
 
 
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this library and of the packages that compute."""
     return dict(_versions())
@@ -63,7 +66,18 @@ def cores() -> int:
 
 def now() -> str:
     """Return the time in UTC, to the second, as ISO 8601."""
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return dt.datetime.now(dt.UTC).strftime(_TIME)
+
+
+def seconds_since(time: str) -> float:
+    """Return the seconds that passed since a time that :func:`now` gave, to about a second."""
+    begun = dt.datetime.strptime(time, _TIME).replace(tzinfo=dt.UTC)
+    return (dt.datetime.now(dt.UTC) - begun).total_seconds()
+
+
+def load() -> float | None:
+    """Return how many processes ran or waited in the last minute, on average; None where none counts them."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def code_version(root: Path | None) -> str:

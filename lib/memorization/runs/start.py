@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +29,15 @@ from memorization.runs.parameters import (
     profile_values,
     project_root,
 )
-from memorization.runs.provenance import code_version, cores, device_name, end_with_parent, versions
+from memorization.runs.provenance import (
+    code_version,
+    cores,
+    device_name,
+    end_with_parent,
+    load,
+    now,
+    versions,
+)  # fmt: skip
 from memorization.runs.records import RecordStore
 from memorization.runs.sweep import Point, sweep
 
@@ -49,6 +57,8 @@ class Run:
         own: whether the settings are the profile's own. Other runs write beside the profile's: verdicts,
             prices and figures into a folder of their own, records into a second file; they read both.
         scheduler: address of a Dask scheduler, or None.
+        started: when the run began, UTC.
+        load: how busy the machine was then, see ``provenance.load``.
     """
 
     name: str
@@ -60,6 +70,8 @@ class Run:
     output: Path
     own: bool = True
     scheduler: str | None = None
+    started: str = field(default_factory=now)
+    load: float | None = field(default_factory=load)
 
     @property
     def store(self) -> RecordStore:
@@ -95,6 +107,11 @@ class Run:
     def verdicts_path(self) -> Path:
         """Where the verdicts on the claims go."""
         return self.output / "verdicts" / f"{self.name}.{self.profile}.json"
+
+    @property
+    def evidence_path(self) -> Path:
+        """Where the number of each seed goes that the verdicts rest on."""
+        return self.output / "evidence" / f"{self.name}.{self.profile}.json"
 
     @property
     def price_path(self) -> Path:
@@ -141,7 +158,8 @@ class Run:
     def sweep(self, point: Point, grid: Any, **options: Any) -> pd.DataFrame:
         """Call :func:`memorization.runs.sweep.sweep` with this run's store, profile rules and scheduler.
 
-        A function that takes ``device`` gets this run's, which is no part of a point's identity. Pass
+        A number of seeds is counted from the parameter ``first_seed``, from 0 where the notebook has none. A
+        function that takes ``device`` gets this run's, which is no part of a point's identity. Pass
         ``workers=run.workers`` where points are many small networks.
         """
         mine: dict[str, Any] = {
@@ -151,6 +169,7 @@ class Run:
             "keep_old_code": self.profile in KEPT_PROFILES,
             "scheduler": self.scheduler,
             "price": self._price(),
+            "first_seed": self.settings.get("first_seed", 0),
             "unkeyed": {"device": self.device} if "device" in inspect.signature(point).parameters else {},
         }
         return sweep(point, grid, **(mine | options))
@@ -159,8 +178,9 @@ class Run:
         """Return what was published of a sweep at another profile, and run nothing.
 
         At that profile itself this is :meth:`sweep`, so one cell serves both: hours of work are run once, at
-        their own profile, and shown by the others from its records, with their date and device. What no
-        record answers is said, and counted in ``attrs["lacking"]`` of the table.
+        their own profile, and shown by the others from its records, with their date and device. Seeds are
+        counted from that profile's own first one. What no record answers is said, and counted in
+        ``attrs["lacking"]`` of the table.
 
         Args:
             point: the function, as in :meth:`sweep`.
@@ -172,7 +192,14 @@ class Run:
             return self.sweep(point, grid, **options)
         path = self.published / "records" / f"{self.name}.{profile}.jsonl"
         found = {"store": None, "also": (), "published": path, "keep_old_code": True, "missing": "skip"}
-        return self.sweep(point, grid, **(options | found))
+        return self.sweep(point, grid, **(options | found | {"first_seed": self._first_seed(profile)}))
+
+    def _first_seed(self, profile: str) -> int:
+        """The first seed of a profile: of its parameter file, over the notebook's own."""
+        if "first_seed" not in self.parameters:
+            return 0
+        values = profile_values(self.root, self.name, profile) if self.root else {}
+        return int(values.get("first_seed", self.parameters["first_seed"].default))
 
     def _price(self) -> float | None:
         """The published seconds of this notebook at this profile."""

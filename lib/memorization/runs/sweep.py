@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from tqdm import tqdm
 
+from memorization.checks import check_whole
 from memorization.runs.digest import code_digest
 from memorization.runs.parameters import PROGRESS, suggestion
 from memorization.runs.provenance import Meter, end_with_parent, measured
@@ -139,6 +140,7 @@ def sweep(
     grid: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],
     *,
     seeds: int | Iterable[int] = 1,
+    first_seed: int = 0,
     fixed: Mapping[str, Any] | None = None,
     unkeyed: Mapping[str, Any] | None = None,
     stacked: bool = False,
@@ -159,7 +161,8 @@ def sweep(
         point: a function with keyword arguments of plain Python values; takes ``seed`` (or ``seeds``, where
             ``stacked``) and returns one flat mapping, or a list of them. Stacked: one answer a seed.
         grid: values to combine, by the name of the argument; or the points themselves, one mapping each.
-        seeds: how many seeds, counted from 0, or which.
+        seeds: how many seeds, counted from ``first_seed``, or which.
+        first_seed: the first of them, >= 0, where ``seeds`` is a number.
         fixed: arguments that are the same at every point.
         unkeyed: arguments that say how and not what is computed (``device``): no part of a point's identity.
             A function among them is called with the point and returns that point's own value.
@@ -185,7 +188,7 @@ def sweep(
 
     Raises:
         TypeError: the function does not take these arguments.
-        ValueError: no seed, or no point.
+        ValueError: no seed, no point, or a first seed below 0.
         SweepError: points failed; names the first and says how many.
         KeyboardInterrupt: finished points are kept.
 
@@ -193,9 +196,11 @@ def sweep(
         RuntimeWarning: a point needs more than 16 GiB, or all of them ten times ``price``.
     """
     _check_options(point, workers, on_error, missing)
+    check_whole("first_seed", first_seed, 0)
     unkeyed = unkeyed or {}
     points = [_bound(point, p, unkeyed, stacked) for p in _points(grid, fixed or {}, missing)]
-    wanted = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
+    counted = range(first_seed, first_seed + seeds) if isinstance(seeds, int) else seeds
+    wanted = list(dict.fromkeys(counted))
     if not wanted:
         raise ValueError(f"seeds = {seeds!r}; allowed: a number from 1, or a list with at least one seed.")
     code, name = code_digest(point), _name_of(point)

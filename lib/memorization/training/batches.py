@@ -3,8 +3,8 @@
 Every kind of batches gives the same: a stream of ``Batch``, which the training loop takes one a step.
 
 * :class:`LabelledViews`: augmented images. A view is a function of (seed, example, view), and which view is
-  shown one of (seed, example, visit). So stacked networks share the images but nothing random, and a resumed
-  run sees what the lost one would have.
+  shown one of (seed, example, visit). So stacked networks share the images, unless each has its
+  own, but nothing random, and a resumed run sees what the lost one would have.
 * :class:`TensorBatches`: plain tensors of any shape, each example once an epoch, all at once, or drawn with
   replacement, from all examples or from each class alike.
 * :class:`FreshBatches`: new examples at every step.
@@ -91,7 +91,8 @@ class LabelledViews:
     """Images, labels and augmentation for M stacked networks.
 
     Attributes:
-        images: shape (N, c, height, width), floating point in [0, 1], or uint8 0..255; shared.
+        images: shape (N, c, height, width), shared by all networks, or (M, N, c, height, width), each
+            network's own; floating point in [0, 1], or uint8 0..255.
         labels: shape (M, N), int64 in 0..C-1, on the images' device: each example's label for each network.
         seeds: one whole number >= 0 per network, of order and augmentation.
         classes: the number C of classes.
@@ -124,9 +125,9 @@ class LabelledViews:
     def __post_init__(self) -> None:
         """Refuse labels, seeds and views that do not fit."""
         seeds = check_seeds(self.seeds, repeated=True)
-        check_images(self.images)
         models, device = len(seeds), self.images.device
-        check_labels(self.labels, self.images, models, self.classes)
+        self._check_images(models)
+        check_labels(self.labels, self.images_of(0), models, self.classes)
         bank = per_network(self.bank, "bank", models, device)
         if bank.is_floating_point():
             raise TypeError(
@@ -136,6 +137,15 @@ class LabelledViews:
         object.__setattr__(self, "strength", per_network(self.strength, "strength", models, device))
         object.__setattr__(self, "bank", bank.long())
         self._check_policy()
+
+    def _check_images(self, models: int) -> None:
+        """Refuse what are no images, or not one set for each network."""
+        if self._own and len(self.images) != models:
+            raise ValueError(
+                f"images have shape {tuple(self.images.shape)} for {models} networks; allowed: (N, c, "
+                f"height, width), shared by all, or ({models}, N, c, height, width), each network's own"
+            )
+        check_images(self.images.flatten(0, 1) if self._own else self.images)
 
     def _check_policy(self) -> None:
         """Refuse views that contradict each other; tell of a number of views without any view to count."""
@@ -172,6 +182,15 @@ class LabelledViews:
         """The images' device."""
         return self.images.device
 
+    @property
+    def _own(self) -> bool:
+        """Whether each network has images of its own."""
+        return self.images.ndim == 5
+
+    def images_of(self, member: int) -> Tensor:
+        """Return the images of one network, by its number: shape (N, c, height, width)."""
+        return self.images[member] if self._own else self.images
+
     def steps(self, batch: int) -> int:
         """Return the steps of an epoch; an incomplete last batch is dropped."""
         return _whole_batches(self.examples, batch)
@@ -206,7 +225,7 @@ class LabelledViews:
         """Return what some of the networks see, by their numbers."""
         rows = list(members)
         chosen = copy.copy(self)  # no new object: what was checked once is not looked at again every epoch
-        for name in ("labels", "strength", "bank"):
+        for name in ("labels", "strength", "bank", *(("images",) if self._own else ())):
             object.__setattr__(chosen, name, getattr(self, name)[rows])
         object.__setattr__(chosen, "seeds", tuple(self.seeds[m] for m in rows))
         return chosen
@@ -264,7 +283,11 @@ class LabelledViews:
         check_views(self.policy, images, views)
 
     def _plain(self, examples: Tensor) -> Tensor:
-        images = self.images.index_select(0, examples.flatten())  # faster than indexing
+        images = self.images
+        if self._own:  # their images lie one set behind the other
+            first = torch.arange(len(images), device=images.device)[:, None] * images.shape[1]
+            images, examples = images.flatten(0, 1), examples + first
+        images = images.index_select(0, examples.flatten())  # faster than indexing
         return images.float().div_(255) if images.dtype == torch.uint8 else images
 
     def _augmented(self, policy: Policy, images: Tensor, examples: Tensor, views: Tensor) -> Tensor:

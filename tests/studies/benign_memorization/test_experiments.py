@@ -1,5 +1,6 @@
 """The experiments in seconds, and the settings of the page that do not fit together."""
 
+import itertools
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,7 @@ from memorization.studies.benign_memorization.experiments import (
     mixer,
     pixel_probe,
     scale,
+    splits_of,
 )
 
 SMALL = {
@@ -72,10 +74,66 @@ def test_all_arms_of_a_seed_start_from_the_same_network():
     pd.testing.assert_frame_equal(*start)
 
 
-def test_a_seed_gives_the_same_rows_alone_and_with_others():
-    both, alone = table(seeds=(0, 1)), table(seeds=(1,))
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"split": "seed"},
+        {"split": "seed", "mix": "mixup"},
+        {"split": "seed", "views": 3},
+        {"split": "seed", "views": 3, "view_labels": "independent"},
+        {"split": "seed", "noise": 0.5, "strength": 0.0},
+    ],
+)
+def test_a_seed_gives_the_same_rows_alone_and_with_others(given):
+    both, alone = table(seeds=(0, 1), **given), table(seeds=(1,), **given)
     mine = both[both["seed"] == 1].reset_index(drop=True)
     pd.testing.assert_frame_equal(mine, alone, atol=0.051)  # rounding grows over the steps; 60 images
+
+
+def test_each_seed_memorizes_and_is_tested_on_images_of_its_own_where_asked_for():
+    sizes = {"memorized": 60, "reference": 80, "test": 100}
+    (fixed, same), (one, other) = (
+        splits_of(how, "digits", sizes, [0, 1], "cpu") for how in ("fixed", "seed")
+    )
+    assert fixed is same
+    for part in ("memorized", "reference", "test"):
+        drawn = [getattr(each, part).images for each in (fixed, one, other)]
+        assert not any(torch.equal(*pair) for pair in itertools.combinations(drawn, 2))
+    (again,) = splits_of("seed", "digits", sizes, [1], "cpu")
+    assert torch.equal(again.test.images, other.test.images)
+    images, labels = _training_set([one, other], 0.0, 1, [0, 1])
+    assert torch.equal(images, torch.stack([each.memorized.floats() for each in (one, other)]))
+    assert torch.equal(labels, torch.stack([each.memorized.labels for each in (one, other)]))
+
+
+def test_the_random_labels_of_a_seed_do_not_depend_on_its_split():
+    fixed, own = (splits_of(how, "digits", {"memorized": 60}, [0, 1], "cpu") for how in ("fixed", "seed"))
+    assert torch.equal(_training_set(fixed, 1.0, 1, [0, 1])[1], _training_set(own, 1.0, 1, [0, 1])[1])
+
+
+def test_a_network_is_watched_on_the_images_that_it_memorizes():
+    recipe = {"epochs": 100, "batch": 20, "learning_rate": 5e-3}
+    end = table(split="seed", strength=0.0, recipe=recipe).query("at == 'end'")
+    assert (end["clean_view"] > 0.9).all()  # of other images it would know the random labels by chance only
+    assert (end.query("site == 'logits'")["noise_probe"] > 0.6).all()
+    bank = table(split="seed", strength=0.5, views=2, recipe=recipe).query("at == 'end'")
+    assert (bank["bank_view"] > 0.8).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"split": "seeds"}, "unknown split 'seeds'; did you mean 'seed'"),
+        (
+            {"split": "seed", "group": 3},
+            r"group=3 with split='seed': .* another number of groups, .*; give split='fixed', or group=1",
+        ),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        table(**given)
 
 
 def test_the_accuracy_on_fixed_views_is_of_those_views():
@@ -100,7 +158,7 @@ def test_true_labels_are_learned():
 
 def test_groups_share_one_random_label_and_one_true_class():
     split = memorized_split("digits", memorized=200, reference=200)
-    images, labels = _training_set(split, 1.0, 5, [0, 1])
+    images, labels = _training_set([split, split], 1.0, 5, [0, 1])
     assert len(images) == labels.shape[1]
     groups = labels[0].view(-1, 5)
     assert (groups == groups[:, :1]).all()
@@ -130,11 +188,14 @@ def test_mixing_is_chosen_by_name():
 def test_a_checkpoint_is_kept_where_a_folder_is_given(tmp_path):
     table(checkpoints=str(tmp_path))
     assert len(list(tmp_path.glob("small_cnn-*.pt"))) == 1
+    table(checkpoints=str(tmp_path), split="seed")  # of other images: in a file of its own
+    assert len(list(tmp_path.glob("small_cnn-*.pt"))) == 2
 
 
-def test_a_prolonged_run_has_the_records_of_an_undisturbed_one(tmp_path):
-    longer = {"recipe": {"epochs": 6, "batch": 20}, "probe_at": [2]}
-    table(checkpoints=str(tmp_path), probe_at=[2])
+@pytest.mark.parametrize("split", ["fixed", "seed"])
+def test_a_prolonged_run_has_the_records_of_an_undisturbed_one(tmp_path, split):
+    longer = {"recipe": {"epochs": 6, "batch": 20}, "probe_at": [2], "split": split}
+    table(checkpoints=str(tmp_path), probe_at=[2], split=split)
     prolonged = table(checkpoints=str(tmp_path), **longer)
     pd.testing.assert_frame_equal(prolonged, table(**longer))
     assert prolonged.groupby("at", sort=False)["epoch"].unique().map(list).to_dict() == {

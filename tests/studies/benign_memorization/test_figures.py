@@ -29,7 +29,7 @@ def ticks_of(ax):
 
 def pictures(channels=1, size=4):
     images = torch.full((2, channels, size, size), 0.5)
-    return LabelledPictures(images, ("three", "four"), ("six", "one"), images[:1].repeat(3, 1, 1, 1) * 3)
+    return LabelledPictures(images, ("three", "four"), ("six", "one"), images[:1].repeat(3, 1, 1, 1) * 3, 10)
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_a_title_that_a_panel_has_is_kept(three_arms):
 def test_labels_and_views_are_those_of_training():
     pictures = labelled_pictures(images=20, views=3, memorized=100, reference=100, seed=2)
     split = memorized_split("digits", memorized=100, reference=100)
-    images, labels = _training_set(split, 1.0, 1, [2])
+    images, labels = _training_set([split], 1.0, 1, [2])
     views = LabelledViews(images, labels, (2,), 10, augmentation("small_digits"), torch.tensor([0.5]))
     first = torch.zeros(1, 1, dtype=torch.int64)
     seen = torch.cat([views.batch(first, visit)[0][0] for visit in range(3)])

@@ -173,8 +173,32 @@ def test_one_row_per_run_lays_sites_side_by_side(benign_run):
     assert one["augmented"]
 
 
-def test_an_empty_table_stays_empty():
-    assert tables.one_row_per_run(pd.DataFrame()).empty
+def test_the_same_networks_untrained_have_the_same_columns_and_gained_nothing(benign_run):
+    records = benign_run(start=0.8, gain=0.1, views=4)
+    records["batch_accuracy"] = records["batch_accuracy"].where(records["at"] != "start")
+    ends, starts = tables.one_row_per_run(records), tables.one_row_per_run(records, at="start")
+    assert list(starts) == list(ends)
+    assert starts["seed"].tolist() == [0, 1]
+    one = starts.iloc[1]
+    assert one["probe"] == one["clean_embedding"] == one["start"] == pytest.approx(0.81)
+    assert one["gain"] == 0
+    assert (one["clean_view"], one["fresh_view"], one["test_accuracy"]) == (0.1, 0.1, 0.1)
+    assert one["noise_logits"] == one["start_noise_logits"] == pytest.approx(0.1)  # 0.1 + 0.02 * 3 * 0
+    assert ends.iloc[1]["noise_logits"] == pytest.approx(0.64)  # 0.1 + 0.02 * 3 * 9
+    assert starts[["early_gain", "early_memorization", "batch_accuracy"]].isna().all(axis=None)
+    given = ["strength", "views", "view_order", "augmented", "noise", "epochs", "room", "projector_layers"]
+    pd.testing.assert_frame_equal(starts[given], ends[given])
+    assert starts["epochs"].tolist() == [9, 9]
+
+
+def test_a_table_is_of_the_start_or_of_the_end(benign_run):
+    with pytest.raises(ValueError, match=r"unknown at 'begin'.*choose one of start, end"):
+        tables.one_row_per_run(benign_run(), at="begin")
+
+
+@pytest.mark.parametrize("at", ["start", "end"])
+def test_an_empty_table_stays_empty(at):
+    assert tables.one_row_per_run(pd.DataFrame(), at).empty
 
 
 def test_a_further_measure_of_the_experiment_needs_no_naming(benign_run):

@@ -35,6 +35,23 @@ def test_the_end_is_one_row_a_network_with_its_start_beside_it(records):
     assert one["b_over_c"] == pytest.approx(rows.loc[30, "b_plus"] / rows.loc[30, "c_plus"])
 
 
+def test_untrained_networks_have_the_columns_of_the_ends_and_have_not_grown(contaminated):
+    records = contaminated({}, {"slope": 0.5})
+    ends, starts = feature_ends(records), feature_ends(records, at="start")
+    assert list(starts) == list(ends)
+    assert starts[["slope", "seed", "steps"]].equals(ends[["slope", "seed", "steps"]])
+    one = starts.query("slope == 0.5 and seed == 1").iloc[0]
+    assert (one["step"], one["norm_growth"], one["b_plus"], one["own"]) == (0, 1, 0, 0.5)
+    assert (one["id_risk"], one["ood_risk"], one["gap"]) == (1.01, 1.01, 0)
+    assert one["accuracy_gap"] == pytest.approx(0.98 - 0.7)
+    assert feature_ends(pd.DataFrame(), at="start").empty
+
+
+def test_a_table_is_of_the_start_or_of_the_end(records):
+    with pytest.raises(ValueError, match=r"unknown at 'last'.*choose one of start, end"):
+        feature_ends(records, at="last")
+
+
 def test_growth_is_measured_between_two_steps_and_predicted_from_firing(records):
     table = growth_table(records).set_index(["activation", "seed"])
     assert set(table.index.get_level_values("activation")) == {"relu", "identity"}  # GELU has no slope

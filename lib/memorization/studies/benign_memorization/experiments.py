@@ -1,7 +1,7 @@
 """The experiments on benign memorization: train networks on random labels and watch what they know, where.
 
-Anagnostidis et al. (ICLR 2023). All arms of one seed start from the same weights, with the same random
-labels and the same order of examples, so differences between arms are paired. The scales are the recipe of
+Anagnostidis et al. (ICLR 2023). All arms of one seed start from the same weights, with the same images,
+random labels and order of examples, so differences between arms are paired. The scales are the recipe of
 the published code, and smaller ones for a processor. How the settings of the page must fit together is
 asked before anything is trained, and without reading any data.
 """
@@ -23,7 +23,7 @@ from memorization.checks import check_choice, check_seeds, did_you_mean
 from memorization.data.augmentation.mixing import cutmix, mixup
 from memorization.data.augmentation.policies import augmentation
 from memorization.data.labels import class_groups, random_labels
-from memorization.data.splits import MemorizedSplit, memorized_split
+from memorization.data.splits import SPLIT_SEED, MemorizedSplit, memorized_split
 from memorization.draws import generator
 from memorization.measures.accuracy import (
     Policy,
@@ -56,6 +56,7 @@ def memorize(
     reference: int | None = None,
     test: int | None = None,
     side: int | None = None,
+    split: str = "fixed",
     architecture: str = "small_cnn",
     widths: Sequence[int] = (16, 32, 64),
     strides: Sequence[int] = (1, 2, 2),
@@ -84,6 +85,8 @@ def memorize(
         reference: images that vote in the clean probe, with true labels; the memorized ones are among them.
         test: test images.
         side: side of the images in pixels.
+        split: ``fixed``: memorized, reference and test images are the same for all seeds; ``seed``: each seed
+            draws its own.
         architecture: a network of ``NETWORKS``.
         widths: channels (or neurons) of the encoder's blocks, for ``small_cnn`` and ``mlp``.
         strides: of the blocks of ``small_cnn``.
@@ -103,7 +106,8 @@ def memorize(
         k: neighbors of the probes.
         device: where to compute.
         checkpoints: folder for checkpoints, to go on from after a loss; empty: none.
-        seeds: of weights, labels, order and views; the networks are trained stacked.
+        seeds: of weights, labels, order and views, and of the split where each has its own; the networks are
+            trained stacked.
 
     Returns:
         For each seed one row per probed epoch and site: ``at`` (``start``, ``during`` or ``end``), ``epoch``,
@@ -111,20 +115,21 @@ def memorize(
         that epoch of training (NaN at the start).
 
     Raises:
-        ValueError, TypeError: for values that do not fit, see the functions named above.
+        ValueError, TypeError: for values that do not fit, see the functions named above; and for groups
+            together with each seed's own split, whose classes fill different numbers of groups.
         FileNotFoundError: if the data set is absent.
     """
     seeds = check_seeds(seeds)
+    _check_split(split, group)
     sizes: dict[str, Any] = {"memorized": memorized, "reference": reference, "test": test, "side": side}
-    split = memorized_split(dataset, **sizes)
-    split = MemorizedSplit(split.reference.to(device), split.test.to(device), split.n)
-    images, labels = _training_set(split, noise, group, seeds)
+    splits = splits_of(split, dataset, sizes, seeds, device)
+    images, labels = _training_set(splits, noise, group, seeds)
     chosen = augmentation(policy)
     shown = LabelledViews(
         images,
         labels,
         seeds,
-        split.reference.classes,
+        splits[0].reference.classes,
         policy=partial(chosen, check=False) if strength > 0 else None,
         strength=torch.tensor([float(strength)]),
         bank=torch.tensor([views]),
@@ -132,9 +137,10 @@ def memorize(
         mix=mixer(mix),
     )
     shape = {"widths": widths, "strides": strides, "hidden": hidden}
-    networks = [_network(architecture, split, shape, seed).to(device) for seed in seeds]
-    file = _checkpoint(checkpoints, architecture, [*shape.values(), dataset, *sizes.values(), noise, group])
-    watcher = Watcher(split, shown, chosen, probe_strength, k)
+    networks = [_network(architecture, splits[0], shape, seed).to(device) for seed in seeds]
+    what = [*shape.values(), dataset, *sizes.values(), noise, group, *([] if split == "fixed" else [split])]
+    file = _checkpoint(checkpoints, architecture, what)
+    watcher = Watcher(splits, shown, chosen, probe_strength, k)
     given = Recipe(**(recipe or {}))
     done = train(networks, shown, objective, given, watch=watcher, watch_at=probe_at, checkpoint=file)
     return _rows(done, len(seeds))
@@ -157,25 +163,61 @@ _MIXES: dict[str, Mix] = {
 }
 
 
-def _training_set(
-    split: MemorizedSplit, noise: float, group: int, seeds: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """The images (N, c, height, width) and the labels of each network (M, N); the random ones are its own.
+def _check_split(split: str, group: int) -> None:
+    check_choice("split", split, ("fixed", "seed"))
+    if split == "seed" and group > 1:
+        raise ValueError(
+            f"group={group} with split='seed': the classes of each seed's own images fill another number of "
+            "groups, and stacked networks need as many images each; give split='fixed', or group=1"
+        )
 
-    With groups, each image of a class belongs to one of them and all of a group share its random label. In
-    the paper an anchor shows one of its group at each visit: the same law of images and labels, in shorter
-    epochs.
+
+def splits_of(
+    split: str, dataset: str, sizes: Mapping[str, Any], seeds: Sequence[int], device: str = "cpu"
+) -> list[MemorizedSplit]:
+    """Return the split of each seed, on the device; a fixed one is one and the same object.
+
+    Args:
+        split: ``fixed`` or ``seed``, as for :func:`memorize`.
+        dataset: as there.
+        sizes: ``memorized``, ``reference``, ``test`` and ``side``, see ``memorized_split``.
+        seeds: whose splits.
+        device: where the images go.
     """
-    memorized, device = split.memorized, split.memorized.images.device
-    true = memorized.labels.cpu()
+
+    def drawn(seed: int) -> MemorizedSplit:
+        found = memorized_split(dataset, **sizes, seed=seed)
+        return MemorizedSplit(found.reference.to(device), found.test.to(device), found.n)
+
+    if split == "fixed":
+        return [drawn(SPLIT_SEED)] * len(seeds)
+    return [drawn(generator(seed, "split").initial_seed()) for seed in seeds]
+
+
+def _training_set(
+    splits: Sequence[MemorizedSplit], noise: float, group: int, seeds: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """The images, (N, c, height, width) of a fixed split or (M, N, ...), and each network's labels (M, N).
+
+    Random labels are each network's own. With groups, each image of a class belongs to one of them and all of
+    a group share its random label. In the paper an anchor shows one of its group at each visit: the same law
+    of images and labels, in shorter epochs.
+    """
+    memorized = splits[0].memorized
+    true, device, classes = memorized.labels.cpu(), memorized.images.device, memorized.classes
     sources = [generator(seed, "labels") for seed in seeds]
-    if group == 1:
-        labels = [random_labels(len(true), memorized.classes, source, noise, true) for source in sources]
-        return memorized.floats(), torch.stack(labels).to(device)
-    groups = class_groups(true, None, group, generator(0, "groups"))
-    labels = [random_labels(len(groups), memorized.classes, source) for source in sources]
-    whole = torch.stack(labels).repeat_interleave(group, dim=1)
-    return memorized.floats(groups.flatten().to(device)), whole.to(device)
+    if group > 1:
+        groups = class_groups(true, None, group, generator(0, "groups"))
+        labels = [random_labels(len(groups), classes, source) for source in sources]
+        whole = torch.stack(labels).repeat_interleave(group, dim=1)
+        return memorized.floats(groups.flatten().to(device)), whole.to(device)
+    labels = [
+        random_labels(len(true), classes, source, noise, one.memorized.labels.cpu())
+        for one, source in zip(splits, sources, strict=True)
+    ]
+    shared = all(one is splits[0] for one in splits)
+    images = memorized.floats() if shared else torch.stack([one.memorized.floats() for one in splits])
+    return images, torch.stack(labels).to(device)
 
 
 def _network(
@@ -217,14 +259,14 @@ class Watcher:
     """Measures a network in training; called by the training loop as ``watch(epoch, member, network)``.
 
     Attributes:
-        split: memorized images, reference and test set, on the networks' device.
+        splits: memorized images, reference and test set of each network, on the networks' device.
         views: what the networks see.
         policy: the augmentation of fresh views and of the invariance.
         strength: of that policy, for the invariance; the same for all arms, so that they can be compared.
         k: neighbors of the probes.
     """
 
-    split: MemorizedSplit
+    splits: Sequence[MemorizedSplit]
     views: LabelledViews
     policy: Policy
     strength: float
@@ -236,17 +278,17 @@ class Watcher:
         Before the first step (epoch 0) the network is measured with calibrated batch-norm statistics, and
         ``uncalibrated_probe`` is its clean probe without.
         """
-        known, test = self.split.reference, self.split.test
+        known, test = self.splits[member].reference, self.splits[member].test
         prober = SiteProber(known.floats(), known.labels, test.floats(), test.labels, self.k)
         sites = cast(StagedNetwork, network).sites
         raw = prober.probes(network, sites) if epoch == 0 else {}
         if epoch == 0:
-            network = calibrated(network, self.split.memorized.floats())
+            network = calibrated(network, self.splits[member].memorized.floats())
         whole = self._accuracies(network, member)
         some = prober.test[:_INVARIANCE_IMAGES]
         source = generator(self.views.seeds[member], "views for invariance")
         spread = invariance(network, some, self.policy, sites, source, strength=self.strength)
-        probed = prober.probes(network, sites, self.views.images, self.views.labels[member])
+        probed = prober.probes(network, sites, self.views.images_of(member), self.views.labels[member])
         return [
             {
                 "site": site,
@@ -262,15 +304,16 @@ class Watcher:
 
     def _accuracies(self, network: nn.Module, member: int) -> dict[str, float]:
         """The memorization accuracies kept apart, and the test accuracy of the network's own answers."""
-        images, labels = self.views.images, self.views.labels[member]
+        images, labels = self.views.images_of(member), self.views.labels[member]
+        test = self.splits[member].test
         source = generator(self.views.seeds[member], "fresh views")
         strength = float(self.views.strength[member])
         found = memorization_accuracies(network, images, labels, self.policy, source, strength=strength)
-        answers = class_scores(network, self.split.test.floats()).argmax(1)
+        answers = class_scores(network, test.floats()).argmax(1)
         return {
             **found,
             "bank_view": self._bank(network, member),
-            "test_accuracy": float((answers == self.split.test.labels).double().mean()),
+            "test_accuracy": float((answers == test.labels).double().mean()),
         }
 
     def _bank(self, network: nn.Module, member: int) -> float:

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from memorization.data.augmentation.policies import augmentation, keyed_views
 from memorization.data.labels import random_labels
-from memorization.data.splits import memorized_split
 from memorization.draws import generator
 from memorization.report.figures import (
     chance_line,
@@ -29,6 +28,7 @@ from memorization.report.figures import (
 )
 from memorization.report.styles import COLORS, INK, arm_styles
 from memorization.report.tables import over_seeds
+from memorization.studies.benign_memorization.experiments import splits_of
 from memorization.studies.benign_memorization.tables import arm_names, at_end, at_start, plain_arms
 
 PROBE_LABEL = "k-NN probe [fraction]"
@@ -72,6 +72,7 @@ def labelled_pictures(
     memorized: int | None = None,
     reference: int | None = None,
     side: int | None = None,
+    split: str = "fixed",
     seed: int = 0,
 ) -> LabelledPictures:
     """Return the first memorized images with their labels, and views of the first one, of one seed.
@@ -87,13 +88,14 @@ def labelled_pictures(
         memorized: N, as for ``memorize``, like the next two.
         reference: images that vote in the clean probe.
         side: side of the images in pixels.
+        split: ``fixed``, or ``seed``: the images of this seed.
         seed: of labels and views.
 
     Raises:
         ValueError: if there are not as many images, or for values that do not fit the data set.
     """
-    split = memorized_split(dataset, memorized=memorized, reference=reference, side=side)
-    whole = split.memorized
+    sizes = {"memorized": memorized, "reference": reference, "side": side}
+    whole = splits_of(split, dataset, sizes, [seed])[0].memorized
     if not 1 <= images <= len(whole) or views < 1:
         raise ValueError(
             f"images={images}, views={views}; {dataset} has {len(whole)} memorized images: choose images in "

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from memorization.report.judging import mean_interval
+from memorization.checks import check_choice
+from memorization.report.intervals import mean_interval
 from memorization.report.tables import check_once
 from memorization.studies.benign_memorization.experiments import memorize
 from memorization.studies.benign_memorization.own_network import verdict
@@ -142,34 +143,40 @@ def paired_gain(records: pd.DataFrame, site: str = "embedding") -> pd.DataFrame:
     return end.assign(probe_start=probe_start, gain=end["clean_probe"] - probe_start)
 
 
-def one_row_per_run(table: pd.DataFrame) -> pd.DataFrame:
+def one_row_per_run(table: pd.DataFrame, at: str = "end") -> pd.DataFrame:
     """Lay the records of ``memorize`` side by side: one row for each network.
 
     Args:
         table: rows of a sweep over ``memorize``, one per network, probed epoch and site.
+        at: ``end`` of the training, or ``start``: the same networks untrained, in which nothing is memorized.
 
     Returns:
         One row per network: every column that the table has for a run (the arguments of ``memorize``,
-        ``seed``, provenance), ``epochs`` (trained), the accuracies at the end (``clean_view``,
-        ``fresh_view``, ``bank_view``, ``batch_accuracy``, ``test_accuracy``), and for each site
-        ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` at the end and ``start_...`` before the first
-        step; ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and
-        ``early_gain`` the part of it that is there at the first probed epoch from a quarter of the epochs on
-        (NaN if none was probed before the end). ``augmented`` says whether there was augmentation;
-        ``view_order`` is the number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and
-        ``room`` are the hidden layers of the projector and the width of the first, 0 for none.
+        ``seed``, provenance), ``epochs`` (trained), the accuracies there (``clean_view``, ``fresh_view``,
+        ``bank_view``, ``test_accuracy``, and ``batch_accuracy``, NaN at the start), and for each site
+        ``clean_SITE``, ``noise_SITE``, ``invariance_SITE`` there and ``start_...`` before the first step;
+        ``probe`` and ``start`` are those of the embedding, ``gain`` their difference, and ``early_gain`` the
+        part of it that is there at the first probed epoch from a quarter of the epochs on (NaN if none was
+        probed before the end, or nothing was gained), ``early_memorization`` the same part of the
+        memorization on fresh views. ``augmented`` says whether there was augmentation; ``view_order`` is the
+        number of fixed views, ``FRESH`` for fresh ones; ``projector_layers`` and ``room`` are the hidden
+        layers of the projector and the width of the first, 0 for none.
+
+    Raises:
+        ValueError: another ``at``.
     """
+    check_choice("at", at, ("start", "end"))
     if table.empty:
         return table
-    return pd.DataFrame([_side_by_side(run) for _, run in table.groupby(run_keys(table), sort=False)])
+    return pd.DataFrame([_side_by_side(run, at) for _, run in table.groupby(run_keys(table), sort=False)])
 
 
-def _side_by_side(run: pd.DataFrame) -> dict[str, Any]:
-    end, start = run[run["at"] == "end"], run[run["at"] == "start"]
-    first = end.iloc[0]
+def _side_by_side(run: pd.DataFrame, at: str) -> dict[str, Any]:
+    shown, start = run[run["at"] == at], run[run["at"] == "start"]
+    first = shown.iloc[0]
     row: dict[str, Any] = {str(n): v for n, v in first.to_dict().items() if n not in _BY_SITE}
-    row["epochs"] = int(first["epoch"])
-    for prefix, part in (("", end), ("start_", start)):
+    row["epochs"] = int(run["epoch"].max())
+    for prefix, part in (("", shown), ("start_", start)):
         for short, column in _PROBES.items():
             row |= {f"{prefix}{short}_{s}": v for s, v in zip(part["site"], part[column], strict=True)}
     row["probe"], row["start"] = row["clean_embedding"], row["start_clean_embedding"]
@@ -177,10 +184,13 @@ def _side_by_side(run: pd.DataFrame) -> dict[str, Any]:
     row["augmented"] = bool(first["strength"] > 0)
     row["view_order"] = int(first["views"]) or FRESH
     row["projector_layers"], row["room"] = len(first["hidden"]), next(iter(first["hidden"]), 0)
-    early = run[(run["site"] == "embedding") & (run["at"] == "during") & (run["epoch"] >= first["epoch"] / 4)]
+    early = run[(run["site"] == "embedding") & (run["at"] == "during") & (run["epoch"] >= row["epochs"] / 4)]
     if not early.empty:
-        gained = early.iloc[0]["clean_probe"] - row["start"]
+        then, before = early.iloc[0], start.iloc[0]
+        gained, known = then["clean_probe"] - row["start"], then["fresh_view"] - before["fresh_view"]
+        all_known = first["fresh_view"] - before["fresh_view"]
         row["early_gain"] = gained / row["gain"] if row["gain"] else math.nan
+        row["early_memorization"] = known / all_known if all_known else math.nan
     return row
 
 
@@ -194,8 +204,8 @@ def benign_table(
     """Return one row per arm: how much was memorized, by each measure, what the probe says, and the verdict.
 
     The verdict is that of :func:`verdict` on the means over seeds, judged by the clean views, or by the fixed
-    views where the arm has them. Its tolerance is the noise of the test images, which all seeds share; the
-    noise of the seeds is in ``low`` and ``high``.
+    views where the arm has them. Its tolerance is the noise of the test images of one seed, which a
+    fixed split has for all seeds; the noise of the seeds is in ``low`` and ``high``.
 
     Args:
         records: of ``memorize``, with the rows of both ends.

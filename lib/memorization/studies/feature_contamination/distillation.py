@@ -48,6 +48,7 @@ Batches = Callable[[], tuple[Tensor, Tensor]]
 Loss = Callable[[Tensor, Tensor], Tensor]
 STROKES = ("procedural", "mnist")
 TEACHERS = ("network", "linear")
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
 SIDE = 14  # pixels of a digit
 _REPRESENTATION, _CLASSES = 64, 10  # of the networks on pictures
 
@@ -210,7 +211,7 @@ class GroundedDigits:
     """Digits of M seeds, each a set of its own, to be shown on colored grounds.
 
     Attributes:
-        masks: ink, shape (M, N, 1, 14, 14), float32 in [0, 1].
+        masks: ink, shape (M, N, 1, 14, 14), floating point in [0, 1].
         labels: shape (M, N), int64 in 0..9.
         seeds: M whole numbers >= 0, of the grounds and of the batches.
     """
@@ -221,9 +222,15 @@ class GroundedDigits:
 
     @classmethod
     def load(
-        cls, digits: str, n: int, seeds: Sequence[int], split: str, device: torch.device | str = "cpu"
+        cls,
+        digits: str,
+        n: int,
+        seeds: Sequence[int],
+        split: str,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> GroundedDigits:
-        """Return N digits for each seed; arguments as in :func:`stroke_images`.
+        """Return N digits for each seed, shown in this data type; arguments as in :func:`stroke_images`.
 
         Raises:
             ValueError: without a seed, or for values that do not fit.
@@ -232,7 +239,7 @@ class GroundedDigits:
         seeds = check_seeds(seeds)
         sets = [stroke_images(digits, n, seed, split) for seed in seeds]
         masks, labels = torch.stack([s.images for s in sets]), torch.stack([s.labels for s in sets])
-        return cls(masks.to(device), labels.to(device), seeds)
+        return cls(masks.to(device, dtype), labels.to(device), seeds)
 
     def on(self, ground: str, purpose: str) -> Tensor:
         """Return all pictures on fresh grounds, shape (M, N, 3, 14, 14); ``purpose`` names the grounds."""
@@ -264,7 +271,7 @@ class GroundedDigits:
         return batch
 
     def _colors(self, n: int, ground: str, sources: Sequence[torch.Generator]) -> Tensor:
-        return torch.stack([ground_colors(n, ground, source) for source in sources]).to(self.masks.device)
+        return torch.stack([ground_colors(n, ground, source) for source in sources]).to(self.masks)
 
 
 def distillation_error(student: Tensor, teacher: Tensor, unit: Tensor | None = None) -> Tensor:
@@ -445,6 +452,7 @@ def distil_pictures(
     steps: int = 500,
     teacher_steps: int = 1000,
     ridge: float = 0.1,
+    dtype: str = "float32",
     device: str = "cpu",
     seeds: Sequence[int],
 ) -> list[list[Row] | TrainingError]:
@@ -465,6 +473,8 @@ def distil_pictures(
         steps: of student and standard network, >= 1.
         teacher_steps: of the teacher, >= 1.
         ridge: penalty of the probes, > 0, see ``linear_probe``.
+        dtype: of pictures and weights. These trainings are chaotic: with ``float32`` each kind of processor
+            ends elsewhere (accuracies outside differ by up to 0.1), with ``float64`` all end alike.
         device: where to compute.
         seeds: of pictures, weights, batches and grounds.
 
@@ -480,8 +490,10 @@ def distil_pictures(
         TrainingError: if a loss becomes infinite or not a number.
     """
     _check(ridge, width=width, batch=batch, steps=steps, teacher_steps=teacher_steps)
-    shown = GroundedDigits.load(digits, train, seeds, "train", device)
-    unseen = GroundedDigits.load(digits, test, seeds, "test", device)
+    check_choice("dtype", dtype, DTYPES)
+    kind = DTYPES[dtype]
+    shown = GroundedDigits.load(digits, train, seeds, "train", device, kind)
+    unseen = GroundedDigits.load(digits, test, seeds, "test", device, kind)
 
     def recipe(count: int) -> Recipe:
         options: dict[str, Any] = {"learning_rate": learning_rate, "weight_decay": weight_decay}
@@ -494,10 +506,10 @@ def distil_pictures(
         failed.update(lost)
         return done
 
-    teacher = _networks(seeds, "teacher", width, device)
+    teacher = _networks(seeds, "teacher", width).to(device, kind)
     drawn = shown.batches("any", batch, "teacher")
     teacher = _bodies(trained(teacher, drawn, _label_loss, teacher_steps))
-    standard = _networks(seeds, "student", width, device)
+    standard = _networks(seeds, "student", width).to(device, kind)
     student = _bodies(standard)
     standard = _bodies(trained(standard, shown.batches("in", batch, "standard"), _label_loss, steps))
     unlabelled = _represented(shown.batches("in", batch, "student"), teacher)
@@ -511,7 +523,7 @@ def distil_pictures(
     return [failed.get(s) or row for s, row in enumerate(rows)]
 
 
-def _networks(seeds: Sequence[int], purpose: str, width: int, device: str) -> StackedNetwork:
+def _networks(seeds: Sequence[int], purpose: str, width: int) -> StackedNetwork:
     """Untrained networks, each a body that gives the representation and a linear head on it."""
     members = []
     for seed in seeds:
@@ -520,7 +532,7 @@ def _networks(seeds: Sequence[int], purpose: str, width: int, device: str) -> St
         body = mlp(inputs=inputs, widths=(width, width), classes=_REPRESENTATION, hidden=(), generator=source)
         head = build(lambda: nn.Linear(_REPRESENTATION, _CLASSES), source)
         members.append(nn.Sequential(body, head))
-    return StackedNetwork(members).to(device)
+    return StackedNetwork(members)
 
 
 def _bodies(stack: StackedNetwork) -> StackedNetwork:

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from memorization.checks import check_choice
 from memorization.studies.feature_contamination.data import MEAN_WEIGHT
 from memorization.studies.feature_contamination.theory import (
     growth_ratio,
@@ -33,27 +34,37 @@ def runs_of(records: pd.DataFrame) -> list[str]:
     return [name for name in [*sizes, "loss", "optimizer", *_SETTINGS, "seed"] if name in records]
 
 
-def feature_ends(records: pd.DataFrame) -> pd.DataFrame:
+def feature_ends(records: pd.DataFrame, at: str = "end") -> pd.DataFrame:
     """Return one row per network: its last step at shift -1, and what it started from.
 
     Args:
         records: of a sweep over ``contaminate``.
+        at: ``end`` of the training, or ``start``: the same networks untrained, which learned no feature.
 
     Returns:
-        The rows of the last steps, with ``gap`` (out-of-distribution risk minus risk in distribution),
-        ``accuracy_gap`` (accuracy in distribution minus outside), ``b_over_c``, and ``norm_growth`` (the
-        background's norm over its value before training, NaN where step 0 was not recorded). No records give
-        none, here and below.
+        The rows of the last steps (or of step 0), with ``gap`` (out-of-distribution risk minus risk in
+        distribution), ``accuracy_gap`` (accuracy in distribution minus outside), ``b_over_c``, and
+        ``norm_growth`` (the background's norm over its value before training, NaN where step 0 was not
+        recorded). No records give none, here and below.
+
+    Raises:
+        ValueError: another ``at``.
     """
+    check_choice("at", at, ("start", "end"))
     if records.empty:
         return records
-    at = records[records["shift"] == -1]
-    ends = at[at["step"] == at["steps"]].copy()
+    shifted = records[records["shift"] == -1]
+    ends = shifted[shifted["step"] == (shifted["steps"] if at == "end" else 0)].copy()
     ends["gap"] = ends["ood_risk"] - ends["id_risk"]
     ends["accuracy_gap"] = ends["id_accuracy"] - ends["ood_accuracy"]
     ends["b_over_c"] = ends["b_plus"] / ends["c_plus"]
     keys = runs_of(records)
-    start = at[at["step"] == 0].groupby(keys, dropna=False)["background_norm"].first().rename("start_norm")
+    start = (
+        shifted[shifted["step"] == 0]
+        .groupby(keys, dropna=False)["background_norm"]
+        .first()
+        .rename("start_norm")
+    )
     ends = ends.merge(start, how="left", left_on=keys, right_index=True)
     ends["norm_growth"] = ends["background_norm"] / ends["start_norm"]
     return ends.reset_index(drop=True)
