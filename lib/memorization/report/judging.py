@@ -37,7 +37,7 @@ Numbers = NDArray[np.float64]
 Tables = Mapping[str, pd.DataFrame]
 _SHOWN = ("test", "value", "low", "high", "expected", "tolerance", "tolerance_origin", "seeds")
 _GAP = ("gap_low", "gap_high")
-_PLACES = 13
+_DUST = 1e-12
 
 
 def judge(
@@ -482,8 +482,7 @@ def _by_seed(parts: list[pd.DataFrame], place: str, check: Check) -> _Evidence:
     for row, seed in enumerate(seeds):
         mine = [owner == seed for owner, _, _ in sides]
         numbers = [float(reduce(v[own], a[own])) for own, (_, v, a) in zip(mine, sides, strict=True)]
-        # A slope over equal numbers is zero, and so is the dust that rounding leaves of it.
-        value[row] = round(numbers[0] - numbers[1] if len(numbers) == 2 else numbers[0], _PLACES)
+        value[row] = numbers[0] - numbers[1] if len(numbers) == 2 else numbers[0]
         # A number stays itself: the mean of equal numbers may differ from them in the last bit.
         expected[row] = check.target if isinstance(check.target, float) else target[mine[0]].mean()
     return _Evidence(place, seeds, value, expected, _scalar(parts[0], check.tolerance))
@@ -507,10 +506,16 @@ def _scalar(frame: pd.DataFrame, wanted: Value) -> float:
 
 
 def _slope(found: Numbers, against: Numbers) -> float:
-    """The slope of the least-squares line through the points of one seed, each of shape (rows,)."""
+    """The slope of the least-squares line through the points of one seed, each of shape (rows,).
+
+    Of equal numbers it is zero, and not the dust that rounding leaves of a sum that cancels.
+    """
     away = against - against.mean()
+    products = away * found
+    if abs(products.sum()) < _DUST * np.abs(products).sum():
+        return 0.0
     with np.errstate(invalid="ignore", divide="ignore"):
-        return float((away * found).sum() / (away**2).sum())
+        return float(products.sum() / (away**2).sum())
 
 
 _REDUCE: Mapping[str, Callable[[Numbers, Numbers], Any]] = {
