@@ -79,7 +79,7 @@ board.open_table()
 
 # %% [markdown]
 # To change that, run the notebook at one of these profiles and publish what it finds: `make notebooks
-# PROFILE=desktop`, then `make results PROFILE=desktop`.
+# PROFILE=paper`, then `make results PROFILE=paper`.
 #
 # ## How far can an interval be trusted?
 #

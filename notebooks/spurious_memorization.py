@@ -31,7 +31,7 @@
 # Here $z_i^s$ is the *spurious query* of training example $i$ (its spurious part, without its core), $g_i = \pm 1$
 # its label, $S_i$ the change of the prediction at $z_i$ when example $i$ is left out, and $R$ the generalization
 # error. So a model that generalizes well cannot memorize much, whatever the alignment $\gamma$; and $\gamma$
-# depends on the activation, on how large the spurious part is and, until $N \gg d$, on $N/d$; on nothing else.
+# depends on the activation, on how large the spurious part is, on a ridge if there is one and, until $N \gg d$, on $N/d$.
 #
 # **What is the same as in the paper, and what is not.** The models, the data laws and the measures are the
 # paper's. The paper has $d = 1000$ inputs, $k = 100\,000$ random features, MNIST and CIFAR-10; the `book` profile has
