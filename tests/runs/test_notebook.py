@@ -129,7 +129,11 @@ def test_leaving_with_status_zero_is_no_success(job):
     assert not job.target.exists()
 
 
-SHOWN = ["results/records/tiny.paper.jsonl", "results/prices/tiny.book.json"]  # of any profile
+SHOWN = [  # of any profile
+    "results/records/tiny.paper.jsonl",
+    "results/prices/tiny.book.json",
+    "results/replications/tiny.book.json",
+]
 
 
 def test_it_is_stale_after_a_change_of_source_parameters_claims_data_or_lock(job):

@@ -497,6 +497,7 @@ def _files(root: Path, name: str, source: str) -> Iterator[Path]:
     results = [
         *(root / "results").glob(f"records/{name}.*.jsonl"),
         *(root / "results").glob(f"prices/{name}.*.json"),
+        *(root / "results").glob(f"replications/{name}.*.json"),
     ]
     fixed = [root / "requirements.lock", root / "notebooks" / "claims" / f"{name}.yaml"]
     for path in [*fixed, *sorted(results), *(root / relative for relative in reads(source))]:
