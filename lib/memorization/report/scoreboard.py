@@ -27,7 +27,7 @@ from memorization.report.judging import (
     allowed_gap,
 )  # fmt: skip
 from memorization.report.schema import missing_key, schema
-from memorization.report.tables import number, table
+from memorization.report.tables import number, table, with_interval
 from memorization.runs.parameters import PROFILES, REPOSITORY
 
 if TYPE_CHECKING:
@@ -166,16 +166,12 @@ def _named(check: Row) -> str:
 
 def _measured(check: Row) -> str:
     """Return value and interval of a check, for example ``0.71 [0.69, 0.73]``."""
-    return _interval(check["value"], check["low"], check["high"])
+    return with_interval(check["value"], check["low"], check["high"])
 
 
 def _effect(check: Row) -> str:
     """Return value - bound and its interval, for example ``0.21 [0.19, 0.23]``."""
-    return _interval(_gap(check), check["gap_low"], check["gap_high"])
-
-
-def _interval(middle: float, low: float | None, high: float | None) -> str:
-    return number(middle) if low is None else f"{number(middle)} [{number(low)}, {number(high)}]"
+    return with_interval(_gap(check), check["gap_low"], check["gap_high"])
 
 
 def _gap(check: Row) -> float:

@@ -45,6 +45,11 @@ def plus_minus(value: float, error: float) -> str:
     return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "\u2212")
 
 
+def with_interval(value: float, low: float | None, high: float | None) -> str:
+    """Write a number with its interval, ``0.71 [0.69, 0.73]``; without ends, the number alone."""
+    return number(value) if low is None else f"{number(value)} [{number(low)}, {number(high)}]"
+
+
 def over_seeds(records: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFrame:
     """Return mean and spread of one quantity over seeds: one row for each group, in their order.
 

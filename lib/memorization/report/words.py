@@ -15,7 +15,7 @@ import pandas as pd
 
 from memorization.report.intervals import mean_interval
 from memorization.report.judging import UNTESTED
-from memorization.report.tables import VISIBLE, number
+from memorization.report.tables import VISIBLE, number, with_interval
 
 RISES, FALLS, UNCLEAR = "rises", "falls", "shows no clear trend"
 ABOVE, BELOW, TOGETHER = "above", "below", "not told apart from"
@@ -193,5 +193,4 @@ def outcome(verdicts: Sequence[Mapping[str, Any]], claim: str) -> str:
     row = rows[0]
     if row["value"] is None or row["verdict"] == UNTESTED:
         return str(row["verdict"])
-    ends = "" if row["low"] is None else f" [{number(row['low'])}, {number(row['high'])}]"
-    return f"{row['verdict']} ({number(row['value'])}{ends})"
+    return f"{row['verdict']} ({with_interval(row['value'], row['low'], row['high'])})"
