@@ -12,7 +12,7 @@ import pytest
 from conftest import calls
 
 from memorization.runs.budget import answer, needed, questions
-from memorization.runs.parameters import source_path
+from memorization.runs.parameters import names, source_path
 from memorization.runs.records import RecordStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,10 +72,16 @@ def test_a_point_that_fails_is_told_and_the_others_go_on(here, tmp_path):
 
 
 def test_the_cheapest_question_comes_first_and_one_without_a_record_last():
-    asked = questions(ROOT, ["feature_contamination"], "paper")
+    asked = questions(ROOT, names(ROOT), "paper")
     seconds = [question.seconds for question in asked]
     assert seconds == sorted(seconds)
     assert asked[-1].tasks[0].name in ("distil_clip", "standard_accuracies")
+
+
+def test_a_name_that_is_bound_again_needs_nothing_of_before():
+    source = "a = far()\nb = a\nb = 2\nb += 1\nc = {}\nc['x'] = b\nb = run.sweep(point, c)"
+    assert [ast.unparse(one) for one in needed(source)][:2] == ["b = 2", "b += 1"]
+    assert len(needed(source)) == 5
 
 
 def test_a_run_that_is_killed_leaves_whole_records(here, tmp_path):

@@ -138,13 +138,11 @@ def needed(source: str) -> list[ast.stmt]:
     for statement in reversed(ast.parse(source).body):
         if isinstance(statement, ast.AnnAssign):
             continue
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            made = {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
-        else:
-            made = _names(statement, made=True)
-        if _sweeps(statement) or made & wanted:
+        if _sweeps(statement) or _made(statement) & wanted:
             kept.append(statement)
-            wanted |= _names(statement, made=False)
+            if isinstance(statement, ast.Assign):  # what the name meant before is not needed
+                wanted -= {target.id for target in statement.targets if isinstance(target, ast.Name)}
+            wanted |= _read(statement)
     return kept[::-1]
 
 
@@ -153,18 +151,21 @@ def _sweeps(statement: ast.stmt) -> bool:
     return any(ast.unparse(function) in _SWEEPS for function in calls)
 
 
-def _names(statement: ast.stmt, made: bool) -> set[str]:
-    """The names that a statement reads, or those that it binds or changes by an assignment."""
-    if not made:
-        return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    if isinstance(statement, ast.Assign):
-        targets = statement.targets
-    elif isinstance(statement, ast.AugAssign):
-        targets = [statement.target]
-    else:
-        targets = []
+def _made(statement: ast.stmt) -> set[str]:
+    """The names that a statement binds, or changes by an assignment."""
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        return {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    targets = [statement.target] if isinstance(statement, ast.AugAssign) else targets
     parts = [node for target in targets for node in ast.walk(target)]
     return {node.id for node in parts if isinstance(node, ast.Name)}
+
+
+def _read(statement: ast.stmt) -> set[str]:
+    """The names that a statement reads."""
+    names = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    read = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    return read | (_made(statement) if isinstance(statement, ast.AugAssign) else set())
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
