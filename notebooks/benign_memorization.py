@@ -24,7 +24,8 @@
 # 8×8 digits instead of a ResNet-18 and 50,000 images of CIFAR-10, and mild rotations and shifts instead of crops and
 # colors. `desktop` adds MNIST, Fashion-MNIST and CIFAR-10; `paper` is the authors' recipe. The paper's tables and
 # curves could not be checked, so none of their numbers is printed here: every number on this page was measured by
-# this page. [The idea in one page](../book/ideas/benign_memorization.md) comes first for those who are new to it, and
+# this run or, where a section says so, by a published one of the `desktop` profile.
+# [The idea in one page](../book/ideas/benign_memorization.md) comes first for those who are new to it, and
 # [the last section](benign-price) says what this page costs.
 
 # %% [markdown]
@@ -427,8 +428,8 @@ if not projector.empty:
     wide = one_row_per_run(projector).query("projector_layers == 1")
     display(show(
         run, figure, shown, name="projector", band=SEED_BAND,
-        title=f"With the width of one hidden layer the clean probe of the embedding {trend(wide, 'room', 'probe')}, its noise "
-        f"probe {trend(wide, 'room', 'noise_embedding')}",
+        title=f"With a wider projector the embedding's clean probe {trend(wide, 'room', 'probe')} and its noise probe "
+        f"{trend(wide, 'room', 'noise_embedding')}",
         alt="Clean and noise probe of the embedding against the projector's hidden layers. "
         + curves_in_words(shown, "hidden", by=["quantity", "arm"]) + ".",
     ))  # fmt: skip
@@ -450,11 +451,12 @@ if not partial_noise.empty:
     figure, (ax,) = panels(1)
     shown = draw_label_noise(ax, partial_noise)
     legend_above(figure)
-    kept, spoiled = (one_row_per_run(partial_noise).query(f"augmented == {flag}") for flag in (True, False))
+    by_noise = one_row_per_run(partial_noise).pivot_table("probe", "noise", "augmented")
+    over_noise = by_noise.iloc[-1] - by_noise.iloc[0]
     display(show(
         run, figure, shown, name="noise", band=SEED_BAND,
-        title=f"With the share of random labels the probe {trend(kept, 'noise', 'probe')} with augmentation, "
-        f"{trend(spoiled, 'noise', 'probe')} without",
+        title=f"From true to random labels the probe moves by {number(over_noise[True], 2)} with augmentation, by "
+        f"{number(over_noise[False], 2)} without it",
         alt="k-NN probe against the fraction of random labels. " + curves_in_words(shown, "noise", by="arm") + ".",
     ))  # fmt: skip
 
@@ -478,8 +480,7 @@ if not grouped.empty:
     legend_above(figure)
     display(show(
         run, figure, shown, name="groups", band=SEED_BAND,
-        title="With the number of images that share a random label the probe "
-        f"{trend(one_row_per_run(grouped), 'group', 'probe')}",
+        title=f"The probe {trend(one_row_per_run(grouped), 'group', 'probe')} with the number of images that share a random label",
         alt="k-NN probe against the number of images that share a label. " + curves_in_words(shown, "group", by="arm") + ".",
     ))  # fmt: skip
 

@@ -27,7 +27,8 @@ paper: str = "all"  # whose claims are shown | key of the paper, or all | any
 # ## How many claims hold?
 #
 # Each claim counts at the largest scale at which it was tested. Counted apart are claims that rest on
-# bounds of ours, chosen from earlier runs, and those that hold for any data and so are no evidence.
+# bounds of ours, chosen from earlier runs, or ask what the paper does not, and those that hold by construction
+# and so are no evidence.
 
 # %% tags=["hide-input"]
 from memorization.report.intervals import coverage_table, replicated_pools

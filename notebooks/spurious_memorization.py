@@ -373,7 +373,7 @@ table(
 )
 
 # %% [markdown]
-# Averaged over examples, the identity becomes {eq}`eq-memorization-product`. Each point below is one curve at one $N$: is
+# In expectation, over examples and draws, the identity becomes {eq}`eq-memorization-product`. Each point below is one curve at one $N$: is
 # memorization the product of alignment and stability, and does it stay below the bound?
 
 # %% tags=["hide-input"]

@@ -29,12 +29,17 @@ document.addEventListener("DOMContentLoaded", function () {
   }
   const fields = Array.from(form.elements).filter((field) => field.name);
   const rows = Array.from(form.parentElement.querySelectorAll("tr[data-claim]"));
+  const ids = new Set(rows.map((row) => row.dataset.claim.toLowerCase()));
   const start = new Map(fields.map((field) => [field.name, field.value]));
 
   function fits(row, field) {
     const wanted = field.value.trim().toLowerCase();
     if (field.name === "words") {
-      return wanted.split(/\s+/).every((word) => row.textContent.toLowerCase().includes(word));
+      if (ids.has(wanted)) {
+        return row.dataset.claim.toLowerCase() === wanted;
+      }
+      const text = `${row.textContent} ${row.dataset.words}`.toLowerCase();
+      return wanted.split(/\s+/).every((word) => text.includes(word));
     }
     return !wanted || row.dataset[field.name].split(" ").includes(field.value);
   }
@@ -48,7 +53,8 @@ document.addEventListener("DOMContentLoaded", function () {
       row.hidden = !fields.every((field) => fits(row, field));
     }
     const left = rows.filter((row) => !row.hidden);
-    form.querySelector(".shown").textContent = `${claims(left)} of ${claims(rows)} claims shown`;
+    form.querySelector(".shown").textContent = 
+      left.length ? `${claims(left)} of ${claims(rows)} claims shown` : "No claim matches: change a field, or Reset.";
     const chosen = fields.filter((field) => field.value !== start.get(field.name));
     const query = new URLSearchParams(chosen.map((field) => [field.name, field.value])).toString();
     history.replaceState(null, "", location.pathname + (query && "?" + query) + location.hash);

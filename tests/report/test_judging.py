@@ -118,6 +118,7 @@ def test_the_worst_seed_decides_where_every_seed_must_hold(verdict):
     assert row["verdict"] == NOT
     assert (row["low"], row["high"]) == pytest.approx((0.68, 0.72))
     assert (row["gap_low"], row["gap_high"]) == pytest.approx((-0.01, 0.03))
+    assert row["value"] == pytest.approx(0.68)  # 0.72 is farther from the bound, on the right side
     assert verdict({**check, "bound": 0.68 - 1e-9})["verdict"] == REPRODUCED
 
 
@@ -309,11 +310,27 @@ def test_a_null_without_records_is_not_tested(verdict):
 def test_a_verdict_says_in_how_many_published_sets_of_seeds_it_came(run, verdict):
     path = run.published / "replications" / "toy.book.json"
     path.parent.mkdir(parents=True)
-    sets = [{"verdicts": {"T-1": one}} for one in (REPRODUCED, REPRODUCED, UNDECIDED)]
-    path.write_text(json.dumps({"sets": [*sets, {"verdicts": {"T-2": NOT}}]}))
-    assert verdict(HOLDS)["replication"] == {"sets": 3, "agree": 2}
-    assert verdict(OPEN)["replication"] == {"sets": 3, "agree": 1}
+    assert verdict(HOLDS)["replication"] is None
+    for check, agree in ((HOLDS, 2), (OPEN, 1)):
+        same = {"T-1": verdict(check)["digest"]}
+        sets = [{"verdicts": {"T-1": one}, "digests": same} for one in (REPRODUCED, REPRODUCED, UNDECIDED)]
+        other = {"verdicts": {"T-1": NOT}, "digests": {"T-1": "of other checks"}}
+        path.write_text(json.dumps({"sets": [*sets, other, {"verdicts": {"T-2": NOT}, "digests": {}}]}))
+        assert verdict(check)["replication"] == {"sets": 3, "agree": agree}
     assert verdict(ABSENT)["replication"] is None
+
+
+def test_a_digest_names_the_tests_and_not_their_words(claims_of):
+    digest = claims_of(HOLDS)[0].digest
+    assert claims_of({**HOLDS, "what": "other words", "tolerance_origin": "too"})[0].digest == digest
+    assert claims_of({**HOLDS, "bound": 0.6})[0].digest != digest != claims_of(HOLDS, HOLDS)[0].digest
+
+
+def test_a_question_that_the_paper_does_not_ask_is_ours(verdict, claims_of):
+    assert verdict(HOLDS, extension=True)["tally"] == "ours"
+    assert verdict(HOLDS)["tally"] == "paper"
+    with pytest.raises(ClaimError, match="extension: give true or false, got 'yes'"):
+        claims_of(HOLDS, extension="yes")
 
 
 def test_equal_records_give_equal_bytes(run, verdict):

@@ -30,7 +30,7 @@ CHECK = {
 ROW = {
     **FOUND, "id": "T-1", "paper": "someone2024", "place": "Figure 1", "statement": "Something rises.",
     "quantity": "a number", "verdict": REPRODUCED, "tally": "paper", "identity": False, "null": NOT,
-    "replication": {"sets": 5, "agree": 4}, "dataset": "digits", "device": "a cpu",
+    "digest": "0123456789ab", "replication": {"sets": 5, "agree": 4}, "dataset": "digits", "device": "a cpu",
     "date": "2026-03-18T00:00:00Z", "code_version": "c0de", "profile": "book", "notebook": "toy",
     "checks": [CHECK], "note": "",
 }  # fmt: skip
@@ -110,7 +110,32 @@ def test_a_check_that_was_not_made_has_no_numbers(row):
 
 
 def test_what_is_undecided_says_how_many_seeds_would_decide(row):
-    assert "about 34 seeds would decide" in verdict_table([row(verdict=UNDECIDED, seeds_to_decide=34)]).data
+    assert (
+        "about 34 seeds of this spread would decide"
+        in verdict_table([row(verdict=UNDECIDED, seeds_to_decide=34)]).data
+    )
+
+
+def test_a_check_that_keeps_a_claim_from_being_reproduced_is_shown_beside_the_primary_one(row):
+    other = {**CHECK, "what": "another number", "primary": False}
+    for verdict, outcome in ((PARTLY, "fails"), (UNDECIDED, "undecided")):
+        checks = [CHECK, {**other, "origin": "pilot", "outcome": outcome}, {**other, "outcome": outcome}]
+        page = verdict_table([row(verdict=verdict, checks=checks)]).data
+        assert page.count("<svg") == 2
+        assert f"<b>but {outcome}</b>: another number" in page
+    page = verdict_table([row(verdict=UNDECIDED, checks=[{**CHECK, "outcome": "undecided"}, other])]).data
+    assert page.count("<svg") == 1
+
+
+def test_the_headline_says_what_came_again_and_what_is_old(folders, row, tmp_path, claims_of):
+    live, published = folders
+    old = row(
+        id="T-2", code_version="c0de (older than the code beside it)", replication={"sets": 5, "agree": 5}
+    )
+    _store(live, "toy.book.json", row(), old)
+    said = scoreboard(live, published).headline()
+    assert "of 2 replicated verdicts 1 came out alike in every set" in said
+    assert "1 verdicts rest on records made before" in said
 
 
 def test_what_is_not_claimed_is_a_row_with_its_reason(unclaimed):
@@ -119,9 +144,9 @@ def test_what_is_not_claimed_is_a_row_with_its_reason(unclaimed):
     assert '<p class="aside">No such data.</p>' in page
 
 
-def test_ours_and_what_holds_for_any_data_are_marked(row):
+def test_ours_and_what_holds_by_construction_are_marked(row):
     assert "counted as ours" in verdict_table([row(tally="ours")]).data
-    assert "counted as true of any data" in verdict_table([row(identity=True)]).data
+    assert "counted as true by construction" in verdict_table([row(identity=True)]).data
     assert "counted as" not in verdict_table([row()]).data
 
 
@@ -158,7 +183,7 @@ def test_the_sentence_counts_by_tally_and_names_those_that_are_not_reproduced(ro
     rows += [row(id="T-4", tally="ours"), row(id="T-5", identity=True)]
     assert verdict_sentence(rows) == (
         "The paper's claims: 1 of 3 reproduced; not reproduced: T-2; undecided: T-3. "
-        "Ours: 1 of 1 reproduced. True of any data, so no evidence: 1 of 1 reproduced. Not claimed: T-9."
+        "Ours: 1 of 1 reproduced. True by construction, so no evidence: 1 of 1 reproduced. Not claimed: T-9."
     )
 
 
@@ -286,7 +311,7 @@ def test_the_headline_counts_claims_by_their_best_verdict(folders, row):
     _store(folders[0], "toy.book.json", *rows)
     _store(folders[1], "toy.paper.json", row(id="T-2", verdict=PARTLY, profile="paper"))
     text = "- The papers' claims: 1 of 3 reproduced; partly: 1; not tested at this scale: 1."
-    assert scoreboard(*folders).headline() == text
+    assert scoreboard(*folders).headline().split("\n")[0] == text
 
 
 def test_the_board_is_stored_as_json_and_csv_with_a_schema(folders, row, unclaimed, run):

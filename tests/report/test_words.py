@@ -113,8 +113,9 @@ def test_rows_of_marks_are_described_with_what_was_measured():
 
 def test_an_outcome_is_the_verdict_with_its_number():
     row = {"id": "BM-12", "verdict": "undecided", "value": 0.71, "low": 0.69, "high": 0.73}
-    assert outcome([row], "BM-12") == "undecided (0.71 [0.69, 0.73])"
-    assert outcome([row | {"low": None, "high": None}], "BM-12") == "undecided (0.71)"
+    row |= {"quantity": "a number"}
+    assert outcome([row], "BM-12") == "undecided (a number: 0.71 [0.69, 0.73])"
+    assert outcome([row | {"low": None, "high": None}], "BM-12") == "undecided (a number: 0.71)"
     silent = row | {"verdict": "not tested at this scale", "value": None}
     assert outcome([silent], "BM-12") == "not tested at this scale"
 

@@ -35,6 +35,8 @@ anything is judged, and a file never runs code.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,8 +99,8 @@ class Check:
         expected: number or expression that ``value`` agrees with. An expression, here and in ``bound`` and
             ``tolerance``, counts with its mean over the rows; compare row by row with ``value: a - b``.
         tolerance: allowed deviation, in the unit of ``value``; number or expression.
-        identity: it holds for any data (an identity, Cauchy and Schwarz, how data are made): each seed must
-            hold, and it is no evidence.
+        identity: it holds by construction (an identity, Cauchy and Schwarz, how data are made): each seed
+            must hold, and it is no evidence.
         pilot_seeds: so many first seeds, from 0, chose the bound; they do not judge it.
         profiles: at which profiles the check can be made; default: those of the claim.
     """
@@ -142,6 +144,7 @@ class Claim:
         profiles: at which profiles it can be judged.
         null_records: in which the effect is absent: how they are made and of what, see ``NULLS``; None where
             identities decide.
+        extension: a question of ours, which the paper does not ask: counted apart.
         not_claimed: why the book does not claim it; empty where it does.
         lines: first and last line of the entry in its file.
     """
@@ -153,8 +156,17 @@ class Claim:
     checks: tuple[Check, ...] = ()
     profiles: tuple[str, ...] = ()
     null_records: tuple[str, Any] | None = None
+    extension: bool = False
     not_claimed: str = ""
     lines: tuple[int, int] = (0, 0)
+
+    @property
+    def digest(self) -> str:
+        """A name of what is tested, in 12 letters: other where any check differs, but for its words."""
+        tests = [dataclasses.asdict(check) for check in self.checks]
+        words = ("what", "tolerance_origin", "profiles")
+        kept = [{key: value for key, value in test.items() if key not in words} for test in tests]
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
     def deciding(self, profile: str) -> list[Check]:
         """Return the checks that decide at a profile, the primary one first.
@@ -233,6 +245,7 @@ def _claim(entry: Any, lines: tuple[int, int]) -> Claim:
         checks=tuple(checks),
         profiles=profiles,
         null_records=_null(entry.get("null_records")),
+        extension=_flag("extension", entry.get("extension", False)),
         lines=lines,
     )
     for profile in profiles:
@@ -280,8 +293,7 @@ def _check(entry: Any, shared: Mapping[str, Any]) -> Check:
     for key in ("what", "records", "value", "where", "against", "tolerance_origin"):
         if not isinstance(given.get(key, ""), str):
             raise ClaimError(f"{key}: give a text, got {given[key]!r}")
-    if not isinstance(given.get("identity", False), bool):
-        raise ClaimError(f"identity: give true or false, got {given['identity']!r}")
+    _flag("identity", given.get("identity", False))
     for key in ("each", "by"):
         given[key] = _columns(key, given.get(key, ()))
     for key in ("bound", "expected", "tolerance"):
@@ -314,6 +326,12 @@ def _check_keys(
         check_choice("key", key, [*known, *more])
     if missing := [key for key in needed if key not in entry]:
         raise ClaimError(f"the key {missing[0]!r} is missing")
+
+
+def _flag(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ClaimError(f"{key}: give true or false, got {value!r}")
+    return value
 
 
 def _profiles(value: Any) -> tuple[str, ...]:

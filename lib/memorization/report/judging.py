@@ -30,6 +30,7 @@ REPRODUCED, PARTLY, NOT, UNDECIDED = "reproduced", "partly", "not reproduced", "
 UNTESTED, NOT_CLAIMED = "not tested at this scale", "not claimed"
 VERDICTS = (REPRODUCED, PARTLY, NOT, UNDECIDED, UNTESTED, NOT_CLAIMED)
 HOLDS, FAILS, OPEN, UNMADE = "holds", "fails", "undecided", "not tested"
+OLDER = " (older than the code beside it)"  # the end of the code version of such records
 _HELD = {HOLDS: True, FAILS: False}
 
 Row = dict[str, Any]
@@ -55,7 +56,7 @@ def judge(
     corrected for their number. The paper's checks decide the claim: *reproduced* when all hold, *not
     reproduced* when the primary one (the first) fails, *partly* when it holds and another fails, *not tested
     at this scale* when none could be made, else *undecided*. Where a claim has only checks of ours
-    (origin ``pilot``), they decide, and its ``tally`` is ``ours``.
+    (origin ``pilot``), they decide, and its ``tally`` is ``ours``, as is that of a question of ours.
 
     The numbers of each seed that all this rests on are stored at ``run.evidence_path``.
 
@@ -83,7 +84,7 @@ def judge(
         evidence += [place for one in judged for place in one.evidence]
         row = _row(run, claim, judged, dataset)
         row["null"] = _null_verdict(run, claim, tables, untrained)
-        row["replication"] = _agreement(replicated, row)
+        row["replication"] = _agreement(replicated, claim, row)
         rows.append(row)
     write_json(run.verdicts_path, rows)
     write_json(run.evidence_path, evidence)
@@ -114,8 +115,9 @@ def _row(run: Run, claim: Claim, judged: Sequence[_Judged], dataset: str | Mappi
         "quantity": shown["what"],
         **{key: shown[key] for key in (*_SHOWN, *_GAP)},
         "verdict": NOT_CLAIMED if claim.not_claimed else _verdict([one.row["outcome"] for one in decide]),
-        "tally": "ours" if deciding and deciding[0].origin == "pilot" else "paper",
+        "tally": "ours" if claim.extension or (deciding and deciding[0].origin == "pilot") else "paper",
         "identity": bool(deciding) and deciding[0].identity,
+        "digest": claim.digest,
         **_provenance([one for one in judged if not one.rows.empty], dataset),
         "profile": run.profile,
         "notebook": run.name,
@@ -185,22 +187,23 @@ def _permuted(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 
 def _exchanged(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Let some columns change names in turn: by none, one, two, … from one seed to the next."""
-    numbers, seeds = frame[columns].to_numpy(), frame["seed"].to_numpy()
+    numbers, seeds = frame[columns].to_numpy(copy=True), frame["seed"].to_numpy()
     for moved, seed in enumerate(np.unique(seeds)):
         numbers[seeds == seed] = np.roll(numbers[seeds == seed], moved, axis=1)
     return frame.assign(**dict(zip(columns, numbers.T, strict=True)))
 
 
-def _replicated(run: Run) -> list[Mapping[str, str]]:
-    """The verdicts of each published set of seeds, by claim; none where no replication is published."""
+def _replicated(run: Run) -> list[Row]:
+    """The published sets of seeds; none where no replication is published."""
     path = run.published / "replications" / f"{run.name}.{run.profile}.json"
     if not path.is_file():
         return []
-    return [one["verdicts"] for one in json.loads(path.read_text(encoding="utf-8"))["sets"]]
+    return list(json.loads(path.read_text(encoding="utf-8"))["sets"])
 
 
-def _agreement(replicated: Sequence[Mapping[str, str]], row: Row) -> Row | None:
-    sets = [verdicts[row["id"]] for verdicts in replicated if row["id"] in verdicts]
+def _agreement(replicated: Sequence[Row], claim: Claim, row: Row) -> Row | None:
+    """How many sets agree; those that were judged by other checks than today's say nothing."""
+    sets = [one["verdicts"][claim.id] for one in replicated if one["digests"].get(claim.id) == claim.digest]
     if not sets or row["verdict"] in (UNTESTED, NOT_CLAIMED):
         return None
     return {"sets": len(sets), "agree": sets.count(row["verdict"])}
@@ -225,7 +228,7 @@ def _provenance(used: Sequence[_Judged], dataset: str | Mapping[str, str] | None
         "dataset": ", ".join(sorted(named - {""})),
         "device": distinct("_device"),
         "date": max((str(frame["_date"].max()) for frame in frames if "_date" in frame), default=""),
-        "code_version": distinct("_code") + (" (older than the code beside it)" if changed else ""),
+        "code_version": distinct("_code") + (OLDER if changed else ""),
     }
 
 
@@ -304,7 +307,11 @@ def _judge_place(check: Check, one: _Evidence, places: int) -> tuple[float, Row]
         note = f"each of {len(one.seeds)} seeds must hold; the range is over seeds" if check.identity else ""
         outcome = _outcome(check, ends, wide, (least, most))
     slack = min(ends[0] - least, most - ends[1])
-    row = _result(check, one, ends) | {"outcome": outcome, "holds": _HELD.get(outcome), "note": note}
+    row = _result(check, one, ends, (least, most)) | {
+        "outcome": outcome,
+        "holds": _HELD.get(outcome),
+        "note": note,
+    }
     if outcome == OPEN and all(map(math.isfinite, ends)):
         row["seeds_to_decide"] = _needed(one.gap, least, most)
     scale = one.tolerance or abs(float(one.expected.mean())) or 1.0
@@ -336,10 +343,11 @@ def _needed(gap: Numbers, least: float, most: float) -> int | None:
     return seeds_to_decide(gap, min(abs(mean - end) for end in (least, most)))
 
 
-def _result(check: Check, one: _Evidence, ends: tuple[float, float]) -> Row:
+def _result(check: Check, one: _Evidence, ends: tuple[float, float], allowed: tuple[float, float]) -> Row:
     row = _untested(check, "", len(one.seeds))
     if check.identity:
-        worst = int(np.argmax(np.abs(one.gap)))
+        least, most = allowed
+        worst = int(np.argmin(np.minimum(one.gap - least, most - one.gap)))
         value, low, high = one.value[worst], one.value.min(), one.value.max()
     else:
         value, (low, high) = one.value.mean(), mean_interval(one.value)

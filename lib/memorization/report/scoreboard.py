@@ -17,8 +17,12 @@ from IPython.display import HTML
 from memorization.report.claims import Claim, read_claims
 from memorization.report.files import read_rows, write_bytes, write_json
 from memorization.report.judging import (
+    FAILS,
+    HOLDS,
     NOT,
     NOT_CLAIMED,
+    OLDER,
+    OPEN,
     PARTLY,
     REPRODUCED,
     UNDECIDED,
@@ -45,8 +49,8 @@ PAPERS = MappingProxyType(
         "bayat2025pitfalls": "Bayat et al., ICLR 2025",
     }
 )
-# What is counted apart; what holds for any data is no evidence, whoever says it.
-TALLIES = MappingProxyType({"paper": "the paper's", "ours": "ours", "identity": "true of any data"})
+# What is counted apart; what holds by construction (an identity, how data are made) is no evidence.
+TALLIES = MappingProxyType({"paper": "the paper's", "ours": "ours", "identity": "true by construction"})
 _SCALES = [profile for profile in PROFILES if profile != "smoke"]  # small to large; smoke runs prove nothing
 _SIGNS = {
     REPRODUCED: ("✓", "yes"),
@@ -73,7 +77,7 @@ def verdict_table(rows: Sequence[Row], caption: str = "What holds here") -> HTML
 
 
 def verdict_sentence(rows: Sequence[Row]) -> str:
-    """Say how many claims are reproduced, and name the others: the paper's, ours, and those of any data."""
+    """Say how many claims are reproduced, and name the others: one sentence for each of ``TALLIES``."""
     return " ".join(_tallied(rows, ", ".join, "The paper's claims")) or "No claim was judged."
 
 
@@ -82,7 +86,7 @@ def _tallied(rows: Sequence[Row], words: Callable[[list[str]], str], papers: str
 
     ``words`` says which claims, or how many, have a verdict.
     """
-    heads = {"paper": papers, "ours": "Ours", "identity": "True of any data, so no evidence"}
+    heads = {"paper": papers, "ours": "Ours", "identity": "True by construction, so no evidence"}
     sentences = []
     for tally, head in heads.items():
         mine = [row for row in rows if _tally(row) == tally and row["verdict"] != NOT_CLAIMED]
@@ -92,6 +96,16 @@ def _tallied(rows: Sequence[Row], words: Callable[[list[str]], str], papers: str
             sentences.append(f"{head}: {len(ids[REPRODUCED])} of {len(mine)} reproduced{''.join(others)}.")
     unclaimed = [row["id"] for row in rows if row["verdict"] == NOT_CLAIMED]
     return [*sentences, f"Not claimed: {words(unclaimed)}."] if unclaimed else sentences
+
+
+def _caveats(rows: Sequence[Row]) -> list[str]:
+    """What else to know of these verdicts: how many came again on other seeds, or are of older code."""
+    again = [row["replication"] for row in rows if row["replication"]]
+    alike = [found for found in again if found["agree"] == found["sets"]]
+    older = [row for row in rows if row["code_version"].endswith(OLDER)]
+    said = [f"On other seeds: of {len(again)} replicated verdicts {len(alike)} came out alike in every set."]
+    of_age = f"Older code: {len(older)} verdicts rest on records made before the code beside them changed."
+    return (said if again else []) + ([of_age] if older else [])
 
 
 def _tally(row: Row) -> str:
@@ -112,19 +126,31 @@ def _claim_cells(row: Row, name: str = "", links: str = "") -> dict[str, str]:
         links: HTML below the statement.
     """
     head = f"{name or '<b>' + escape(row['id']) + '</b>'} · {escape(row['place'])}"
-    primary = next((check for check in row["checks"] if check["primary"]), None)
+    shown = [check for check in row["checks"] if check["primary"]] + _hindering(row)
     return {
         "claim": f"{head}<p>{escape(row['statement'])}</p>{links}{_checks(row['checks'])}",
-        "primary check": (_primary(primary, row["dataset"]) if primary else "") + _aside(row["note"]),
+        "primary check": "".join(_decided(check, row["dataset"]) for check in shown) + _aside(row["note"]),
         "verdict": _badge(row["verdict"]) + "".join(map(_aside, _remarks(row))),
         "null": escape((row["null"] or "–").removesuffix(" at this scale")),
         "replication": _replication(row["replication"]),
     }
 
 
-def _primary(check: Row, data: str) -> str:
+def _hindering(row: Row) -> list[Row]:
+    """The check that keeps a claim from being reproduced although the primary one holds, if there is one."""
+    if row["verdict"] not in (PARTLY, UNDECIDED) or not any(
+        check["primary"] and check["outcome"] == HOLDS for check in row["checks"]
+    ):
+        return []
+    wanted = FAILS if row["verdict"] == PARTLY else OPEN
+    found = [check for check in row["checks"] if check["outcome"] == wanted and check["origin"] != "pilot"]
+    return found[:1]
+
+
+def _decided(check: Row, data: str) -> str:
     """Return what decided: the quantity, the drawing, the numbers and where the bound comes from, as HTML."""
-    head = f"<p>{escape(_named(check))}</p>"
+    outcome = "" if check["primary"] else f"<b>but {check['outcome']}</b>: "
+    head = f"<p>{outcome}{escape(_named(check))}</p>"
     if check["value"] is None:
         return head
     numbers = f"<b>{escape(_measured(check))}</b>, expected {escape(_expected(check))}"
@@ -145,7 +171,7 @@ def _remarks(row: Row) -> list[str]:
     """What a reader must know beside a verdict."""
     remarks = [f"counted as {TALLIES[_tally(row)]}"] if _tally(row) != "paper" else []
     seeds = row["seeds_to_decide"]
-    return [*remarks, f"about {number(seeds)} seeds would decide"] if seeds else remarks
+    return [*remarks, f"about {number(seeds)} seeds of this spread would decide"] if seeds else remarks
 
 
 def _replication(found: Row | None) -> str:
@@ -236,7 +262,7 @@ def _check(check: Row) -> str:
     """Return a check in words: outcome, whose bound it is, quantity, numbers, source of the bound."""
     marks = [check["origin"] if check["origin"] != "pilot" else "ours"]
     marks += ["primary"] if check["primary"] else []
-    marks += ["true of any data"] if check["identity"] else []
+    marks += ["true by construction"] if check["identity"] else []
     numbers = f": {_measured(check)}, expected {_expected(check)}" if check["value"] is not None else ""
     effect = f", value − bound {_effect(check)}" if numbers and _has_effect(check) else ""
     note = f"; {check['note']}" if check["note"] else ""
@@ -329,6 +355,7 @@ class Scoreboard:
         """Say how many claims hold, each at the largest scale at which it was tested: one line a tally."""
         best = self.best()
         lines = _tallied([*best, *self._silent(best)], lambda ids: str(len(ids)), "The papers' claims")
+        lines += _caveats(best)
         return "\n".join(f"- {line}" for line in lines) or "No claim is known."
 
     def summary(self) -> HTML:
@@ -403,6 +430,7 @@ def _marks(row: Row, largest: bool) -> dict[str, str]:
     """The attributes of a row that the fields choose by."""
     return {
         "data-claim": row["id"],
+        "data-words": f"{row['paper']} {PAPERS.get(row['paper'], '')}",
         "data-paper": row["paper"],
         "data-verdict": _SIGNS[row["verdict"]][1],
         "data-profile": row["profile"] + (" largest" if largest else ""),

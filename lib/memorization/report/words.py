@@ -177,7 +177,7 @@ def rows_in_words(drawn: pd.DataFrame, by: str, quantities: Mapping[str, str], d
 
 
 def outcome(verdicts: Sequence[Mapping[str, Any]], claim: str) -> str:
-    """Return the verdict on a claim with the number that it rests on: ``reproduced (0.71 [0.69, 0.73])``.
+    """Return a verdict with what it rests on: ``reproduced (test accuracy, N = 100: 0.71 [0.69, 0.73])``.
 
     Args:
         verdicts: what ``judge`` returned.
@@ -193,4 +193,4 @@ def outcome(verdicts: Sequence[Mapping[str, Any]], claim: str) -> str:
     row = rows[0]
     if row["value"] is None or row["verdict"] == UNTESTED:
         return str(row["verdict"])
-    return f"{row['verdict']} ({with_interval(row['value'], row['low'], row['high'])})"
+    return f"{row['verdict']} ({row['quantity']}: {with_interval(row['value'], row['low'], row['high'])})"

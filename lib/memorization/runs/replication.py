@@ -31,8 +31,9 @@ def replicate(root: Path, name: str, profile: str, sets: int) -> Path:
     Returns:
         The file ``_build/replications/NAME.PROFILE.json``: ``notebook``, ``profile``, ``stride``, ``sets``
         (for each ``first_seed``, ``seeds`` by the parameter that asks for them, ``date`` of the newest
-        record, ``code_version``, and ``verdicts`` by claim), ``counts`` (by claim and verdict) and ``gaps``:
-        of up to three places of each check, value minus bound of every seed of all sets, which is what
+        record, ``code_version``, and by claim ``verdicts`` and ``digests`` of the checks), ``counts`` (by
+        claim and verdict) and ``gaps``: of up to three places of each check, value minus bound of every seed
+        of all sets, which is what
         intervals over seeds are tried on.
 
     Raises:
@@ -93,6 +94,7 @@ def _set(root: Path, first: int, job: Job, rows: list[dict[str, Any]]) -> dict[s
         "date": max((row["date"] for row in rows), default=""),
         "code_version": code_version(root),
         "verdicts": {row["id"]: row["verdict"] for row in rows},
+        "digests": {row["id"]: row["digest"] for row in rows},
     }
 
 

@@ -151,15 +151,17 @@ def model_table(
 
     Returns:
         For each model ``MODEL_id`` and ``MODEL_ood``, accuracies of its probe; ``id_error`` and ``ood_error``
-        of the student and ``error_ratio``, the second over the first.
+        of the student and ``error_ratio``, the second over the first. The columns of provenance are those of
+        the student's records.
     """
     if records.empty:
         return records
     measured = ("model", "id_accuracy", "ood_accuracy", "id_error", "ood_error")
-    keys = [c for c in records if c not in measured and not str(c).startswith("_")]
+    provenance = [c for c in records if str(c).startswith("_")]
+    keys = [c for c in records if c not in measured and c not in provenance]
     named = records.assign(**{str(key): records[key].map(_hashable) for key in keys})
     student = named[named["model"] == "student"]
-    out = student[[*keys, "id_error", "ood_error"]].copy()
+    out = student[[*keys, "id_error", "ood_error", *provenance]].copy()
     out["error_ratio"] = out["ood_error"] / np.maximum(out["id_error"], 1e-12)
     for model in (name for name in models if (named["model"] == name).any()):
         one = named[named["model"] == model][[*keys, "id_accuracy", "ood_accuracy"]]
