@@ -18,21 +18,24 @@
 # from such labels. {cite:t}`anagnostidis2023curious` do this with the usual data augmentation and find features
 # inside the network that tell the *true* classes apart, although nobody ever named them: *benign memorization*. Two
 # questions follow. Why does it happen? And where in the network do the random labels sit?
+
+# %% [markdown] tags=["theory"]
+# ## What is the same as in the paper, and what is not
 #
-# **What is the same as in the paper, and what is not.** Objective, probe, and the split into encoder and projector are
+# Objective, probe, and the split into encoder and projector are
 # those of the paper's published code. The `book` profile uses a small convolutional network and a part of scikit-learn's
 # 8×8 digits instead of a ResNet-18 and 50,000 images of CIFAR-10, and mild rotations and shifts instead of crops and
 # colors. `desktop` adds MNIST, Fashion-MNIST and CIFAR-10; `paper` is the authors' recipe. The paper's tables and
 # curves could not be checked, so none of their numbers is printed here: every number on this page was measured by
 # this run or, where a section says so, by a published one of the `desktop` profile.
 # [The idea in one page](../book/ideas/benign_memorization.md) comes first for those who are new to it, and
-# [the last section](benign-price) says what this page costs.
+# [its own section](benign-price) says what this page costs.
 
-# %% [markdown]
-# ## Parameters
+# %% [markdown] tags=["setup"]
+# ## Parameters, and how to run this page
 #
-# Sizes, epochs, seeds and arms of this page are these. `python -m memorization run benign_memorization -p seeds 5`
-# changes one. What titles, texts and tables say of results is computed by the run, as the verdicts are.
+# Every number that this page depends on is a parameter; what titles, texts and tables say of results is computed by the
+# run, as the verdicts are.
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "book"  # which parameter file the values come from | name | one of smoke, book, desktop, paper
@@ -69,22 +72,22 @@ workers: int = 0  # arms that are trained side by side, in a process each; 0: on
 checkpoints: bool = False  # keep checkpoints of trainings under _build/checkpoints and go on from them | flag | any
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
-# %% tags=["hide-input"]
+# %% tags=["setup", "hide-input"]
 import pandas as pd
 
 from memorization.report.figures import SEED_BAND, SEED_BARS, legend_above, panels, show
 from memorization.report.judging import judge
-from memorization.report.prices import foot, price_table, write_price
+from memorization.report.prices import cost, foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import apply_theme
-from memorization.report.tables import number, parameter_table, say, table
-from memorization.report.words import compare, curves_in_words, listed, ordered, outcome, rows_in_words, trend
+from memorization.report.tables import how_to_run, number, parameter_table, say, table
+from memorization.report.words import compare, curves_in_words, in_short, listed, ordered, outcome, rows_in_words, trend
 from memorization.runs.start import start
 
 run = start("benign_memorization", globals())
 apply_theme()
 
-# %% tags=["hide-input"]
+# %% tags=["setup", "hide-input"]
 from memorization.studies.benign_memorization.experiments import (
     check_relations, checkpoint_folders, core_arms, longest_first, memorize, pixel_probe, scale,
 )  # fmt: skip
@@ -99,6 +102,10 @@ from memorization.studies.benign_memorization.tables import (
 )  # fmt: skip
 
 check_relations(run.settings)
+# %% tags=["setup", "remove-input"]
+how_to_run(run)
+
+# %% tags=["setup", "remove-input"]
 parameter_table(run)
 
 # %% [markdown]
@@ -688,3 +695,13 @@ price_table(run)
 
 # %% tags=["remove-input"]
 foot(run, tables)
+
+# %% [markdown] tags=["in-short"]
+# ## In short
+
+# %% tags=["in-short", "remove-input"]
+says = (
+    "Trained on random labels with data augmentation, a network memorizes all of them and learns useful "
+    "features nevertheless; the memorization sits in its last layers."
+)
+in_short(verdicts, says, ["BM-1", "BM-2", "BM-5", "BM-9", "BM-11"], cost(run))

@@ -18,20 +18,23 @@
 # is there: {cite:t}`zhang2024feature` show that a neuron which learns a useful feature picks up *uncorrelated* ones on the
 # way, so that a shift of these alone raises its risk. They call it *feature contamination*. No spurious
 # correlation is needed, no lack of data, no over-fitting.
+
+# %% [markdown] tags=["theory"]
+# ## What is the same as in the paper, and what is not
 #
-# **What is the same as in the paper, and what is not.** The feature model, the network and its training are those of the
+# The feature model, the network and its training are those of the
 # theory; the default setting of the published code is run at its own size by the `desktop` profile. Distillation of CLIP on
 # ImageNet is replaced by stand-ins that need no download, and is there as code for those who have data and GPUs
 # ([below](contamination-clip)). The paper's text was available in part only: it gives directions and theorems, so every
 # number on this page was measured by this run or, where a section says so, by a published one of the `desktop` profile.
 # [The idea in one page](../book/ideas/feature_contamination.md) comes first for those who are new to it, and
-# [the last section](contamination-price) says what this page costs.
+# [its own section](contamination-price) says what this page costs.
 
-# %% [markdown]
-# ## Parameters
+# %% [markdown] tags=["setup"]
+# ## Parameters, and how to run this page
 #
-# Sizes, steps, seeds and sweeps of this page are these. `python -m memorization run feature_contamination -p seeds 10`
-# changes one. What titles, texts and tables say of results is computed by the run, as the verdicts are.
+# Every number that this page depends on is a parameter; what titles, texts and tables say of results is computed by the
+# run, as the verdicts are.
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "book"  # which parameter file the values come from | name | one of smoke, book, desktop, paper
@@ -71,19 +74,19 @@ clip_options: dict[str, int] = {}  # what differs there from the authors' settin
 workers: int = 0  # experiments side by side, in a process each; 0: one per core | processes | 0..1024
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
-# %% tags=["hide-input"]
+# %% tags=["setup", "hide-input"]
 import warnings
 
 import pandas as pd
 
 from memorization.report.figures import SEED_BAND, SEED_BARS, interactive, legend_above, panels, show
 from memorization.report.judging import judge
-from memorization.report.prices import foot, price_table, write_price
+from memorization.report.prices import cost, foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import apply_theme
-from memorization.report.tables import number, parameter_table, say, table
+from memorization.report.tables import how_to_run, number, parameter_table, say, table
 from memorization.report.words import (
-    compare, curves_in_words, listed, ordered, outcome, rows_in_words, span, trend,
+    compare, curves_in_words, in_short, listed, ordered, outcome, rows_in_words, span, trend,
 )  # fmt: skip
 from memorization.runs.start import start
 
@@ -91,7 +94,7 @@ run = start("feature_contamination", globals())
 apply_theme()
 warnings.filterwarnings("ignore", "outside the model's assumptions")  # that is what some sections are about
 
-# %% tags=["hide-input"]
+# %% tags=["setup", "hide-input"]
 from memorization.studies.feature_contamination.distillation import distil, distil_pictures
 from memorization.studies.feature_contamination.experiments import contaminate, train_framed
 from memorization.studies.feature_contamination.figures import (
@@ -105,6 +108,10 @@ from memorization.studies.feature_contamination.tables import (
 )  # fmt: skip
 from memorization.studies.feature_contamination.theory import background_correlation
 
+# %% tags=["setup", "remove-input"]
+how_to_run(run)
+
+# %% tags=["setup", "remove-input"]
 parameter_table(run)
 
 # %% [markdown] tags=["theory"]
@@ -757,3 +764,14 @@ price_table(run)
 
 # %% tags=["remove-input"]
 foot(run, spent | dict(enumerate(shown_too, start=len(spent))))
+
+# %% [markdown] tags=["in-short"]
+# ## In short
+
+# %% tags=["in-short", "remove-input"]
+says = (
+    "Networks learn features that are uncorrelated with the label, because neurons that learn a useful "
+    "feature fire on one class only and take along whatever is there; a shift of these features alone "
+    "raises the risk."
+)
+in_short(verdicts, says, ["FC-2", "FC-3", "FC-4", "FC-8", "FC-14"], cost(run))

@@ -32,19 +32,22 @@
 # its label, $S_i$ the change of the prediction at $z_i$ when example $i$ is left out, and $R$ the generalization
 # error. So a model that generalizes well cannot memorize much, whatever the alignment $\gamma$; and $\gamma$
 # depends on the activation, on how large the spurious part is, on a ridge if there is one and, until $N \gg d$, on $N/d$.
+
+# %% [markdown] tags=["theory"]
+# ## What is the same as in the paper, and what is not
 #
-# **What is the same as in the paper, and what is not.** The models, the data laws and the measures are the
+# The models, the data laws and the measures are the
 # paper's. The paper has $d = 1000$ inputs, $k = 100\,000$ random features, MNIST and CIFAR-10; the `book` profile has
 # fewer inputs, fewer features and 8×8 digits, and `desktop` and `paper` go up to the paper's own
 # sizes. Every prediction is drawn beside the measurement: closed forms at finite $N/d$ that need no fit.
 # [The idea in one page](../book/ideas/spurious_features.md) explains where they come from, and
-# [the last section](price) says what this page costs to run.
+# [its own section](price) says what this page costs to run.
 
-# %% [markdown]
-# ## Parameters
+# %% [markdown] tags=["setup"]
+# ## Parameters, and how to run this page
 #
-# The sizes, widths, seeds and data of this page are these. `python -m memorization run spurious_memorization -p d 400` changes
-# one; a list is written as in YAML, `-p sizes "[10, 100]"`.
+# Every number that this page depends on is a parameter; what titles, texts and tables say of results is computed by the
+# run, as the verdicts are.
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "book"  # which parameter file the values come from | name | one of smoke, book, desktop, paper
@@ -76,7 +79,7 @@ ridges: list[float] = [0.0, 0.1, 1.0]  # ridges of the ridge check, per unit of 
 control_seeds: int = 20  # trials of the negative control | trials | 2..1000
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
-# %% tags=["hide-input"]
+# %% tags=["setup", "hide-input"]
 import numpy as np
 import pandas as pd
 
@@ -84,17 +87,17 @@ from memorization.report.figures import (
     SEED_BAND, SEED_BARS, curve_with_band, legend_above, log_ticks, panels, show, theory_curve,
 )  # fmt: skip
 from memorization.report.judging import judge
-from memorization.report.prices import foot, price_table, write_price
+from memorization.report.prices import cost, foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import COLORS, apply_theme
-from memorization.report.tables import number, parameter_table, say, seed_means, table
-from memorization.report.words import compare, curves_in_words, listed, ordered, outcome, span, trend
+from memorization.report.tables import how_to_run, number, parameter_table, say, seed_means, table
+from memorization.report.words import compare, curves_in_words, in_short, listed, ordered, outcome, span, trend
 from memorization.runs.start import start
 
 run = start("spurious_memorization", globals())
 apply_theme()
 
-# %% tags=["hide-input"]
+# %% tags=["setup", "hide-input"]
 from memorization.studies.spurious_memorization.experiments import (
     identity_check, image_curve, image_points, negative_control, synthetic_curve,
 )  # fmt: skip
@@ -103,6 +106,10 @@ from memorization.studies.spurious_memorization.figures import (
     draw_pictures, draw_products, example_pictures, named_curves, named_pairs,
 )  # fmt: skip
 
+# %% tags=["setup", "remove-input"]
+how_to_run(run)
+
+# %% tags=["setup", "remove-input"]
 parameter_table(run)
 
 # %% [markdown]
@@ -622,3 +629,13 @@ price_table(run)
 
 # %% tags=["remove-input"]
 foot(run, tables)
+
+# %% [markdown] tags=["in-short"]
+# ## In short
+
+# %% tags=["in-short", "remove-input"]
+says = (
+    "What a model remembers of a spurious feature is feature alignment, which the feature map decides, "
+    "times stability, which is the generalization error: better generalization, less memorization."
+)
+in_short(verdicts, says, ["SM-4", "SM-7", "SM-8", "SM-15", "SM-14"], cost(run))

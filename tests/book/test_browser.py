@@ -15,7 +15,7 @@ import pytest
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 PAGES = (
-    "book/intro.html",
+    "notebooks/welcome.html",
     "notebooks/scoreboard.html",
     "notebooks/spurious_memorization.html",
     "notebooks/benign_memorization.html",
@@ -173,7 +173,7 @@ def test_a_wide_formula_can_be_scrolled_with_the_keyboard_on_a_phone(opened):
 
 
 def test_the_menu_opens_on_a_phone(opened):
-    page = opened("book/intro.html", PHONE)
+    page = opened("notebooks/welcome.html", PHONE)
     link = page.locator("nav.bd-links a", has_text="Scoreboard")
     assert not link.is_visible()
     page.locator("button.primary-toggle:visible").first.click()
@@ -189,7 +189,7 @@ def test_the_search_finds_a_word(opened):
 
 
 def test_the_theme_switch_makes_the_page_dark(opened):
-    page = opened("book/intro.html")
+    page = opened("notebooks/welcome.html")
     for _ in range(3):
         if page.evaluate("document.documentElement.dataset.theme") == "dark":
             break

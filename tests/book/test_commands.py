@@ -1,11 +1,18 @@
 """Every command that the README and the pages show is one that works."""
 
+import dataclasses
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import tracked
 
+from memorization.report.tables import how_to_run
 from memorization.runs import cli
 from memorization.runs.notebook import Job
 from memorization.runs.parameters import declared_parameters
@@ -18,6 +25,30 @@ TEXTS = [
 ]
 COMMAND = re.compile(r"python -m memorization ([^`#\n]+)")
 SHOWN = sorted({m.strip().rstrip(",.") for text in TEXTS for m in COMMAND.findall(text.read_text())})
+
+
+PAGES = sorted(path.stem for path in (ROOT / "notebooks" / "claims").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_a_page_says_of_running_it_works_as_it_is_typed(name, tmp_path, monkeypatch, run):
+    """Papermill's lines in a shell, in a copy of the project; that of the project's command is parsed."""
+    text = how_to_run(dataclasses.replace(run, name=name)).data
+    own, plain = re.findall(r"^```bash\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    args = cli._parser().parse_args(shlex.split(own)[3:])
+    assert set(cli._given(declared_parameters(ROOT, name), args)) <= set(declared_parameters(ROOT, name))
+    for path in tracked(ROOT):
+        if not path.is_relative_to(ROOT / "results"):  # pages show less without, and are sooner done
+            copy = tmp_path / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    done = subprocess.run(
+        ["bash", "-e", "-c", plain], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "notebooks" / "out.ipynb").is_file()
 
 
 def test_commands_are_shown():

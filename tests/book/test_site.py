@@ -133,7 +133,7 @@ def test_each_figure_has_its_data_beside_the_page(articles):
 
 
 def test_the_first_address_leads_to_the_welcome_page(book_html):
-    assert "book/intro.html" in (book_html / "index.html").read_text(encoding="utf-8")
+    assert "notebooks/welcome.html" in (book_html / "index.html").read_text(encoding="utf-8")
 
 
 def test_formulas_need_no_network(book_html):

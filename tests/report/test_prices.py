@@ -8,6 +8,7 @@ from memorization.report import prices
 from memorization.report.prices import (
     benchmark_figure,
     benchmark_table,
+    cost,
     duration,
     foot,
     price_table,
@@ -58,6 +59,11 @@ def test_a_page_that_found_a_point_in_its_store_keeps_the_price_of_the_run_that_
     earlier.write_text(json.dumps([{**PUBLISHED, "seconds": 75, "computing_seconds": 100, "load": 1.25}]))
     assert "1 min 15 s" in price_table(run).data
     assert "1.25" in price_table(run).data
+    assert cost(run).startswith("1 min 15 s and ")
+
+
+def test_a_page_that_nobody_has_timed_says_so(run):
+    assert cost(run) == "not measured yet"
 
 
 def test_no_records_have_no_price(run, records):

@@ -6,6 +6,8 @@ import pytest
 from memorization.report.words import (
     compare,
     curves_in_words,
+    finding,
+    in_short,
     listed,
     ordered,
     outcome,
@@ -123,3 +125,50 @@ def test_an_outcome_is_the_verdict_with_its_number():
 def test_an_outcome_of_an_unknown_claim_is_refused():
     with pytest.raises(ValueError, match="no verdict on claim 'BM-99'; there are verdicts on BM-12"):
         outcome([{"id": "BM-12"}], "BM-99")
+
+
+ROW = {
+    "id": "T-1", "statement": "It falls.", "verdict": "reproduced", "quantity": "a number", "value": 0.5,
+    "low": 0.25, "high": 0.75, "tally": "paper",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ("reproduced", "It falls (a number: 0.5 [0.25, 0.75]; "),
+        ("partly", "Only in part: It falls (a number: "),
+        ("undecided", "Not decided here: It falls (a number: "),
+        ("not reproduced", "Not so here: It falls (a number: "),
+        ("not tested at this scale", "Not tested at this scale: It falls (<a"),
+        ("not claimed", "Not claimed: It falls ("),
+    ],
+)
+def test_a_finding_changes_its_words_with_its_verdict(verdict, words):
+    assert finding(ROW | {"verdict": verdict}).startswith(words)
+
+
+def test_a_finding_leads_to_where_it_was_judged():
+    said = finding(ROW, "page.html", "Plain words")
+    assert said == 'Plain words (a number: 0.5 [0.25, 0.75]; <a href="page.html#claim-T-1">T-1</a>).'
+
+
+def test_a_page_in_short_says_what_holds_and_what_does_not():
+    rows = [ROW, ROW | {"id": "T-2"}, ROW | {"id": "T-3", "verdict": "undecided"}]
+    rows += [
+        ROW | {"id": "T-4", "verdict": "not reproduced", "tally": "ours"},
+        ROW | {"id": "T-5", "verdict": "not claimed"},
+    ]
+    lines = in_short(rows, "All falls.", ["T-1", "T-3"], "3 s").data.splitlines()
+    assert lines[:2] == [
+        "- **The paper says:** All falls.",
+        "- **Holds here:** 2 of its 3 claims, among them",
+    ]
+    assert "T-1" in lines[2]
+    assert lines[3] == "- **Does not, or is not decided:**"
+    assert lines[4].startswith("  - Not decided here: It falls")
+    assert lines[5:] == ["- **Costs:** 3 s."]
+    none = in_short([ROW], "All falls.", ["T-1"], "3 s").data
+    assert "decided:** none of them." in none
+    with pytest.raises(ValueError, match="no verdict on claim 'T-9'; there are verdicts on T-1"):
+        in_short([ROW], "All falls.", ["T-9"], "3 s")

@@ -355,7 +355,7 @@ class Scoreboard:
         """Say how many claims hold, each at the largest scale at which it was tested: one line a tally."""
         best = self.best()
         lines = _tallied([*best, *self._silent(best)], lambda ids: str(len(ids)), "The papers' claims")
-        lines += _caveats(best)
+        lines += _caveats(self.rows)
         return "\n".join(f"- {line}" for line in lines) or "No claim is known."
 
     def summary(self) -> HTML:

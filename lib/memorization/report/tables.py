@@ -199,6 +199,29 @@ def _cell(value: Any, form: Format | None) -> str:
     return form(value) if callable(form) else format(value, form)
 
 
+def how_to_run(run: Run) -> Markdown:
+    """Say how to run a page with other parameters: by the project's command, by papermill, in JupyterLab."""
+    name = run.name
+    return say(f"""
+By the project's own command, from its folder, which checks what is given and keeps every finished point:
+
+```bash
+python -m memorization run {name} -p seeds 3 -o out.ipynb
+```
+
+By plain papermill; `-f` takes the values of a profile, here those of `smoke`, which takes seconds:
+
+```bash
+cd notebooks
+jupytext --to ipynb {name}.py
+papermill {name}.ipynb out.ipynb -f parameters/{name}.smoke.yaml -p seeds 3
+```
+
+In JupyterLab (`pip install jupyterlab`): open `notebooks/{name}.ipynb`, which the second way made, change the
+cell of parameters and run all cells. In the file that cell comes first.
+""")
+
+
 def parameter_table(run: Run) -> HTML:
     """Show every parameter of a run, folded: its value here, what it means, its unit, what is allowed."""
     rows = [

@@ -12,10 +12,11 @@ from itertools import pairwise
 from typing import Any, cast
 
 import pandas as pd
+from IPython.display import Markdown
 
 from memorization.report.intervals import mean_interval
-from memorization.report.judging import UNTESTED
-from memorization.report.tables import VISIBLE, number, with_interval
+from memorization.report.judging import NOT, NOT_CLAIMED, PARTLY, REPRODUCED, UNDECIDED, UNTESTED
+from memorization.report.tables import VISIBLE, number, say, with_interval
 
 RISES, FALLS, UNCLEAR = "rises", "falls", "shows no clear trend"
 ABOVE, BELOW, TOGETHER = "above", "below", "not told apart from"
@@ -190,7 +191,70 @@ def outcome(verdicts: Sequence[Mapping[str, Any]], claim: str) -> str:
     if not rows:
         known = ", ".join(row["id"] for row in verdicts) or "none"
         raise ValueError(f"no verdict on claim {claim!r}; there are verdicts on {known}")
-    row = rows[0]
+    found = _number(rows[0])
+    return f"{rows[0]['verdict']} ({found})" if found else str(rows[0]["verdict"])
+
+
+def _number(row: Mapping[str, Any]) -> str:
+    """The quantity that a verdict rests on, with its interval; empty where none was measured."""
     if row["value"] is None or row["verdict"] == UNTESTED:
-        return str(row["verdict"])
-    return f"{row['verdict']} ({row['quantity']}: {with_interval(row['value'], row['low'], row['high'])})"
+        return ""
+    return f"{row['quantity']}: {with_interval(row['value'], row['low'], row['high'])}"
+
+
+# What is said before a claim that has not simply held.
+_BUT = {
+    REPRODUCED: "",
+    PARTLY: "Only in part: ",
+    UNDECIDED: "Not decided here: ",
+    NOT: "Not so here: ",
+    UNTESTED: "Not tested at this scale: ",
+    NOT_CLAIMED: "Not claimed: ",
+}
+
+
+def finding(row: Mapping[str, Any], page: str = "", words: str = "") -> str:
+    """Write a verdict as one Markdown sentence: what is claimed, whether it holds, its number, a link.
+
+    Args:
+        row: the verdict.
+        page: address of the page that judged it; empty on that page itself.
+        words: the claim in plain words; default: its statement.
+    """
+    link = f'<a href="{page}#claim-{row["id"]}">{row["id"]}</a>'
+    found = f"{_number(row)}; {link}" if _number(row) else link
+    return f"{_BUT[row['verdict']]}{(words or row['statement']).rstrip('.')} ({found})."
+
+
+def in_short(verdicts: Sequence[Mapping[str, Any]], says: str, claims: Sequence[str], cost: str) -> Markdown:
+    """Write the short version of a page: what the paper says, what holds here, what does not, what it costs.
+
+    Args:
+        verdicts: what ``judge`` returned.
+        says: the paper's message, one or two sentences.
+        claims: ids of the claims that carry it; each is listed below its verdict.
+        cost: what the page costs to run, in words.
+
+    Raises:
+        ValueError: no verdict is about one of these claims.
+    """
+    known = {row["id"]: row for row in verdicts}
+    if unknown := [claim for claim in claims if claim not in known]:
+        raise ValueError(f"no verdict on claim {unknown[0]!r}; there are verdicts on {listed(known)}")
+    theirs = [row for row in verdicts if row["tally"] == "paper" and row["verdict"] != NOT_CLAIMED]
+    holds = [row for row in theirs if row["verdict"] == REPRODUCED]
+    chosen = [row for row in map(known.__getitem__, claims) if row["verdict"] == REPRODUCED]
+    others = [row for row in theirs if row["verdict"] in (PARTLY, UNDECIDED, NOT)]
+    others += [known[claim] for claim in claims if known[claim]["verdict"] in (UNTESTED, NOT_CLAIMED)]
+    parts = [
+        f"**The paper says:** {says}",
+        f"**Holds here:** {len(holds)} of its {len(theirs)} claims{_below(chosen, ', among them')}",
+        f"**Does not, or is not decided:**{_below(others) or ' none of them.'}",
+        f"**Costs:** {cost}.",
+    ]
+    return say("\n".join(f"- {part}" for part in parts))
+
+
+def _below(rows: Sequence[Mapping[str, Any]], head: str = "") -> str:
+    """A list of findings below a line of a list."""
+    return head + "".join(f"\n  - {finding(row)}" for row in rows) if rows else ""

@@ -21,6 +21,7 @@ import yaml
 
 from memorization.runs.digest import reads
 from memorization.runs.notebook import Job, NotebookError, execute, remove_left_scratch, scratch_folder
+from memorization.runs.pages import as_page
 from memorization.runs.parameters import KEPT_PROFILES, names, source_path
 from memorization.runs.provenance import cores, end_with_parent
 from memorization.runs.records import RecordError, RecordStore, put
@@ -91,7 +92,10 @@ def assemble(root: Path, profile: str) -> Path:
     for relative, origin in wanted.items():
         copy = target / relative
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(origin, copy)
+        if origin.suffix == ".ipynb":
+            copy.write_text(as_page(root, origin), encoding="utf-8")
+        else:
+            shutil.copyfile(origin, copy)
     for path in sorted(target.rglob("*")):
         if path.is_file() and path.relative_to(target) not in wanted:
             path.unlink()

@@ -202,9 +202,10 @@ class Run:
         return int(values.get("first_seed", self.parameters["first_seed"].default))
 
     def _price(self) -> float | None:
-        """The published seconds of this notebook at this profile."""
+        """The published seconds of this notebook at this profile; None for sums of points' times."""
         path = self.published / "prices" / f"{self.name}.{self.profile}.json"
-        return json.loads(path.read_text(encoding="utf-8"))[0]["seconds"] if path.is_file() else None
+        price = json.loads(path.read_text(encoding="utf-8"))[0] if path.is_file() else {}
+        return price["seconds"] if "computing_seconds" in price else None
 
 
 def start(name: str, namespace: MutableMapping[str, Any]) -> Run:

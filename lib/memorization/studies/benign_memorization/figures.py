@@ -41,6 +41,8 @@ _TRUE = "#006b4b"  # the color of true labels, darker: letters need more contras
 _KEY = 1.47  # height of the line that says what the words are, in sides of a picture
 _ROW = 4  # pictures in a row, so that they can still be seen on a phone
 _FRESH = "∞ (fresh)"
+_PANELS = ("true labels", "random labels")
+_KNOWN = {"noise_probe": ("random label", "no augmentation"), "clean_probe": ("true class", "true labels")}
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,35 @@ def draw_depth(axes: Sequence[Axes], records: pd.DataFrame, *, classes: int = 10
     for ax, label in ((left, PROBE_LABEL), (right, NOISE_LABEL)):
         chance_line(ax, classes)
         ax.set(ylabel=label, ylim=(0, 1.16), yticks=[0, 0.2, 0.4, 0.6, 0.8, 1])
+    return pd.concat(drawn, ignore_index=True)
+
+
+def draw_known(axes: Sequence[Axes], depth: pd.DataFrame, *, classes: int = 10) -> pd.DataFrame:
+    """Draw what each layer knows of true classes and random labels, after training on either.
+
+    Args:
+        axes: two panels: trained on true labels, trained on random ones, both with augmentation.
+        depth: what :func:`draw_depth` returned.
+        classes: number C of classes; chance is 1/C.
+
+    Returns:
+        What is drawn: rows of ``depth`` with ``panel``, and ``quantity`` true class or random label.
+    """
+    drawn = []
+    for ax, arm, panel in zip(axes, ("true labels", "augmentation"), _PANELS, strict=True):
+        mine = depth[depth["arm"] == arm].sort_values("depth")
+        for column, (label, like) in _KNOWN.items():
+            one = mine[mine["quantity"] == column].assign(panel=panel, quantity=label)
+            if one.empty:  # true labels are the true classes
+                continue
+            color, marker = arm_styles([like])[like]
+            ax.plot(one["depth"], one["mean"], label=label, color=color, marker=marker)
+            low, high = one["mean"] - one["sd"], one["mean"] + one["sd"]
+            ax.fill_between(one["depth"], low, high, color=color, alpha=0.18, linewidth=0)
+            drawn.append(one)
+        chance_line(ax, classes)
+        ax.set_xticks(list(one["depth"]), list(one["site"]), rotation=30, ha="right", rotation_mode="anchor")
+        ax.set(xlabel="layer, from image to answer [name]", ylabel="known [fraction]", ylim=(0, 1.05))
     return pd.concat(drawn, ignore_index=True)
 
 

@@ -1,0 +1,117 @@
+"""From an executed notebook to a page of the book: reading order, words on folded code, links to experiments.
+
+A notebook runs from its parameters on, and ends with its verdicts. A reader wants the verdicts first, in
+short, and the parameters last: cells tagged ``in-short`` follow the title, those tagged ``setup`` come last.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from memorization.runs.parameters import REPOSITORY
+
+Cell = dict[str, Any]
+_SWEEPS = ("sweep", "recorded")
+# What folded code holds, by its tag or else by what it calls; the first that fits.
+_TAGGED = {
+    "injected-parameters": "Parameters of this run",
+    "parameters": "Parameters",
+    "setup": "Imports",
+}
+_HOLDS = {
+    "Experiment": _SWEEPS,
+    "Plotting code": ("show", "explore", "interactive", "benchmark_figure"),
+    "Judging code": ("judge",),
+    "Table code": ("table", "verdict_table", "parameter_table", "price_table", "benchmark_table"),
+}
+
+
+def as_page(root: Path, path: Path) -> str:
+    """Return the text of an executed notebook as the book shows it.
+
+    Args:
+        root: the project's folder, where the experiments' sources are.
+        path: the executed notebook.
+    """
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    sources = _sources(root, notebook["cells"])
+    cells = [cell for one in notebook["cells"] for cell in (_named(one), *_linked(one, sources))]
+    notebook["cells"] = _in_reading_order(cells)
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _in_reading_order(cells: list[Cell]) -> list[Cell]:
+    title, rest = cells[:1], cells[1:]
+    short = [cell for cell in rest if "in-short" in _tags(cell)]
+    setup = [cell for cell in rest if {"setup", "parameters", "injected-parameters"} & _tags(cell)]
+    return [*title, *short, *(cell for cell in rest if cell not in short and cell not in setup), *setup]
+
+
+def _tags(cell: Cell) -> set[str]:
+    return set(cell["metadata"].get("tags", []))
+
+
+def _named(cell: Cell) -> Cell:
+    """The cell, with what it holds written on it where its code is folded."""
+    if "hide-input" not in _tags(cell):
+        return cell
+    holds = next((what for tag, what in _TAGGED.items() if tag in _tags(cell)), "") or _holds(_source(cell))
+    prompts = {"code_prompt_show": holds, "code_prompt_hide": f"Hide: {holds.lower()}"}
+    return {**cell, "metadata": {**cell["metadata"], "mystnb": prompts}}
+
+
+def _source(cell: Cell) -> str:
+    return "".join(cell["source"])
+
+
+def _holds(source: str) -> str:
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    names = {ast.unparse(function).rpartition(".")[2] for function in calls}
+    return next((what for what, calling in _HOLDS.items() if names & set(calling)), "Code")
+
+
+def _linked(cell: Cell, sources: Mapping[str, str]) -> list[Cell]:
+    """A cell with links to the experiments that a cell runs, if it runs any."""
+    if cell["cell_type"] != "code":
+        return []
+    calls = [node for node in ast.walk(ast.parse(_source(cell))) if isinstance(node, ast.Call)]
+    links = [sources[name] for name in dict.fromkeys(map(_swept, calls)) if name in sources]
+    text = f"Source of the experiment: {', '.join(links)}"
+    whole = {"cell_type": "markdown", "id": f"{cell['id']}-source", "metadata": {}, "source": text}
+    return [whole] if links else []
+
+
+def _swept(call: ast.Call) -> str:
+    """The name of the function that a call such as ``run.sweep(function, …)`` runs; empty for other calls."""
+    of_a_run = isinstance(call.func, ast.Attribute) and call.func.attr in _SWEEPS
+    first = call.args[0] if of_a_run and call.args else None
+    return first.id if isinstance(first, ast.Name) else ""
+
+
+def _sources(root: Path, cells: list[Cell]) -> dict[str, str]:
+    """Links to the functions that a notebook imports, at the commit that last changed the library."""
+    commit, links = _commit(root), {}
+    for node in [n for cell in cells if cell["cell_type"] == "code" for n in ast.parse(_source(cell)).body]:
+        path = Path("lib", *(getattr(node, "module", None) or "").split(".")).with_suffix(".py")
+        if isinstance(node, ast.ImportFrom) and (root / path).is_file():
+            names = {one.name for one in node.names}
+            for made in ast.parse((root / path).read_text(encoding="utf-8")).body:
+                if isinstance(made, ast.FunctionDef) and made.name in names:
+                    url = f"{REPOSITORY}/blob/{commit}/{path.as_posix()}#L{made.lineno}"
+                    links[made.name] = f"[`{made.name}`]({url})"
+    return links
+
+
+def _commit(root: Path) -> str:
+    """The commit that last changed the library; ``main`` outside a git checkout."""
+    ask = ["git", "-C", str(root), "log", "-1", "--format=%H", "--", "lib"]
+    try:
+        done = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "main"
+    return done.stdout.strip() or "main"

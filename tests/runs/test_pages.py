@@ -1,0 +1,70 @@
+"""A page of the book, made of an executed notebook: its order, words on folded code, links to experiments."""
+
+import json
+
+import pytest
+
+from memorization.runs.pages import as_page
+
+
+def cell(kind, source, *tags):
+    return {"cell_type": kind, "id": "c", "metadata": {"tags": list(tags)}, "source": source}
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """Make a page of cells, in a project with one experiment; return its cells."""
+    module = tmp_path / "lib" / "memorization" / "studies" / "toy.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("import math\n\n\ndef point(seed):\n    return {}\n")
+
+    def make(*cells):
+        path = tmp_path / "toy.ipynb"
+        path.write_text(json.dumps({"cells": cells}))
+        return json.loads(as_page(tmp_path, path))["cells"]
+
+    return make
+
+
+def test_the_short_version_follows_the_title_and_the_parameters_come_last(pages):
+    cells = [
+        cell("markdown", "# Title"),
+        cell("markdown", "## Parameters", "setup"),
+        cell("code", "n: int = 1", "parameters", "hide-input"),
+        cell("code", "n = 2", "injected-parameters", "hide-input"),
+        cell("markdown", "## Question"),
+        cell("markdown", "## In short", "in-short"),
+        cell("code", "in_short(verdicts)", "in-short"),
+    ]
+    order = [one["source"] for one in pages(*cells)]
+    assert order == [cells[at]["source"] for at in (0, 5, 6, 4, 1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("source", "tags", "words"),
+    [
+        ("n: int = 1", ["parameters"], "Parameters"),
+        ("n = 2", ["injected-parameters"], "Parameters of this run"),
+        ("import numpy", ["setup"], "Imports"),
+        ("figure = panels(1)\nshow(run, figure)", [], "Plotting code"),
+        ("table(frame)", [], "Table code"),
+        ("verdicts = judge(run)\nverdict_table(verdicts)", [], "Judging code"),
+        ("rows = run.sweep(point, grid)\nshow(run, rows)", [], "Experiment"),
+        ("x = 1", [], "Code"),
+    ],
+)
+def test_folded_code_says_what_it_holds(pages, source, tags, words):
+    shown = pages(cell("markdown", "# Title"), cell("code", source, "hide-input", *tags))[1]
+    assert shown["metadata"]["mystnb"]["code_prompt_show"] == words
+    assert "mystnb" not in pages(cell("markdown", "# Title"), cell("code", source))[1]["metadata"]
+
+
+def test_an_experiment_links_to_where_it_is_defined(pages):
+    imports = cell("code", "from memorization.studies.toy import point\nfrom far.away import other")
+    made = pages(
+        imports, cell("code", "a = run.sweep(point, g)\nb = run.recorded(other, g)"), cell("code", "c = 1")
+    )
+    links = [one["source"] for one in made if one["cell_type"] == "markdown"]
+    assert len(links) == 1
+    assert links[0].startswith("Source of the experiment: [`point`](https://github.com/")
+    assert links[0].endswith("/blob/main/lib/memorization/studies/toy.py#L4)")  # no git here, so no commit
