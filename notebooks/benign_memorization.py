@@ -75,7 +75,7 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 # %% tags=["setup", "hide-input"]
 import pandas as pd
 
-from memorization.report.figures import SEED_BAND, SEED_BARS, legend_above, panels, show
+from memorization.report.figures import legend_above, panels, show
 from memorization.report.judging import judge
 from memorization.report.prices import cost, foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
@@ -196,7 +196,7 @@ shown = draw_memorization_curves(axes, core_arms_)
 legend_above(figure)
 course = core_arms_[core_arms_["site"] == "embedding"]
 show(
-    run, figure, shown, name="curves", band=SEED_BAND,
+    run, figure, shown, name="curves",
     title="In training the probe "
     + listed(f"{trend(one, 'epoch', 'clean_probe')} with {arm}" for arm, one in course.groupby("arm", sort=False)),
     alt="Accuracy on the random labels, on clean and on fresh views, and the k-NN probe, against the epoch. "
@@ -234,7 +234,7 @@ shown = draw_depth(axes, core_arms_, classes=pictures.classes)
 legend_above(figure)
 without, with_ = (means.iloc[i] for i in range(2))
 show(
-    run, figure, shown, name="depth", band=SEED_BAND,
+    run, figure, shown, name="depth",
     title=f"Noise probe at the embedding: {number(without.noise_embedding)} without augmentation, {number(with_.noise_embedding)} with it",
     alt="Clean and noise probe at the sites of the network, encoder and then projector. "
     + curves_in_words(shown, "site", by=["quantity", "arm"]) + ".",
@@ -267,7 +267,7 @@ shown = draw_views(axes, shared)
 legend_above(figure)
 by_views = one_row_per_run(shared)
 show(
-    run, figure, shown, name="views", band=SEED_BAND,
+    run, figure, shown, name="views",
     title=f"With the number of views the probe {trend(by_views, 'view_order', 'probe')}, accuracy on unseen views "
     f"{trend(by_views, 'view_order', 'fresh_view')}",
     alt="k-NN probe, and accuracy on views of training and on unseen ones, against the number of fixed views. "
@@ -295,7 +295,7 @@ fresh = ends.query("views == 0 and noise == 1")
 by_strength = fresh.groupby("strength")[["probe", "fresh_view", "clean_view"]].mean()
 best, strongest = by_strength.probe.idxmax(), by_strength.index.max()
 show(
-    run, figure, shown, name="strength", band=SEED_BAND,
+    run, figure, shown, name="strength",
     title=f"The best probe is at strength {best:g}; with strength, memorization of clean views {trend(fresh, 'strength', 'clean_view')}",
     alt="k-NN probe and accuracy on the random labels against the strength of the augmentation. "
     + curves_in_words(shown, "strength", by=["quantity", "arm"]) + ".",
@@ -320,7 +320,7 @@ figure, axes = panels(2, titles=["true classes in the embedding", "labels of the
 shown = draw_shared_independent(axes, standard_arms.query("views > 0"), classes=pictures.classes)
 legend_above(figure)
 show(
-    run, figure, shown, name="independent", band=SEED_BAND,
+    run, figure, shown, name="independent",
     title="The same views, with a label that they share, and with a label for each",
     alt="k-NN probe and accuracy on the labels of the views, against the number of views. "
     + curves_in_words(shown, "views", by=["quantity", "arm"]) + ".",
@@ -365,7 +365,7 @@ else:
     shown = draw_shared_independent(axes, brief)
     legend_above(figure)
     display(show(
-        run, figure, shown, name="wall", band=SEED_BAND,
+        run, figure, shown, name="wall",
         title=f"A small network, {brief['epoch'].max()} epochs: views with a label that they share, and with a label for each",
         alt="k-NN probe and accuracy on the labels of the views, against the number of views. "
         + curves_in_words(shown, "views", by=["quantity", "arm"]) + ".",
@@ -397,7 +397,7 @@ shown = draw_invariance(ax, several)
 legend_above(figure)
 order = ordered(at_end(several), "arm", "invariance")
 show(
-    run, figure, shown, name="invariance", band=SEED_BAND,
+    run, figure, shown, name="invariance",
     title=f"Invariance ratio at the embedding: {order}",
     alt="Invariance ratio at the sites of the network. " + curves_in_words(shown, "site", by="arm") + ".",
 )  # fmt: skip
@@ -434,7 +434,7 @@ if not projector.empty:
     legend_above(figure)
     wide = one_row_per_run(projector).query("projector_layers == 1")
     display(show(
-        run, figure, shown, name="projector", band=SEED_BAND,
+        run, figure, shown, name="projector",
         title=f"With a wider projector the embedding's clean probe {trend(wide, 'room', 'probe')} and its noise probe "
         f"{trend(wide, 'room', 'noise_embedding')}",
         alt="Clean and noise probe of the embedding against the projector's hidden layers. "
@@ -461,7 +461,7 @@ if not partial_noise.empty:
     by_noise = one_row_per_run(partial_noise).pivot_table("probe", "noise", "augmented")
     over_noise = by_noise.iloc[-1] - by_noise.iloc[0]
     display(show(
-        run, figure, shown, name="noise", band=SEED_BAND,
+        run, figure, shown, name="noise",
         title=f"From true to random labels the probe moves by {number(over_noise[True], 2)} with augmentation, by "
         f"{number(over_noise[False], 2)} without it",
         alt="k-NN probe against the fraction of random labels. " + curves_in_words(shown, "noise", by="arm") + ".",
@@ -486,7 +486,7 @@ if not grouped.empty:
     shown = draw_groups(ax, grouped)
     legend_above(figure)
     display(show(
-        run, figure, shown, name="groups", band=SEED_BAND,
+        run, figure, shown, name="groups",
         title=f"The probe {trend(one_row_per_run(grouped), 'group', 'probe')} with the number of images that share a random label",
         alt="k-NN probe against the number of images that share a label. " + curves_in_words(shown, "group", by="arm") + ".",
     ))  # fmt: skip
@@ -544,7 +544,7 @@ if not others_data.empty:
     words = {name: compare(one["augmentation"], one["no augmentation"]) for name, one in each.groupby("dataset")}
     lies = {word: [name for name in words if words[name] == word] for word in words.values()}
     display(show(
-        run, figure, shown, name="datasets", band=SEED_BARS,
+        run, figure, shown, name="datasets",
         title="The probe with augmentation is " + listed(f"{word} that without on {listed(on)}" for word, on in lies.items()),
         alt="k-NN probe, a row of dots for each data set. "
         + rows_in_words(shown.assign(quantity=shown["arm"]), "dataset", {arm: arm for arm in shown["arm"]}) + ".",

@@ -79,7 +79,7 @@ import warnings
 
 import pandas as pd
 
-from memorization.report.figures import SEED_BAND, SEED_BARS, interactive, legend_above, panels, show
+from memorization.report.figures import interactive, legend_above, panels, show
 from memorization.report.judging import judge
 from memorization.report.prices import cost, foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
@@ -156,7 +156,7 @@ shown = draw_risks(axes, runs)
 legend_above(figure)
 relu, linear = (ends[ends.activation == name].mean(numeric_only=True) for name in ("relu", "identity"))
 show(
-    run, figure, shown, name="risks", band=SEED_BAND,
+    run, figure, shown, name="risks",
     title=f"After {steps} steps the risk out of distribution is {number(relu.ood_risk, 2)} with ReLU, {number(linear.ood_risk, 2)} with the identity",
     alt="Risk and accuracy, in distribution (id) and out of it (ood), against the step. "
     + curves_in_words(shown, "step", by=["quantity", "arm"]) + ".",
@@ -179,7 +179,7 @@ figure, axes = panels(2)
 shown = draw_correlations(axes, runs)
 legend_above(figure)
 show(
-    run, figure, shown, name="correlations", band=SEED_BAND,
+    run, figure, shown, name="correlations",
     title=f"Background in neurons of positive and of negative sign: ReLU {number(relu.b_plus, 2)} and {number(relu.b_minus, 2)}, "
     f"identity {number(linear.b_plus, 2)} and {number(linear.b_minus, 2)}",
     alt="Mean correlation with core (c) and background (b) of positive (plus) and negative (minus) neurons against the step. "
@@ -216,7 +216,7 @@ figure, (ax,) = panels(1)
 shown = draw_asymmetry(ax, runs[runs.activation == "relu"])
 legend_above(figure)
 show(
-    run, figure, shown, name="asymmetry", band=SEED_BAND,
+    run, figure, shown, name="asymmetry",
     title=f"At the end a ReLU neuron fires on {number(100 * relu.own, 2)} % of its own class and on {number(100 * relu.other, 2)} % of the other",
     alt="Probability of firing on the class of a neuron's sign and on the other, against the step. "
     + curves_in_words(shown, "step", by="quantity") + ".",
@@ -250,7 +250,7 @@ figure, axes = panels(2, height=3.6)
 grown, margin = draw_growth(axes[0], beginning), draw_margins(axes[1], moved)
 legend_above(figure)
 show(
-    run, figure, pd.concat([grown, margin], ignore_index=True), name="formulas", band=f"Left: {SEED_BARS.lower()}. Right: {SEED_BAND.lower()}",
+    run, figure, pd.concat([grown, margin], ignore_index=True), name="formulas",
     title=f"Formulas miss the ratio of growth by {number((grown.measured - grown.predicted).abs().max(), 2)} or less, "
     f"margins by {number((margin['mean'] - margin.formula).abs().max(), 2)} or less",
     alt=f"Ratio of growth by slope: measured {curves_in_words(grown, 'slope', 'measured')}, predicted "
@@ -281,7 +281,7 @@ legend_above(figure)
 by_shift = margins.query("activation == 'relu'").groupby("shift").ood_accuracy.mean()
 far = listed(f"{number(100 * right, 2)} % at {place:g}" for place, right in by_shift[by_shift.index <= min(-1, max(shifts))].items())
 show(
-    run, figure, shown, name="accuracy", band=SEED_BAND,
+    run, figure, shown, name="accuracy",
     title=f"Accuracy with ReLU, by the factor of the background: {far}",
     alt=f"Accuracy on fresh examples against the factor of the background. {curves_in_words(shown, 'shift', by='arm')}.",
 )  # fmt: skip
@@ -315,7 +315,7 @@ figure, axes = panels(2)
 shown = draw_dial(axes, swept["dial"])
 legend_above(figure)
 show(
-    run, figure, shown, name="dial", band=SEED_BAND,
+    run, figure, shown, name="dial",
     title=f"With the slope the risk outside {trend(at_end['dial'], 'slope', 'ood_risk')}, the background in neurons "
     f"{trend(at_end['dial'], 'slope', 'b_plus')}",
     alt="Risk in distribution (id) and outside (ood), and mean correlation with core (c) and background (b), against the slope. "
@@ -336,7 +336,7 @@ drawn = [draw_sweep(ax, swept[name], dial) for ax, (name, dial) in zip(axes, dia
 legend_above(figure)
 shown = pd.concat(drawn, ignore_index=True)
 show(
-    run, figure, shown, name="remove", band=SEED_BAND,
+    run, figure, shown, name="remove",
     title=f"Risk outside {trend(at_end['means'], 'mean', 'ood_risk')} as the background's mean is removed, "
     f"{trend(at_end['diversity'], 'flip', 'ood_risk')} with diversity, {trend(at_end['decays'], 'decay', 'ood_risk')} with weight decay",
     alt="Risk in distribution (id) and outside (ood), and background over core (b/c), against the background's mean, the "
@@ -372,7 +372,7 @@ by_size = run.sweep(contaminate, scaled, seeds=seeds, **how)
 # %% tags=["hide-input"]
 table(
     contamination_table(pd.concat([runs, swept["smooth"], losses], ignore_index=True), by=["loss"]),
-    "Linear labels: activations and losses, mean ± standard error over the seeds",
+    "Linear labels: activations and losses, mean ± half of the 95 % interval over seeds",
 )
 
 # %% tags=["hide-input"]
@@ -412,7 +412,7 @@ shown = draw_activations(axes, sphere)
 legend_above(figure)
 background_words = {"background_norm_start": "background before", "background_norm": "after"}
 show(
-    run, figure, shown, name="activations", band=SEED_BARS,
+    run, figure, shown, name="activations",
     title=f"Non-linear labels, by accuracy outside: {ordered(sphere_ends, 'activation', 'ood_accuracy')}",
     alt="For each activation the norm of the background before and after training, and the accuracy in distribution and outside. "
     + rows_in_words(shown, "arm", background_words | {"id_accuracy": "accuracy", "ood_accuracy": "outside"}) + ".",
@@ -499,7 +499,7 @@ both = model_table(distilled)
 full_, tenth = (both[both.init_scale == scale].mean(numeric_only=True) for scale in (1.0, 0.1))
 marks = {"id_accuracy": "accuracy", "ood_accuracy": "outside", "id_error": "error", "ood_error": "outside"}
 show(
-    run, figure, shown, name="distillation", band=SEED_BARS,
+    run, figure, shown, name="distillation",
     title=f"The student's error is {number(full_.id_error, 2)} of its teacher's variance in distribution, {number(full_.ood_error, 3)} outside",
     alt="Probe accuracy, and squared error to the teacher, in distribution and outside. " + rows_in_words(shown, "row", marks) + ".",
 )  # fmt: skip
@@ -533,7 +533,7 @@ shown = draw_distillation(axes, pd.concat([pictures, mnist], ignore_index=True),
 legend_above(figure)
 probes = model_table(pictures).set_index("seed")
 show(
-    run, figure, shown, name="pictures", band=SEED_BARS,
+    run, figure, shown, name="pictures",
     title=f"Drawn digits, accuracy outside: the student is {compare(probes['student_ood'], probes['teacher_ood'])} its teacher and "
     f"{compare(probes['student_ood'], probes['standard_ood'])} the label-trained network",
     alt="Probe accuracy, and squared error to the teacher, in distribution and outside. " + rows_in_words(shown, "row", marks) + ".",
@@ -562,7 +562,7 @@ legend_above(figure)
 adds = {"gain": "red adds"}
 colors = {"red": "red", "blue": "blue", "green": "green", "unframed": "no frame"}
 show(
-    run, figure, shown, name="frames", band=SEED_BARS,
+    run, figure, shown, name="frames",
     title=f"Accuracy with red minus blue or green frames, by training: {rows_in_words(shown, 'frame', adds)}",
     alt=f"Accuracy on test pictures of digits, for three ways of training. {rows_in_words(shown, 'frame', colors | adds)}.",
 )  # fmt: skip
@@ -573,7 +573,7 @@ if not framed_cifar.empty:
     shown = draw_frames(axes, framed_cifar)
     legend_above(figure)
     display(show(
-        run, figure, shown, name="frames_cifar10", band=SEED_BARS,
+        run, figure, shown, name="frames_cifar10",
         title=f"On CIFAR-10, red minus blue or green frames: {rows_in_words(shown, 'frame', adds)}",
         alt=f"Accuracy on test pictures of CIFAR-10, for three ways of training. {rows_in_words(shown, 'frame', colors | adds)}.",
     ))  # fmt: skip
@@ -624,7 +624,7 @@ legend_above(figure)
 untouched, centered, mirrored = (cured_ends.query(which).ood_risk.mean() for which in (none, "center", "symmetric"))
 marks = {"id_risk": "risk", "ood_risk": "outside", "b/c": "background over core"}
 show(
-    run, figure, shown, name="remedies", band=SEED_BARS,
+    run, figure, shown, name="remedies",
     title=f"Risk outside: {number(untouched, 2)} without a remedy, {number(centered, 2)} with centering, {number(mirrored, 2)} with mirrored examples",
     alt="For each remedy the risk in distribution and outside, and the ratio of background to core. "
     + rows_in_words(shown, "remedy", marks) + ".",

@@ -84,7 +84,7 @@ import numpy as np
 import pandas as pd
 
 from memorization.report.figures import (
-    SEED_BAND, SEED_BARS, curve_with_band, legend_above, log_ticks, panels, show, theory_curve,
+    curve_with_band, legend_above, log_ticks, panels, show, theory_curve,
 )  # fmt: skip
 from memorization.report.judging import judge
 from memorization.report.prices import cost, foot, price_table, write_price
@@ -159,7 +159,7 @@ draw_curves(axes[0], rf, "test_accuracy", theory="theory_test_accuracy")
 draw_curves(axes[1], rf, "spurious_accuracy", theory="theory_spurious_accuracy")
 legend_above(figure)
 show(
-    run, figure, rf, name="rf", band=SEED_BAND,
+    run, figure, rf, name="rf",
     title=f"Random features: with N test accuracy {trend(rf, 'N', 'test_accuracy', 'curve')}, "
     f"spurious accuracy {trend(rf, 'N', 'spurious_accuracy', 'curve')}",
     alt=f"Curves with dotted predictions. Test accuracy, {curves_in_words(rf, 'N', 'test_accuracy', 'curve')}. "
@@ -194,7 +194,7 @@ draw_curves(axes[0], ntk, "test_accuracy", theory="theory_test_accuracy")
 draw_curves(axes[1], ntk, "spurious_accuracy", theory="theory_spurious_accuracy")
 legend_above(figure)
 show(
-    run, figure, ntk, name="ntk", band=SEED_BAND,
+    run, figure, ntk, name="ntk",
     title=f"Tangent features: with N test accuracy {trend(ntk, 'N', 'test_accuracy', 'curve')}, "
     f"spurious accuracy {trend(ntk, 'N', 'spurious_accuracy', 'curve')}",
     alt=f"Curves with dotted predictions. Test accuracy, {curves_in_words(ntk, 'N', 'test_accuracy', 'curve')}. "
@@ -247,7 +247,7 @@ for ax, (_, one) in zip(axes, by_fraction.groupby("feature_map", sort=False), st
     draw_alignment(ax, one)
 legend_above(figure)
 show(
-    run, figure, by_fraction, name="alignment", band=SEED_BAND,
+    run, figure, by_fraction, name="alignment",
     title="With the spurious fraction alignment "
     f"{trend(by_fraction, 'alpha', 'alignment_mean', ['feature_map', 'activation'])}; dotted, the closed form",
     alt="Mean alignment against spurious fraction, with dotted closed forms, the diagonal and the theorem's bound: "
@@ -286,7 +286,7 @@ for ax, (_, one) in zip(axes, half.groupby("feature_map", sort=False), strict=Tr
     draw_alignment_decay(ax, one)
 legend_above(figure)
 show(
-    run, figure, infinite, name="decay", band=SEED_BAND,
+    run, figure, infinite, name="decay",
     title=f"With N/d alignment {trend(half, 'psi', 'alignment_mean', ['feature_map', 'activation'])}; dotted, the closed form",
     alt="Mean alignment against N/d, with dotted closed forms: "
     + curves_in_words(half, "psi", "alignment_mean", ["feature_map", "activation"], name="N/d") + ".",
@@ -318,7 +318,7 @@ limit = run.sweep(
 far = limit.assign(constant=2 * limit.alpha * np.arcsin(limit.alpha) / np.pi)
 table(
     seed_means(far, ["alpha", "psi"], {"alignment": "alignment_mean", "theorem's constant": "constant"}),
-    "ReLU tangent features at large N/d (psi): alignment and the theorem's constant, mean ± standard error",
+    "ReLU tangent features at large N/d (psi): alignment and the theorem's constant, mean ± half of the 95 % interval",
 )
 
 # %% [markdown]
@@ -338,7 +338,7 @@ ax.set(xlabel="training examples N [examples]", ylabel="mean squared error [labe
 log_ticks(ax, chosen.N)
 ax.legend()
 show(
-    run, figure, chosen, name="stability", band=SEED_BAND,
+    run, figure, chosen, name="stability",
     title=f"With N mean squared stability {trend(chosen, 'N', 'stability_mse')}, test error {trend(chosen, 'N', 'test_mse')}",
     alt=f"Against N, with a dotted closed form. Mean squared stability {curves_in_words(chosen, 'N', 'stability_mse')}; "
     f"test error {curves_in_words(chosen, 'N', 'test_mse')}.",
@@ -388,7 +388,7 @@ figure, axes = panels(2, titles=["against the product", "against the bound"])
 products = draw_products(axes, synthetic)
 legend_above(figure)
 show(
-    run, figure, products, name="product", band=SEED_BARS,
+    run, figure, products, name="product",
     title=f"Memorization differs from alignment times stability by {number((products.covariance - products['product']).abs().max(), 2)} or less",
     alt=f"Two scatter plots with a diagonal. The covariance of spurious predictions and labels, {span(products.covariance)}, "
     f"against alignment times stability covariance, {span(products['product'])}; and against the bound, {span(products.bound)}. "
@@ -441,7 +441,7 @@ legend_above(figure)
 measured = {"test_accuracy": "test accuracy", "spurious_accuracy": "spurious accuracy"}
 measured |= {"spurious_auc": "area under the curve", "covariance": "covariance"}
 show(
-    run, figure, images, name="images", band=SEED_BAND,
+    run, figure, images, name="images",
     title="Images, with N: " + listed(f"{word} {trend(drawn, 'N', column, of)}" for column, word in measured.items()),
     alt="For each pair of classes and frame, tangent features, against N. "
     + " ".join(f"{word}: {curves_in_words(drawn, 'N', column, of)}." for column, word in measured.items()),
@@ -486,7 +486,7 @@ control["trials"] = control_seeds
 # %% tags=["hide-input"]
 table(
     seed_means(control, ["feature_map"], ["spurious_accuracy", "alignment_mean", "covariance"]),
-    f"At queries that share nothing: mean ± standard error over {control_seeds} trials",
+    f"At queries that share nothing: mean ± half of the 95 % interval over {control_seeds} trials",
 )
 
 # %% [markdown]
@@ -509,7 +509,7 @@ draw_against_width(axes[0], by_width, "test_accuracy", "theory_test_accuracy", "
 draw_against_width(axes[1], by_width, "alignment_mean", "gamma", "feature alignment [ratio]")
 legend_above(figure)
 show(
-    run, figure, by_width, name="width", band=SEED_BAND,
+    run, figure, by_width, name="width",
     title=f"With width test accuracy {trend(by_width, 'width', 'test_accuracy')}, alignment {trend(by_width, 'width', 'alignment_mean')}",
     alt=f"Against width: test accuracy {curves_in_words(by_width, 'width', 'test_accuracy')}, for infinite width dotted at "
     f"{number(by_width.theory_test_accuracy.mean(), 2)}; alignment {curves_in_words(by_width, 'width', 'alignment_mean')}, dotted at "
@@ -536,7 +536,7 @@ columns = ["alignment_mean", "gamma", "spurious_accuracy", "covariance", "test_a
 table(
     seed_means(by_ridge, ["ridge"], columns),
     f"With the ridge alignment {trend(by_ridge, 'ridge', 'alignment_mean')}, covariance {trend(by_ridge, 'ridge', 'covariance')}, "
-    f"spurious accuracy {trend(by_ridge, 'ridge', 'spurious_accuracy')} (mean ± standard error)",
+    f"spurious accuracy {trend(by_ridge, 'ridge', 'spurious_accuracy')} (mean ± half of the 95 % interval)",
 )
 
 # %% [markdown] tags=["theory"]
@@ -557,7 +557,7 @@ even = run.sweep(
 # %% tags=["hide-input"]
 table(
     seed_means(even, ["alpha", "d"], ["test_accuracy", "spurious_accuracy", "alignment_mean"]),
-    f"The even activation at N = {check_d // 2}: mean ± standard error",
+    f"The even activation at N = {check_d // 2}: mean ± half of the 95 % interval",
 )
 
 # %% [markdown]

@@ -29,7 +29,7 @@ profile: str = "book"  # which parameter file | name | one of smoke, book, deskt
 # %% tags=["setup", "hide-input"]
 import pandas as pd
 
-from memorization.report.figures import SEED_BAND, legend_above, panels, show
+from memorization.report.figures import legend_above, panels, show
 from memorization.report.scoreboard import scoreboard
 from memorization.report.styles import apply_theme
 from memorization.report.tables import number, say
@@ -59,7 +59,7 @@ if not known.empty:
     legend_above(figure)
     at = shown.query("panel == 'random labels'").set_index(["quantity", "site"])["mean"]
     display(show(
-        run, figure, shown, name="layers", band=SEED_BAND,
+        run, figure, shown, name="layers",
         title=f"Trained on random labels: the last layer gives back {number(100 * at['random label', 'logits'], 3)} % of them, the "
         f"layers before still tell {number(100 * at['true class', 'embedding'], 2)} % of the true classes",
         alt="What can be read at each layer, from the image to the answer. "

@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from memorization.report.figures import (
-    SEED_BAND,
+    INTERVALS,
     chance_line,
     curve_with_band,
     draw_arms,
@@ -41,8 +41,11 @@ def _figure(records, n=1, label=True):
     return figure
 
 
+HALF = 4.302653 * 0.02 / 3**0.5  # of the little table: three seeds, 97.5 % quantile of Student's t
+
+
 def _card(run, records, **changes):
-    words = {**WORDS, "band": SEED_BAND, **changes}
+    words = {**WORDS, **changes}
     return BeautifulSoup(show(run, _figure(records), records, **words).data, "html.parser")
 
 
@@ -50,7 +53,7 @@ def test_the_card_holds_description_message_band_and_links(run, records):
     card = _card(run, records)
     assert card.img["alt"] == WORDS["alt"]
     assert card.select_one(".figure-title").text == WORDS["title"]
-    assert "± 1 standard deviation" in card.select_one(".figure-band").text
+    assert card.select_one(".figure-band").text == INTERVALS
     assert [a["href"] for a in card.find_all("a")] == ["figures/toy/falling.csv", run.source_url]
 
 
@@ -73,7 +76,7 @@ def test_the_data_is_stored_without_provenance_columns(run, records):
 
 
 def test_equal_figures_give_equal_bytes(run, records):
-    first, second = (show(run, _figure(records, 2), records, band=SEED_BAND, **WORDS).data for _ in range(2))
+    first, second = (show(run, _figure(records, 2), records, **WORDS).data for _ in range(2))
     assert first == second
 
 
@@ -89,7 +92,6 @@ def test_html_in_the_words_is_escaped(run, records):
         ({"alt": "a figure"}, "alt text says what is seen"),
         ({"alt": WORDS["title"] * 2, "title": WORDS["title"] * 2}, "does not repeat the title"),
         ({"name": "My Figure"}, "use lower-case letters"),
-        ({"band": None}, "has a band or error bars: say what they are"),
     ],
 )
 def test_a_broken_rule_of_words_is_refused(run, records, changes, message):
@@ -97,12 +99,13 @@ def test_a_broken_rule_of_words_is_refused(run, records, changes, message):
         _card(run, records, **changes)
 
 
-def test_error_bars_need_a_word_as_well(run, records):
-    figure, (ax,) = panels()
-    ax.errorbar([1, 2], [1, 2], yerr=[0.1, 0.1])
-    ax.set(xlabel="N [examples]", ylabel="accuracy [fraction]")
-    with pytest.raises(ValueError, match="has a band or error bars"):
-        show(run, figure, records, **WORDS)
+def test_error_bars_are_said_to_be_intervals_and_a_plain_line_is_not(run, records):
+    for drawn, told in ((True, [INTERVALS]), (False, [])):
+        figure, (ax,) = panels()
+        ax.errorbar([1, 2], [1, 2], yerr=[0.1, 0.1]) if drawn else ax.plot([1, 2], [1, 2])
+        ax.set(xlabel="N [examples]", ylabel="accuracy [fraction]")
+        card = BeautifulSoup(show(run, figure, records, **WORDS).data, "html.parser")
+        assert [note.text for note in card.select(".figure-band")] == told
 
 
 @pytest.mark.parametrize("label", ["", "accuracy", "accuracy (fraction)", "[fraction]"])
@@ -110,7 +113,7 @@ def test_an_axis_without_unit_is_refused(run, records, label):
     figure = _figure(records)
     figure.axes[0].set_ylabel(label)
     with pytest.raises(ValueError, match=r"panel 1: the y axis is labelled .* unit in square brackets"):
-        show(run, figure, records, band=SEED_BAND, **WORDS)
+        show(run, figure, records, **WORDS)
 
 
 def test_inner_panels_of_one_vertical_axis_are_labelled_at_the_left_alone(run, records):
@@ -132,18 +135,18 @@ def test_a_panel_without_axes_needs_no_label(run, records):
 
 def test_empty_data_is_refused(run, records):
     with pytest.raises(ValueError, match="the data behind it has no rows"):
-        show(run, _figure(records), records.head(0), band=SEED_BAND, **WORDS)
+        show(run, _figure(records), records.head(0), **WORDS)
 
 
 def test_infinite_data_is_refused_with_its_row(run, records):
     records.loc[4, "accuracy"] = np.inf
     with pytest.raises(ValueError, match="column 'accuracy' is infinite in row 4"):
-        show(run, _figure(records.head(3)), records, band=SEED_BAND, **WORDS)
+        show(run, _figure(records.head(3)), records, **WORDS)
 
 
 def test_nothing_is_written_when_a_rule_is_broken(run, records):
     with pytest.raises(ValueError, match="unit in square brackets"):
-        show(run, _figure(records, label=False), records, band=SEED_BAND, **WORDS)
+        show(run, _figure(records, label=False), records, **WORDS)
     assert not run.figures_folder.exists()
 
 
@@ -176,18 +179,18 @@ def test_panels_refuses_four_columns():
         panels(4, columns=4)
 
 
-def test_the_curve_is_mean_and_standard_deviation_over_seeds(records):
+def test_the_curve_is_mean_and_half_interval_over_seeds(records):
     curve = seed_curve(records.query("kind == 'high'"), "N", "accuracy")
     assert curve["mean"].tolist() == pytest.approx([0.9, 0.8, 0.7])
-    assert curve["sd"].tolist() == pytest.approx([0.02] * 3)
+    assert curve["half"].tolist() == pytest.approx([HALF] * 3)
     assert curve["seeds"].tolist() == [3, 3, 3]
 
 
-def test_the_band_reaches_one_standard_deviation(records):
+def test_the_band_is_the_interval_of_the_mean(records):
     _, (ax,) = panels()
     curve_with_band(ax, records.query("kind == 'low'"), "N", "accuracy", label="low", color="k")
     heights = ax.collections[0].get_paths()[0].vertices[:, 1]
-    assert (heights.min(), heights.max()) == pytest.approx((0.58, 0.82))
+    assert (heights.min(), heights.max()) == pytest.approx((0.6 - HALF, 0.8 + HALF))
 
 
 def test_one_seed_gives_a_line_without_a_band(records):
@@ -263,7 +266,8 @@ def test_the_hollow_mark_is_smaller_so_that_equal_numbers_are_both_seen():
     )
     assert filled.get_markersize() > hollow.get_markersize()
     assert hollow.get_markerfacecolor() == BACKGROUND
-    assert table[["mean", "sem"]].values.tolist() == [[2, 1], [2, 0]]
+    assert table["mean"].tolist() == [2, 2]
+    assert table["half"].tolist() == pytest.approx([12.7062, 0])  # two seeds
 
 
 def test_each_arm_is_drawn_in_its_own_color_and_marker_and_under_the_name_given():

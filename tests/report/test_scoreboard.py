@@ -75,7 +75,12 @@ def _known(tmp_path, claims_of, **claim):
 
 def test_the_table_shows_verdict_value_interval_effect_and_where_the_bound_is_from(row):
     page = verdict_table([row()]).data
-    for text in ("reproduced", "0.75 [0.7, 0.8]", "expected ≥ 0.5", "value − bound: 0.25 [0.2, 0.3]"):
+    for text in (
+        "reproduced",
+        "0.750 [0.700, 0.800]",
+        "expected ≥ 0.5",
+        "value − bound: 0.250 [0.200, 0.300]",
+    ):
         assert text in page
     for text in (
         "a number, at N = 10",
@@ -157,7 +162,7 @@ def test_an_effect_is_drawn_on_the_scale_of_its_bound():
     assert '<path class="bound" d="M12.0 1V19"/>' in svg
     assert '<path class="interval" d="M102.7 10H148.0"/>' in svg
     assert '<circle class="value" cx="125.3"' in svg
-    assert 'aria-label="value − bound 0.25 [0.2, 0.3]' in svg
+    assert 'aria-label="value − bound 0.250 [0.200, 0.300]' in svg
 
 
 def test_below_a_bound_is_the_side_where_at_most_holds():

@@ -5,7 +5,16 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from memorization.report.tables import number, over_seeds, parameter_table, plus_minus, say, seed_means, table
+from memorization.report.tables import (
+    number,
+    over_seeds,
+    parameter_table,
+    plus_minus,
+    say,
+    seed_means,
+    table,
+    with_interval,
+)
 from memorization.runs.parameters import declared
 
 
@@ -106,9 +115,9 @@ def test_a_number_has_the_places_that_its_error_allows(value, error, text):
     assert plus_minus(value, error) == text
 
 
-def test_means_over_seeds_have_their_standard_error(records):
+def test_means_over_seeds_have_their_interval(records):
     found = seed_means(records, ["kind", "N"], ["accuracy"])
-    error = 0.02 / 3**0.5
+    error = 4.302653 * 0.02 / 3**0.5
     assert found.columns.tolist() == ["kind", "N", "accuracy"]
     assert found.iloc[0].tolist() == ["high", 10, f"0.900 ± {error:.3f}"]
 
@@ -124,7 +133,7 @@ def test_a_mean_of_equal_seeds_has_no_error_and_a_tiny_one_is_zero(mean, text):
 
 
 def test_a_mean_whose_error_does_not_show_has_the_places_that_the_error_would_have():
-    frame = pd.DataFrame({"N": 10, "seed": [0, 1], "value": [0.22551, 0.22552]})
+    frame = pd.DataFrame({"N": 10, "seed": [0, 1], "value": [0.225511, 0.225512]})
     assert seed_means(frame, ["N"], ["value"])["value"].tolist() == ["0.2255"]
 
 
@@ -134,14 +143,14 @@ def test_means_of_no_records_are_no_rows(records):
 
 def test_a_quantity_over_seeds_has_mean_spread_and_number(records):
     found = over_seeds(records, ["kind", "N"], "accuracy")
-    assert found.columns.tolist() == ["kind", "N", "mean", "sd", "sem", "seeds"]
+    assert found.columns.tolist() == ["kind", "N", "mean", "half", "seeds"]
     assert found.iloc[0, :2].tolist() == ["high", 10]
-    assert found.iloc[0, 2:].tolist() == pytest.approx([0.9, 0.02, 0.02 / 3**0.5, 3])
+    assert found.iloc[0, 2:].tolist() == pytest.approx([0.9, 4.302653 * 0.02 / 3**0.5, 3])
 
 
 def test_one_seed_has_no_spread(records):
     found = over_seeds(records.query("seed == 0"), ["kind", "N"], "accuracy")
-    assert found[["sd", "sem"]].isna().all(axis=None)
+    assert found["half"].isna().all()
 
 
 @pytest.mark.parametrize(
@@ -166,3 +175,25 @@ def test_a_row_has_the_attributes_that_it_was_given():
 def test_attributes_are_of_each_row():
     with pytest.raises(ValueError, match="give attributes of each row: 2 rows, 1 attributes"):
         table(pd.DataFrame({"a": [1, 2]}), "Two rows", attributes=[{"id": "one"}])
+
+
+def test_the_numbers_of_a_column_have_the_same_places():
+    frame = pd.DataFrame(
+        {"row": ["a", "b", "c"], "x": [0.5, 0.25, -1.0], "tiny": [1e-9, 0.5, 1.0], "n": [1, 2, 30]}
+    )
+    page = BeautifulSoup(table(frame, "Some numbers").data, "html.parser")
+    cells = [[cell.text for cell in row.find_all("td")] for row in page.find("tbody").find_all("tr")]
+    assert cells == [["0.50", "1e-9", "1"], ["0.25", "0.5", "2"], ["\u22121.00", "1", "30"]]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((0.567, 0.524, 0.61), "0.567 [0.524, 0.610]"),
+        ((-1.0, -1.5, -0.5), "\u22121.00 [\u22121.50, \u22120.50]"),
+        ((3e-14, 1e-14, 5e-14), "3e-14 [1e-14, 5e-14]"),
+        ((0.5, None, None), "0.5"),
+    ],
+)
+def test_a_number_and_its_interval_end_at_the_same_place(numbers, text):
+    assert with_interval(*numbers) == text

@@ -116,7 +116,7 @@ def test_rows_of_marks_are_described_with_what_was_measured():
 def test_an_outcome_is_the_verdict_with_its_number():
     row = {"id": "BM-12", "verdict": "undecided", "value": 0.71, "low": 0.69, "high": 0.73}
     row |= {"quantity": "a number"}
-    assert outcome([row], "BM-12") == "undecided (a number: 0.71 [0.69, 0.73])"
+    assert outcome([row], "BM-12") == "undecided (a number: 0.710 [0.690, 0.730])"
     assert outcome([row | {"low": None, "high": None}], "BM-12") == "undecided (a number: 0.71)"
     silent = row | {"verdict": "not tested at this scale", "value": None}
     assert outcome([silent], "BM-12") == "not tested at this scale"
@@ -136,7 +136,7 @@ ROW = {
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        ("reproduced", "It falls (a number: 0.5 [0.25, 0.75]; "),
+        ("reproduced", "It falls (a number: 0.50 [0.25, 0.75]; "),
         ("partly", "Only in part: It falls (a number: "),
         ("undecided", "Not decided here: It falls (a number: "),
         ("not reproduced", "Not so here: It falls (a number: "),
@@ -150,7 +150,7 @@ def test_a_finding_changes_its_words_with_its_verdict(verdict, words):
 
 def test_a_finding_leads_to_where_it_was_judged():
     said = finding(ROW, "page.html", "Plain words")
-    assert said == 'Plain words (a number: 0.5 [0.25, 0.75]; <a href="page.html#claim-T-1">T-1</a>).'
+    assert said == 'Plain words (a number: 0.50 [0.25, 0.75]; <a href="page.html#claim-T-1">T-1</a>).'
 
 
 def test_a_page_in_short_says_what_holds_and_what_does_not():

@@ -31,8 +31,7 @@ from memorization.report.tables import over_seeds
 if TYPE_CHECKING:
     from memorization.runs.start import Run
 
-SEED_BAND = "Band: mean ± 1 standard deviation over seeds"
-SEED_BARS = "Error bars: mean ± 1 standard error over seeds"
+INTERVALS = "Bands and bars: 95 % intervals of the mean over seeds."
 IN_OUT = ("in distribution", "out of distribution")
 
 _DPI = 192  # twice the 96 pixels per inch of a page, for sharp screens
@@ -52,14 +51,13 @@ def show(
     name: str,
     title: str,
     alt: str,
-    band: str | None = None,
     wide: bool = False,
 ) -> HTML:
     """Store a figure and its data, and return it as a card for the page.
 
     The card holds the picture (a second drawing with the panels below each other is used on narrow
-    screens), the title, what the band is, and links to the data and the source. Two calls with equal
-    figures give equal bytes. The figure is closed.
+    screens), the title, links to the data and the source and, where the figure has bands or error bars, that
+    they are 95 % intervals. Two calls with equal figures give equal bytes. The figure is closed.
 
     Args:
         run: The started run.
@@ -69,8 +67,6 @@ def show(
         name: File name of figure and data: lower-case letters, digits, ``_`` and ``-``.
         title: The message, as a sentence of at least four words.
         alt: What a reader who cannot see the figure should know: at least 40 characters.
-        band: What the shaded band or the error bars are, such as ``SEED_BAND`` or ``SEED_BARS``; needed where
-            there are any.
         wide: Let the card use the margin column too.
 
     Returns:
@@ -82,10 +78,7 @@ def show(
     _check_words(name, title, alt)
     data = _check_data(data, name)
     _check_axes(figure, name)
-    if band is None and _has_band(figure):
-        raise ValueError(
-            f"figure {name!r} has a band or error bars: say what they are, for example band=SEED_BAND"
-        )
+    note = INTERVALS if _has_band(figure) else ""
     picture = _png(figure)
     write_bytes(run.figures_folder / f"{name}.png", picture)
     _store_data(run, data, name)
@@ -93,7 +86,7 @@ def show(
     narrow = _png(figure) if restack(figure) else None
     _close(figure)
     image = _image(picture, narrow, alt, width, height)
-    return HTML(_card(run, image, name=name, title=title, band=band, wide=wide))
+    return HTML(_card(run, image, name=name, title=title, note=note, wide=wide))
 
 
 def interactive(run: Run, figure: Any, data: pd.DataFrame, *, name: str, title: str, alt: str) -> HTML:
@@ -118,12 +111,12 @@ def interactive(run: Run, figure: Any, data: pd.DataFrame, *, name: str, title: 
         config={"displayModeBar": False, "responsive": True},  # the bar would cover the legend
     )
     box = f'<div class="interactive" role="group" aria-label="{escape(alt, quote=True)}">{content}</div>'
-    return HTML(_card(run, box, name=name, title=title, band=None, wide=False))
+    return HTML(_card(run, box, name=name, title=title))
 
 
-def _card(run: Run, content: str, *, name: str, title: str, band: str | None, wide: bool) -> str:
+def _card(run: Run, content: str, *, name: str, title: str, note: str = "", wide: bool = False) -> str:
     """Return the HTML of a figure card around ``content``."""
-    note = f'<p class="figure-band">{escape(band)}.</p>' if band else ""
+    note = f'<p class="figure-band">{escape(note)}</p>' if note else ""
     data = f"{run.figures_href}/{name}.csv"
     return (
         f'<figure class="figure-card{" figure-wide" if wide else ""}" id="figure-{name}">{content}\n'
@@ -264,13 +257,12 @@ def seed_curve(frame: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
         y: Column of the vertical axis.
 
     Returns:
-        One row per value of ``x``, sorted, with columns ``x``, ``mean``, ``sd`` (NaN for one seed) and
-        ``seeds``.
+        One row per value of ``x``, sorted, with columns ``x``, ``mean``, ``half`` (half the width of the 95 %
+        interval, NaN for one seed) and ``seeds``.
 
     Raises: as :func:`memorization.report.tables.over_seeds`; two rows of one ``x`` and seed are two curves.
     """
-    curve = over_seeds(frame, [x], y).drop(columns="sem")
-    return curve.sort_values(x, ignore_index=True)
+    return over_seeds(frame, [x], y).sort_values(x, ignore_index=True)
 
 
 def curve_with_band(
@@ -284,16 +276,21 @@ def curve_with_band(
     linestyle: str = "-",
     marker: str = "o",
 ) -> pd.DataFrame:
-    """Draw the mean over seeds with a band of ± 1 standard deviation (``SEED_BAND``); return the curve.
+    """Draw the mean over seeds with a band, its 95 % interval (``INTERVALS``); return the curve.
 
     Args: as ``seed_curve``; the rest is matplotlib's. One seed gives a line without a band.
     """
     curve = seed_curve(frame, x, y)
     ax.plot(curve[x], curve["mean"], label=label, color=color, linestyle=linestyle, marker=marker)
-    if curve["sd"].notna().any():
-        low, high = curve["mean"] - curve["sd"], curve["mean"] + curve["sd"]
-        ax.fill_between(curve[x], low, high, color=color, alpha=0.18, linewidth=0)
+    fill_interval(ax, curve, x, color)
     return curve
+
+
+def fill_interval(ax: Axes, curve: pd.DataFrame, x: str, color: str) -> None:
+    """Shade the intervals of a curve with columns ``x``, ``mean`` and ``half``, unless it has one seed."""
+    if curve["half"].notna().any():
+        low, high = curve["mean"] - curve["half"], curve["mean"] + curve["half"]
+        ax.fill_between(curve[x], low, high, color=color, alpha=0.18, linewidth=0)
 
 
 def draw_arms(
@@ -474,7 +471,7 @@ def dumbbells(
     hollow: int = 1,
     marker: str = "o",
 ) -> pd.DataFrame:
-    """Draw one row per arm: two marks, one of them hollow, with error bars (``SEED_BARS``).
+    """Draw one row per arm: two marks, one of them hollow, with error bars (``INTERVALS``).
 
     Args:
         ax: the panel.
@@ -488,19 +485,19 @@ def dumbbells(
         marker: matplotlib's.
 
     Returns:
-        What is drawn: ``by``, ``quantity``, ``mean``, ``sem`` (NaN for one seed) and ``seeds``.
+        What is drawn: ``by``, ``quantity``, ``mean``, ``half`` (NaN for one seed) and ``seeds``.
 
     Raises: as :func:`memorization.report.tables.over_seeds`.
     """
     parts = [over_seeds(records, [by], column).assign(quantity=column) for column in columns]
-    table = pd.concat(parts, ignore_index=True)[[by, "quantity", "mean", "sem", "seeds"]]
+    table = pd.concat(parts, ignore_index=True)[[by, "quantity", "mean", "half", "seeds"]]
     names = list(dict.fromkeys(records[by]))
     for place, name in enumerate(names):
         color = (colors or {}).get(name, INK)
         marks = table[table[by] == name]
         ax.plot(marks["mean"], [place] * len(marks), color=color, linewidth=2.5, alpha=0.45, zorder=1)
-        for mark, (mean, sem) in enumerate(zip(marks["mean"], marks["sem"], strict=True)):
-            bars = None if pd.isna(sem) else [sem]
+        for mark, (mean, half) in enumerate(zip(marks["mean"], marks["half"], strict=True)):
+            bars = None if pd.isna(half) else [half]
             ax.errorbar([mean], [place], xerr=bars, **_look(color, marker, mark == hollow), capsize=3)
     for mark, word in enumerate(words[: len(columns)]):
         ax.plot([], [], **_look(INK, marker, mark == hollow), label=word, linestyle="none")

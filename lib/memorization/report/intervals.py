@@ -40,6 +40,12 @@ def mean_interval(numbers: Numbers, level: float = LEVEL) -> tuple[float, float]
     return float(low), float(high)
 
 
+def half_width(numbers: pd.Series) -> float:
+    """Return half the width of Student's 95 % interval of a mean; NaN for fewer than two numbers."""
+    low, high = mean_interval(numbers.to_numpy(dtype=float))
+    return (high - low) / 2
+
+
 def student(numbers: Numbers, level: float = LEVEL) -> tuple[Numbers, Numbers]:
     """Return Student's interval of the mean along the last axis, two arrays of shape (…) for (…, S)."""
     count = numbers.shape[-1]

@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from textwrap import dedent
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from IPython.display import HTML, Markdown
+
+from memorization.report.intervals import half_width
 
 if TYPE_CHECKING:
     from memorization.runs.start import Run
@@ -35,23 +37,33 @@ def _is_missing(value: Any) -> bool:
 
 
 def plus_minus(value: float, error: float) -> str:
-    """Write a number with its error: two digits of the error, and as many places of the number.
+    """Write a number with half of its interval: two digits of that half, and as many places of the number.
 
-    A zero or missing error is left out: the number is then exact, or there is only one.
+    A zero or missing half is left out: the number is then exact, or there is only one.
     """
     if not error > 0:
         return number(value)
-    places = min(max(1 - math.floor(math.log10(error)), 0), 4)
-    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "\u2212")
+    return f"{_fixed(value, error)} ± {_fixed(error, error)}"
 
 
 def with_interval(value: float, low: float | None, high: float | None) -> str:
     """Write a number with its interval, ``0.71 [0.69, 0.73]``; without ends, the number alone."""
-    return number(value) if low is None else f"{number(value)} [{number(low)}, {number(high)}]"
+    if low is None or high is None:
+        return number(value)
+    half = (high - low) / 2
+    if not VISIBLE <= half < math.inf:  # four places would not show it
+        return f"{number(value)} [{number(low)}, {number(high)}]"
+    return f"{_fixed(value, half)} [{_fixed(low, half)}, {_fixed(high, half)}]"
+
+
+def _fixed(value: float, error: float) -> str:
+    """A number to the place of the second digit of its error, up to four places."""
+    places = min(max(1 - math.floor(math.log10(error)), 0), 4)
+    return f"{value:.{places}f}".replace("-", "\u2212")
 
 
 def over_seeds(records: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFrame:
-    """Return mean and spread of one quantity over seeds: one row for each group, in their order.
+    """Return mean and 95 % interval of one quantity over seeds: one row for each group, in their order.
 
     Args:
         records: one row for each seed of a group.
@@ -59,7 +71,8 @@ def over_seeds(records: pd.DataFrame, by: Sequence[str], column: str) -> pd.Data
         column: the quantity.
 
     Returns:
-        ``by``, ``mean``, ``sd`` and ``sem`` (standard deviation and error, NaN for one seed) and ``seeds``.
+        ``by``, ``mean``, ``half`` (half the width of the 95 % interval of the mean, NaN for one seed) and
+        ``seeds``.
 
     Raises:
         ValueError: a column is missing, there is no row, or a group has several of one seed.
@@ -73,7 +86,7 @@ def over_seeds(records: pd.DataFrame, by: Sequence[str], column: str) -> pd.Data
         raise ValueError(f"there are no records of {column} by {', '.join(by)}; look at the selection before")
     check_once(records, by)
     groups = records.groupby(list(by), sort=False)[column]
-    return groups.agg(mean="mean", sd="std", sem="sem", seeds="count").reset_index()
+    return groups.agg(mean="mean", half=half_width, seeds="count").reset_index()
 
 
 def check_once(records: pd.DataFrame, by: Sequence[str]) -> None:
@@ -90,9 +103,10 @@ def check_once(records: pd.DataFrame, by: Sequence[str]) -> None:
 def seed_means(
     records: pd.DataFrame, by: Sequence[str], columns: Mapping[str, str] | Sequence[str]
 ) -> pd.DataFrame:
-    """Return means over seeds as text, ``mean ± standard error``: one row for each group, in their order.
+    """Return means over seeds as text, ``0.71 ± 0.02``: one row for each group, in their order.
 
-    An error that four decimal places do not show is left out, and the mean has these places.
+    Behind ± stands half the width of the 95 % interval. One that four decimal places do not show is left out,
+    and the mean has these places.
 
     Args:
         records: one row for each seed of a group.
@@ -105,7 +119,7 @@ def seed_means(
     for keys, group in records.groupby(list(by), sort=False):
         row: dict[str, Any] = dict(zip(by, keys, strict=True))
         for name, column in columns.items():
-            mean, error = float(group[column].mean()), float(cast(float, group[column].sem()))
+            mean, error = float(group[column].mean()), half_width(group[column])
             shown = 0.0 if abs(mean) < VISIBLE else round(mean, 4) if error > 0 else mean
             row[name] = plus_minus(mean, error) if error >= VISIBLE else number(shown, 4 if error > 0 else 3)
         rows.append(row)
@@ -158,7 +172,7 @@ def table(
         raise ValueError("a table needs a caption, and a name for each column")
     if frame.empty:
         return HTML(f"<p>{escape(caption)}: there are no rows to show.</p>")
-    formats = dict(formats or {})
+    formats = {**_places(frame), **(formats or {})}
     unknown = [name for name in formats if name not in frame]
     if unknown:
         raise ValueError(f"formats names {unknown[0]!r}, but the columns are {', '.join(map(str, frame))}")
@@ -174,6 +188,17 @@ def table(
         f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>\n'
         f'<tbody role="rowgroup">\n{body}\n</tbody></table></div>'
     )
+
+
+def _places(frame: pd.DataFrame) -> dict[Any, str]:
+    """Formats that give the numbers of a column the same number of places, up to four: 0.50 above 0.25."""
+    formats = {}
+    for name in (column for column in frame if pd.api.types.is_float_dtype(frame[column])):
+        shown = [number(value) for value in frame[name] if not _is_missing(value)]
+        places = max((len(text.partition(".")[2]) for text in shown), default=0)
+        if 0 < places <= 4 and not any("e" in text for text in shown):
+            formats[name] = f".{places}f"
+    return formats
 
 
 def _row(
@@ -196,7 +221,7 @@ def _row(
 def _cell(value: Any, form: Format | None) -> str:
     if _is_missing(value) or form is None:
         return number(value)
-    return form(value) if callable(form) else format(value, form)
+    return form(value) if callable(form) else format(value, form).replace("-", "\u2212", int(value < 0))
 
 
 def how_to_run(run: Run) -> Markdown:

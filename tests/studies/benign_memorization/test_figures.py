@@ -205,16 +205,16 @@ def test_groups_are_drawn_where_they_were_measured(benign_run):
     assert table.query("arm == 'no augmentation'")["group"].tolist() == [1, 3, 30]
 
 
-def test_data_sets_are_rows_of_dots_with_standard_errors(benign_run, three_arms):
+def test_data_sets_are_rows_of_dots_with_intervals(benign_run, three_arms):
     _, (ax,) = panels(1)
     other = benign_run(dataset="fashion_mnist", seeds=(0,))
     pixels = {"digits": 0.91, "cifar10": 0.3}
     table = benign.draw_datasets(ax, pd.concat([three_arms, other]), pixels).set_index(["dataset", "arm"])
     assert [label.get_text() for label in ax.get_yticklabels()] == ["digits", "fashion mnist"]
     assert table.loc[("digits", "augmentation"), "mean"] == pytest.approx(0.905)
-    assert table.loc[("digits", "augmentation"), "sem"] == pytest.approx(0.005)
+    assert table.loc[("digits", "augmentation"), "half"] == pytest.approx(12.7062 * 0.005)  # two seeds
     assert table.loc[("digits", "initialization"), "seeds"] == 2
-    assert pd.isna(table.loc[("fashion_mnist", "augmentation"), "sem"])
+    assert pd.isna(table.loc[("fashion_mnist", "augmentation"), "half"])
     assert ("cifar10", "raw pixels") not in table.index
 
 
@@ -231,7 +231,7 @@ def test_a_figure_with_its_data_fits_the_rules_of_a_page(run, three_arms, draw):
     data = draw(axes if count > 1 else axes[0], three_arms)
     legend_above(figure)
     html = show(
-        run, figure, data, name="a", title="What is stored sits late", band="Band: two seeds",
+        run, figure, data, name="a", title="What is stored sits late",
         alt="One line an arm, which rises from the first to the last site.",
     )  # fmt: skip
     assert "max-width: 600px" in html.data  # the panels can be put below each other

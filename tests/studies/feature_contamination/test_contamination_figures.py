@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from memorization.report.figures import SEED_BAND, legend_above, panels, show
+from memorization.report.figures import legend_above, panels, show
 from memorization.report.styles import BACKGROUND, COLORS
 from memorization.studies.feature_contamination import (
     figures as contamination,
@@ -285,7 +285,7 @@ def test_a_contamination_figure_fits_the_rules_of_a_page(run, contaminated, name
     data = draw(axes, contaminated({}, IDENTITY))
     legend_above(figure)
     html = show(
-        run, figure, data, name=name, title="The background grows with the core", band=SEED_BAND,
+        run, figure, data, name=name, title="The background grows with the core",
         alt="Marks and lines of two networks, one of which goes up while the other stays.",
     )  # fmt: skip
     assert "max-width: 600px" in html.data  # the panels can be put below each other

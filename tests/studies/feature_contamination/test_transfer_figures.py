@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from memorization.report.figures import SEED_BARS, interactive, legend_above, panels, show
+from memorization.report.figures import interactive, legend_above, panels, show
 from memorization.report.styles import COLORS
 from memorization.studies.feature_contamination.figures import (
     draw_distillation,
@@ -105,7 +105,7 @@ def test_the_places_of_test_frames_are_their_mean_accuracies(framed):
     _, axes = panels(2)
     table = draw_frames(axes, framed).query("frame == 'red frames' and quantity != 'gain'")
     assert table["mean"].tolist() == pytest.approx([0.43, 0.31, 0.33, 0.41])
-    assert table["sem"].tolist() == pytest.approx([0.01] * 4)
+    assert table["half"].tolist() == pytest.approx([12.7062 * 0.01] * 4, rel=1e-4)  # two seeds
 
 
 @pytest.mark.parametrize("name", ["distilled", "framed"])
@@ -115,7 +115,7 @@ def test_a_figure_of_rows_fits_the_rules_of_a_page(run, request, name):
     data = draw(axes, request.getfixturevalue(name))
     legend_above(figure)
     html = show(
-        run, figure, data, name=name, title="Outside training it is worse", band=SEED_BARS,
+        run, figure, data, name=name, title="Outside training it is worse",
         alt="Rows of two marks each, the hollow one far to the left of the filled one.",
     )  # fmt: skip
     assert "max-width: 600px" in html.data

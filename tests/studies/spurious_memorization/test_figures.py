@@ -61,7 +61,7 @@ def test_the_products_are_means_over_seeds_with_their_error(curves):
     means = spurious.draw_products(axes, curves)
     assert len(means) == 16
     assert means["product"].iloc[0] == pytest.approx(0.255 * 0.8)
-    assert means["covariance_error"].iloc[0] == pytest.approx(0)
+    assert means["covariance_half"].iloc[0] == pytest.approx(0)
 
 
 def test_an_activation_has_the_color_that_it_has_on_other_pages(curves):

@@ -21,6 +21,7 @@ from memorization.draws import generator
 from memorization.report.figures import (
     chance_line,
     draw_arms,
+    fill_interval,
     log_ticks,
     log_ticks_from_zero,
     name_panel,
@@ -181,7 +182,7 @@ def draw_memorization_curves(
         site: where the probe is.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``epoch``, ``mean``, ``sd`` and ``seeds``.
+        What is drawn: ``arm``, ``quantity``, ``epoch``, ``mean``, ``half`` and ``seeds``.
     """
     here = _named(records[records["site"] == site])
     drawn = []
@@ -210,7 +211,7 @@ def draw_depth(axes: Sequence[Axes], records: pd.DataFrame, *, classes: int = 10
         classes: number C of classes; chance is 1/C.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``site``, ``depth``, ``mean``, ``sd`` and ``seeds``.
+        What is drawn: ``arm``, ``quantity``, ``site``, ``depth``, ``mean``, ``half`` and ``seeds``.
     """
     left, right = axes
     named = _named(records)
@@ -244,8 +245,7 @@ def draw_known(axes: Sequence[Axes], depth: pd.DataFrame, *, classes: int = 10) 
                 continue
             color, marker = arm_styles([like])[like]
             ax.plot(one["depth"], one["mean"], label=label, color=color, marker=marker)
-            low, high = one["mean"] - one["sd"], one["mean"] + one["sd"]
-            ax.fill_between(one["depth"], low, high, color=color, alpha=0.18, linewidth=0)
+            fill_interval(ax, one, "depth", color)
             drawn.append(one)
         chance_line(ax, classes)
         ax.set_xticks(list(one["depth"]), list(one["site"]), rotation=30, ha="right", rotation_mode="anchor")
@@ -318,7 +318,7 @@ def draw_views(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
         records: of ``memorize``, shared labels, several ``views`` (0 for fresh ones) at one strength above 0.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``views``, ``mean``, ``sd`` and ``seeds``.
+        What is drawn: ``arm``, ``quantity``, ``views``, ``mean``, ``half`` and ``seeds``.
     """
     seen = {"seen_view": "views of training", "fresh_view": "unseen views"}
     return _draw_views(axes, plain_arms(records), seen, {"augmentation": "_"})  # the panel says it
@@ -374,7 +374,7 @@ def draw_strength(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
         records: of ``memorize``, several ``strength`` with fresh views, 0 among them.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``strength``, ``mean``, ``sd`` and ``seeds``.
+        What is drawn: ``arm``, ``quantity``, ``strength``, ``mean``, ``half`` and ``seeds``.
     """
     seen = {"fresh_view": "fresh views", "clean_view": "clean views"}
     one = records.assign(arm="augmentation")
@@ -437,7 +437,7 @@ def draw_projector(axes: Sequence[Axes], records: pd.DataFrame, *, classes: int 
         classes: number C of classes; chance is 1/C.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``hidden``, ``mean``, ``sd`` and ``seeds``.
+        What is drawn: ``arm``, ``quantity``, ``hidden``, ``mean``, ``half`` and ``seeds``.
     """
     layers = sorted({tuple(widths) for widths in records["hidden"]}, key=lambda widths: (len(widths), widths))
     names = [_layers(widths) for widths in layers]
@@ -472,7 +472,7 @@ def draw_label_noise(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
         records: of ``memorize``, several ``noise``, each with strength 0 and one other.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``noise``, ``mean``, ``sd`` and ``seeds``.
+        What is drawn: ``arm``, ``quantity``, ``noise``, ``mean``, ``half`` and ``seeds``.
     """
     ax.set_xlabel("images with a random label [fraction]")
     return _draw_probe(ax, records.assign(arm=plain_arms(records.assign(noise=1.0))["arm"]), "noise")
@@ -486,7 +486,7 @@ def draw_groups(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
         records: of ``memorize``, several ``group``.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``group``, ``mean``, ``sd`` and ``seeds``.
+        What is drawn: ``arm``, ``quantity``, ``group``, ``mean``, ``half`` and ``seeds``.
     """
     table = _draw_probe(ax, plain_arms(records), "group")
     log_ticks(ax, records["group"])
@@ -495,7 +495,7 @@ def draw_groups(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_datasets(ax: Axes, records: pd.DataFrame, pixels: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Draw the probe of each data set as a row of dots, one per arm, with error bars (``SEED_BARS``).
+    """Draw the probe of each data set as a row of dots, one per arm, with error bars (``INTERVALS``).
 
     Args:
         ax: the panel, about an inch high for each data set.
@@ -503,7 +503,7 @@ def draw_datasets(ax: Axes, records: pd.DataFrame, pixels: Mapping[str, float] |
         pixels: the probe on raw pixels, by data set.
 
     Returns:
-        What is drawn: ``dataset``, ``arm``, ``mean``, ``sem`` (NaN for one seed) and ``seeds``.
+        What is drawn: ``dataset``, ``arm``, ``mean``, ``half`` (NaN for one seed) and ``seeds``.
 
     Raises:
         ValueError: a data set has several runs of one arm and seed; select one strength and one number of
@@ -512,7 +512,7 @@ def draw_datasets(ax: Axes, records: pd.DataFrame, pixels: Mapping[str, float] |
     named = plain_arms(records)
     start = at_start(named).drop_duplicates(["dataset", "seed"]).assign(arm="initialization")
     dots = pd.concat([start, at_end(named)])
-    table = over_seeds(dots, ["dataset", "arm"], "clean_probe").drop(columns="sd")
+    table = over_seeds(dots, ["dataset", "arm"], "clean_probe")
     rows = list(dict.fromkeys(named["dataset"]))
     raw = [{"dataset": n, "arm": "raw pixels", "mean": pixels[n]} for n in rows if pixels and n in pixels]
     table = pd.concat([table, pd.DataFrame(raw)], ignore_index=True) if raw else table
@@ -520,7 +520,7 @@ def draw_datasets(ax: Axes, records: pd.DataFrame, pixels: Mapping[str, float] |
     for place, (arm, (color, marker)) in enumerate(arms.items()):
         one = table[table["arm"] == arm]
         heights = [rows.index(name) + 0.7 * (place / max(1, len(arms) - 1) - 0.5) for name in one["dataset"]]
-        bars = None if one["sem"].isna().all() else one["sem"]
+        bars = None if one["half"].isna().all() else one["half"]
         ax.errorbar(one["mean"], heights, xerr=bars, fmt=marker, color=color, markersize=8)
         ax.plot([], [], marker, color=color, label=arm, markersize=8)  # bars in a legend hide the marker
     ax.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])

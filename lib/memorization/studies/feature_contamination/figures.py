@@ -33,6 +33,7 @@ from memorization.report.figures import (
     seed_curve,
     share_y,
 )
+from memorization.report.intervals import half_width
 from memorization.report.styles import BACKGROUND, COLORS, FONT_SIZE, INK
 from memorization.report.tables import seed_means
 from memorization.studies.feature_contamination.data import MEAN_WEIGHT
@@ -149,7 +150,7 @@ def contamination_table(records: pd.DataFrame, by: Sequence[str] = ()) -> pd.Dat
 
     Returns:
         Columns ``arm``, those of ``by``, ``ID risk``, ``OOD risk``, ``OOD accuracy``, ``core, c``
-        and ``background, b`` (those of :func:`signed_means`): mean ± standard error over seeds, without
+        and ``background, b`` (those of :func:`signed_means`): mean ± half of the 95 % interval, without
         one that is below 0.00005.
 
     Raises:
@@ -188,7 +189,7 @@ def draw_risks(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
         records: a few arms of one loss, recorded during training.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``step``, ``mean``, ``sd`` and ``seeds``.
+        What is drawn: ``arm``, ``quantity``, ``step``, ``mean``, ``half`` and ``seeds``.
     """
     named = named_at(records)
     drawn = []
@@ -212,7 +213,7 @@ def draw_correlations(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFra
         records: as many arms, recorded during training.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``step``, ``mean``, ``sd`` and ``seeds``.
+        What is drawn: ``arm``, ``quantity``, ``step``, ``mean``, ``half`` and ``seeds``.
     """
     named = named_at(records)
     drawn, top = [], 0.0
@@ -364,7 +365,7 @@ def draw_growth(ax: Axes, records: pd.DataFrame, between: tuple[int, int] = (10,
         between: first and last step; probabilities are averaged over the recorded steps.
 
     Returns:
-        What is drawn: ``slope``, ``predicted``, ``measured``, ``sem`` (of the measured one) and ``seeds``.
+        What is drawn: ``slope``, ``predicted``, ``measured``, ``half`` (of the measured one) and ``seeds``.
 
     Raises:
         ValueError: one of the two steps was not recorded, or a slope has several runs of one seed.
@@ -374,11 +375,11 @@ def draw_growth(ax: Axes, records: pd.DataFrame, between: tuple[int, int] = (10,
         raise ValueError("more than one run of a slope and seed; select one first")
     pairs = runs.groupby("slope")
     table = pairs[["predicted", "measured"]].mean()
-    table = table.assign(sem=pairs["measured"].sem(), seeds=pairs.size()).reset_index()
+    table = table.assign(half=pairs["measured"].agg(half_width), seeds=pairs.size()).reset_index()
     ax.plot([0, 1], [0, 1], color=COLORS["theory"], linestyle=":", linewidth=2.2, label="formula")
     for place, row in enumerate(table.to_dict("records")):
         color, spot = slope_color(row["slope"]), (row["predicted"], row["measured"])
-        bars = None if pd.isna(row["sem"]) else [row["sem"]]
+        bars = None if pd.isna(row["half"]) else [row["half"]]
         ax.errorbar([spot[0]], [spot[1]], yerr=bars, fmt="o", color=color, markersize=8)
         side, offset = ("left", (8, -8)) if place % 2 == 0 else ("right", (-8, 8))  # points
         words: dict[str, Any] = {"ha": side, "va": "center", "color": color, "size": 11}
@@ -400,7 +401,7 @@ def draw_margins(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
         records: ReLU or leaky arms and the identity, tested at several shifts.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``shift``, ``mean``, ``sd``, ``seeds`` and ``formula``.
+        What is drawn: ``arm``, ``quantity``, ``shift``, ``mean``, ``half``, ``seeds`` and ``formula``.
     """
     named = margin_table(_tested(records))
     beyond = named["shift"] < OOD_SHIFT  # neurons of the example's class stop firing, and the formula ends
@@ -443,7 +444,7 @@ def draw_shift_accuracy(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
         records: a few arms, tested at several shifts.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``shift``, ``mean``, ``sd`` and ``seeds``.
+        What is drawn: ``arm``, ``quantity``, ``shift``, ``mean``, ``half`` and ``seeds``.
     """
     last = _tested(records)
     drawn = draw_arms(ax, last, "shift", "ood_accuracy")
@@ -512,7 +513,7 @@ def draw_sweep(
         ylabel: label of the vertical axis, with its unit.
 
     Returns:
-        What is drawn: ``dial``, ``value`` (of the setting), ``quantity``, ``mean``, ``sd`` and ``seeds``.
+        What is drawn: ``dial``, ``value`` (of the setting), ``quantity``, ``mean``, ``half`` and ``seeds``.
 
     Raises:
         ValueError: an unknown setting or quantity, with those there are.
@@ -571,7 +572,7 @@ def draw_activations(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFram
         records: one run per activation and seed, with the rows before the first step.
 
     Returns:
-        What is drawn: ``arm``, ``quantity``, ``mean``, ``sem`` and ``seeds``.
+        What is drawn: ``arm``, ``quantity``, ``mean``, ``half`` and ``seeds``.
     """
     named = named_at(records)
     last, first = ends(named), named[named["step"] == 0]
@@ -603,7 +604,7 @@ def draw_remedies(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
         records: one run per remedy and seed; the plain ReLU is ``none``.
 
     Returns:
-        What is drawn: ``remedy``, ``quantity``, ``mean``, ``sem`` and ``seeds``.
+        What is drawn: ``remedy``, ``quantity``, ``mean``, ``half`` and ``seeds``.
     """
     last = signed_means(ends(named_at(records)))
     last = last.assign(remedy=[_remedy(arm) for arm in last["arm"]])
@@ -650,7 +651,7 @@ def draw_distillation(
         classes: number C of classes; chance is 1/C.
 
     Returns:
-        What is drawn: ``row``, ``quantity``, ``mean``, ``sem`` and ``seeds``.
+        What is drawn: ``row``, ``quantity``, ``mean``, ``half`` and ``seeds``.
     """
     names = [f"{value}, " for value in records[by]] if by else [""] * len(records)
     rows = [name + model for name, model in zip(names, records["model"], strict=True)]
@@ -691,7 +692,7 @@ def draw_frames(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
             accuracies ``red``, ``blue``, ``green`` and ``unframed``.
 
     Returns:
-        What is drawn: ``frame``, ``quantity``, ``mean``, ``sem`` and ``seeds``.
+        What is drawn: ``frame``, ``quantity``, ``mean``, ``half`` and ``seeds``.
     """
     gain = records["red"] - (records["blue"] + records["green"]) / 2
     named = records.assign(trained=records["frame"].map(lambda name: _TRAINED.get(name, name)), gain=gain)
@@ -714,9 +715,9 @@ def _frame_dots(ax: Axes, named: pd.DataFrame) -> pd.DataFrame:
     names = list(dict.fromkeys(named["trained"]))
     parts = []
     for place, (column, (label, color, marker)) in enumerate(_FRAMES.items()):
-        table = groups[column].agg(mean="mean", sem="sem", seeds="count").reset_index()
+        table = groups[column].agg(mean="mean", half=half_width, seeds="count").reset_index()
         heights = [names.index(name) + 0.13 * (place - 1.5) for name in table["trained"]]
-        bars = None if table["sem"].isna().all() else table["sem"]
+        bars = None if table["half"].isna().all() else table["half"]
         face = BACKGROUND if column == "unframed" else color
         look: dict[str, Any] = {"color": color, "markerfacecolor": face, "markersize": 8}
         ax.errorbar(table["mean"], heights, xerr=bars, fmt=marker, **look)

@@ -15,6 +15,7 @@ from memorization.data.frames import add_frames
 from memorization.data.image_sets import load_images
 from memorization.draws import generator
 from memorization.report.figures import curve_with_band, log_ticks, reference_line, theory_curve
+from memorization.report.intervals import half_width
 from memorization.report.styles import COLORS, INK, arm_styles
 
 _NAMES = {"phi2": "φ₂", "phi4": "φ₄", "h2": "h₂", "relu": "ReLU", "gelu": "GELU"}
@@ -198,14 +199,14 @@ def draw_products(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
     columns = ["covariance", "alignment_mean", "stability_covariance", "bound"]
     groups = records.groupby(by, sort=False)
     means = groups[columns].mean().reset_index()
-    means["covariance_error"] = groups["covariance"].sem().to_numpy()
+    means["covariance_half"] = groups["covariance"].agg(half_width).to_numpy()
     means["product"] = means["alignment_mean"] * means["stability_covariance"]
     labels = ("alignment × Cov(S, g) [label²]", "γ √(R Var g) [label²]")
     for ax, x, label in zip(axes, ("product", "bound"), labels, strict=True):
         for feature_map, one in means.groupby(means["feature_map"].map(_MAPS), sort=False):
             color, marker = arm_styles(_MAPS.values())[str(feature_map)]
             ax.errorbar(
-                one[x], one["covariance"], yerr=one["covariance_error"],
+                one[x], one["covariance"], yerr=one["covariance_half"],
                 fmt=marker, elinewidth=1, alpha=0.75, color=color, label=feature_map,
             )  # fmt: skip
         top = float(means[["covariance", x]].max().max()) * 1.08
