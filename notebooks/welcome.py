@@ -26,7 +26,7 @@
 # %% tags=["parameters", "remove-input"]
 profile: str = "book"  # which parameter file | name | one of smoke, book, desktop, paper
 
-# %% tags=["setup", "hide-input"]
+# %% tags=["setup", "remove-input"]
 import pandas as pd
 
 from memorization.report.figures import legend_above, panels, show
@@ -46,13 +46,13 @@ apply_theme()
 # The same network learns the same pictures of digits twice: with their true labels, and with labels drawn by lot. What does
 # each of its layers know afterwards?
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 measured = run.build / "notebooks" / profile / "figures" / "benign_memorization" / "depth.csv"
 known = pd.read_csv(measured) if measured.is_file() else pd.DataFrame()
 if known.empty:
     display(say("*This figure is drawn once the page on random labels has been run at this profile.*"))
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 if not known.empty:
     figure, axes = panels(2, titles=["trained on true labels", "trained on random labels"])
     shown = draw_known(axes, known)

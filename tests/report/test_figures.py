@@ -62,6 +62,25 @@ def test_the_picture_on_the_page_is_the_stored_one(run, records):
     assert b64decode(card.img["src"].partition(",")[2]) == (run.figures_folder / "falling.png").read_bytes()
 
 
+def test_a_picture_names_its_file_and_one_for_phones_is_beside_it(run, records):
+    figure, axes = panels(2)
+    for ax in axes:
+        ax.set(xlabel="N [examples]", ylabel="accuracy [fraction]")
+    card = BeautifulSoup(show(run, figure, records, **WORDS).data, "html.parser")
+    assert card.img["data-file"] == "figures/toy/falling.png"
+    assert card.source["data-file"] == "figures/toy/falling-narrow.png"
+    inside = b64decode(card.source["srcset"].partition(",")[2])
+    assert inside == (run.figures_folder / "falling-narrow.png").read_bytes()
+
+
+def test_only_a_card_of_pictures_says_so(run, records):
+    figure, (ax,) = panels()
+    ax.imshow([[0.0, 1.0]])
+    ax.axis("off")
+    assert 'class="figure-card figure-pictures"' in show(run, figure, records, **WORDS).data
+    assert 'class="figure-card"' in show(run, _figure(records), records, **WORDS).data
+
+
 def test_the_picture_has_two_dots_per_pixel_of_the_page(run, records):
     card = _card(run, records)
     width, _ = struct.unpack(">II", b64decode(card.img["src"].partition(",")[2])[16:24])

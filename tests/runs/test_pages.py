@@ -59,6 +59,18 @@ def test_folded_code_says_what_it_holds(pages, source, tags, words):
     assert "mystnb" not in pages(cell("markdown", "# Title"), cell("code", source))[1]["metadata"]
 
 
+def test_a_page_shows_the_files_of_pictures_and_not_what_is_inside_the_notebook(tmp_path):
+    html = '<picture><source data-file="figures/a-narrow.png" srcset="data:image/png;base64,AA+/=">'
+    html += '<img data-file="figures/a.png" src="data:image/png;base64,BB==" alt="a"></picture>'
+    output = {"output_type": "display_data", "data": {"text/html": [html]}}
+    path = tmp_path / "toy.ipynb"
+    path.write_text(json.dumps({"cells": [cell("code", "x = 1") | {"outputs": [output]}]}))
+    (shown,) = json.loads(as_page(tmp_path, path))["cells"][0]["outputs"][0]["data"]["text/html"]
+    assert shown == (
+        '<picture><source srcset="figures/a-narrow.png"><img src="figures/a.png" alt="a"></picture>'
+    )
+
+
 def test_an_experiment_links_to_where_it_is_defined(pages):
     imports = cell("code", "from memorization.studies.toy import point\nfrom far.away import other")
     made = pages(

@@ -79,14 +79,15 @@ def show(
     data = _check_data(data, name)
     _check_axes(figure, name)
     note = INTERVALS if _has_band(figure) else ""
-    picture = _png(figure)
-    write_bytes(run.figures_folder / f"{name}.png", picture)
     _store_data(run, data, name)
-    width, height = (round(96 * side) for side in figure.get_size_inches())
-    narrow = _png(figure) if restack(figure) else None
+    size = [round(96 * side) for side in figure.get_size_inches()]
+    pictures = {name: _png(figure)} | ({f"{name}-narrow": _png(figure)} if restack(figure) else {})
+    for file, picture in pictures.items():
+        write_bytes(run.figures_folder / f"{file}.png", picture)
+    kinds = {"figure-wide": wide, "figure-pictures": any(ax.images for ax in figure.axes)}
     _close(figure)
-    image = _image(picture, narrow, alt, width, height)
-    return HTML(_card(run, image, name=name, title=title, note=note, wide=wide))
+    kind = "".join(f" {one}" for one, is_so in kinds.items() if is_so)
+    return HTML(_card(run, _image(run, pictures, alt, size), name=name, title=title, note=note, kind=kind))
 
 
 def interactive(run: Run, figure: Any, data: pd.DataFrame, *, name: str, title: str, alt: str) -> HTML:
@@ -114,12 +115,12 @@ def interactive(run: Run, figure: Any, data: pd.DataFrame, *, name: str, title: 
     return HTML(_card(run, box, name=name, title=title))
 
 
-def _card(run: Run, content: str, *, name: str, title: str, note: str = "", wide: bool = False) -> str:
+def _card(run: Run, content: str, *, name: str, title: str, note: str = "", kind: str = "") -> str:
     """Return the HTML of a figure card around ``content``."""
     note = f'<p class="figure-band">{escape(note)}</p>' if note else ""
     data = f"{run.figures_href}/{name}.csv"
     return (
-        f'<figure class="figure-card{" figure-wide" if wide else ""}" id="figure-{name}">{content}\n'
+        f'<figure class="figure-card{kind}" id="figure-{name}">{content}\n'
         f'<figcaption><p class="figure-title">{escape(title)}</p>{note}'
         f'<p class="figure-links"><a href="{escape(data)}" download>data (CSV)</a> · '
         f'<a href="{escape(run.source_url)}">source</a></p></figcaption></figure>'
@@ -186,20 +187,33 @@ def _has_band(figure: Figure) -> bool:
 
 
 def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return buffer.getvalue()
+    """Draw a figure as PNG of 256 colors, a third of the bytes of all."""
+    from PIL import Image  # matplotlib's own; imported here, since reading a table needs no picture
+
+    drawn, packed = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=_DPI, metadata={"Software": None})
+    few = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(packed, format="png", optimize=True)
+    return packed.getvalue()
 
 
-def _image(picture: bytes, narrow: bytes | None, alt: str, width: int, height: int) -> str:
-    source = (
-        f'<source media="(max-width: 600px)" srcset="data:image/png;base64,{b64encode(narrow).decode()}">'
-        if narrow
-        else ""
+def _image(run: Run, pictures: Mapping[str, bytes], alt: str, size: Sequence[int]) -> str:
+    """Return the pictures, the first and perhaps one for narrow screens, as HTML.
+
+    They are inside, so that an executed notebook can be read wherever it lies; ``data-file`` names the file
+    that a page of the book shows instead (``runs.pages``).
+    """
+    inside = {
+        f"{escape(run.figures_href)}/{file}.png": f"data:image/png;base64,{b64encode(picture).decode()}"
+        for file, picture in pictures.items()
+    }
+    (file, wide), *others = inside.items()
+    narrow = "".join(
+        f'<source media="(max-width: 600px)" data-file="{one}" srcset="{data}">' for one, data in others
     )
     return (
-        f'<picture>{source}<img class="dark-light" src="data:image/png;base64,{b64encode(picture).decode()}" '
-        f'alt="{escape(alt, quote=True)}" width="{width}" height="{height}"></picture>'
+        f'<picture>{narrow}<img class="dark-light" data-file="{file}" src="{wide}" '
+        f'alt="{escape(alt, quote=True)}" width="{size[0]}" height="{size[1]}" loading="lazy"></picture>'
     )
 
 

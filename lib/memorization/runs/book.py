@@ -117,7 +117,7 @@ def _wanted(root: Path, profile: str) -> Iterator[tuple[Path, Path]]:
                 f"Run `python -m memorization run --all --profile {profile}` (or `make notebooks`) first."
             )
         yield Path("notebooks") / path.name, path
-    data = [path for path in (executed / "figures").rglob("*") if path.suffix in (".csv", ".json")]
+    data = [path for path in (executed / "figures").rglob("*") if path.suffix in (".csv", ".json", ".png")]
     for path in sorted(data):
         yield Path("extra") / "notebooks" / path.relative_to(executed), path
 

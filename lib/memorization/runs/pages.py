@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 from memorization.runs.parameters import REPOSITORY
 
 Cell = dict[str, Any]
+# A picture inside a notebook, in HTML inside JSON, beside the name of its file (``report.figures``).
+_PICTURE = re.compile(r'data-file=\\"([^"\\]+)\\" (src|srcset)=\\"data:image/png;base64,[^"\\]+\\"')
 _SWEEPS = ("sweep", "recorded")
 # What folded code holds, by its tag or else by what it calls; the first that fits.
 _TAGGED = {
@@ -42,7 +45,7 @@ def as_page(root: Path, path: Path) -> str:
     sources = _sources(root, notebook["cells"])
     cells = [cell for one in notebook["cells"] for cell in (_named(one), *_linked(one, sources))]
     notebook["cells"] = _in_reading_order(cells)
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    return _PICTURE.sub(r'\2=\\"\1\\"', json.dumps(notebook, indent=1, ensure_ascii=False)) + "\n"
 
 
 def _in_reading_order(cells: list[Cell]) -> list[Cell]:
