@@ -136,7 +136,61 @@ show(
 # A model that is right more often than chance at such queries has memorized frames: there is nothing else to go
 # by. *Spurious accuracy* is the share of training examples whose label it gives back at their spurious query.
 # One half means that nothing was memorized.
+
+# %% [markdown] tags=["theory"]
+# ## The paper in twenty lines
 #
+# Without the library, to copy: random features fit the labels of Gaussian data exactly. From one inverse $A$ of their
+# kernel follow, for every example at once, its stability $S_i$, the feature alignment $F_i$ of its spurious query, and
+# what the model remembers at that query. One example is really left out, to see that the product is exact.
+
+# %% tags=["twenty-lines"]
+import numpy as np
+
+rng = np.random.default_rng(0)
+N, D, P = 60, 80, 4000  # examples, inputs, random features
+x, y, other = (rng.standard_normal((N, D // 2)) for _ in range(3))  # cores, spurious parts, fresh cores
+g = np.sign(x @ rng.standard_normal(D // 2))  # labels: the core decides
+V = rng.standard_normal((D, P)) / np.sqrt(D)
+
+
+def features(core, spurious):
+    return np.maximum(np.hstack([core, spurious]) @ V, 0)
+
+
+Phi, query = features(x, y), features(other, y)  # a query shares the spurious part alone
+A = np.linalg.inv(Phi @ Phi.T)
+memory = query @ Phi.T @ A @ g  # answers of the model that fits every label
+S = (A @ g) / np.diag(A)  # stability: what leaving an example out changes at it
+F = np.einsum("ij,ji->i", query @ Phi.T, A)  # feature alignment of an example's query
+
+kept = np.arange(N) > 0  # leave the first example out, and fit again
+without = query[0] @ Phi[kept].T @ np.linalg.solve(Phi[kept] @ Phi[kept].T, g[kept])
+assert np.isclose(memory[0], without + F[0] * S[0])
+memorized, product = np.cov(memory, g)[0, 1], F.mean() * np.cov(S, g)[0, 1]
+
+# %% [markdown]
+# Does the library say the same of the same features?
+
+# %%
+import torch
+
+from memorization.measures.stability import stability
+from memorization.models.kernels import GramBlocks
+from memorization.models.regression import fit
+
+K, K_query = (torch.from_numpy(rows @ Phi.T) for rows in (Phi, query))
+ours = stability(fit(GramBlocks(K, K_query, K_query, P), torch.from_numpy(g)).at())
+assert np.allclose(ours.residuals, S)
+assert np.allclose(ours.alignment, F)
+
+# %% tags=["remove-input"]
+say(f"""
+It does. In these {N} examples the covariance of what is remembered with the label is {number(memorized)}; alignment times the
+covariance of stability with the label is {number(product)}. Averages over few examples differ; the product of each example is exact.
+""")
+
+# %% [markdown]
 # ## Random features: which curves coincide?
 #
 # Synthetic data make the question exact. The core $x$ and the spurious part $y$ are Gaussian, the label is the sign
