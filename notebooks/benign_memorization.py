@@ -80,8 +80,8 @@ from memorization.report.judging import judge
 from memorization.report.prices import cost, foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import apply_theme
-from memorization.report.tables import how_to_run, number, parameter_table, say, table
-from memorization.report.words import compare, curves_in_words, in_short, listed, ordered, outcome, rows_in_words, trend
+from memorization.report.tables import how_to_run, number, parameter_table, say, solution, table
+from memorization.report.words import compare, curves_in_words, in_short, listed, not_reproduced, ordered, outcome, rows_in_words, trend
 from memorization.runs.start import start
 
 run = start("benign_memorization", globals())
@@ -720,6 +720,12 @@ verdict_table(verdicts)
 say(verdict_sentence(verdicts))
 
 # %% [markdown]
+# ## What did not reproduce
+
+# %% tags=["remove-input"]
+not_reproduced(run, verdicts)
+
+# %% [markdown]
 # ## Summary
 
 # %% tags=["remove-input"]
@@ -734,13 +740,51 @@ say(f"""
 """)
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# 1. How many neighbors should vote? `-p k 1` and `-p k 50`: does the verdict change, or just the level?
-# 2. A wider projector: `-p hidden "[4096]"`. Look at the noise probe of the embedding.
-# 3. Smaller batches: `-p batch 50`. Is the order of the arms the same?
-# 4. Which augmentation is to thank? `-p policy isometry`: flips and rotations alone.
+# Each can be run as it is written, `python -m memorization run benign_memorization -p … -o out.ipynb`. The solutions below were
+# computed with this page, at a smaller size.
 #
+# **1.** How many neighbors should vote? `-p k 1` and `-p k 50`: does the verdict change, or just the level?
+
+# %% tags=["hide-input"]
+counts_of_neighbors = {votes: memorization_report(
+    model, untrained, images, labels, true, digits_split.test.floats(), digits_split.test.labels,
+    policy=augmentation("small_digits"), strength=0.5, k=votes,
+) for votes in (1, min(50, own))}  # fmt: skip
+solution("For the small network of the section above: " + listed(
+    f"with k = {votes} {one.verdict}" for votes, one in counts_of_neighbors.items()
+))  # fmt: skip
+
+# %% [markdown]
+# **2.** A wider projector: `-p hidden "[4096]"`. Look at the noise probe of the embedding.
+
+# %% tags=["hide-input"]
+rooms_of = one_row_per_run(projector)
+by_room = rooms_of.query("projector_layers < 2").groupby("room").noise_embedding.mean() if len(rooms_of) else {}
+solution("By the records of the `desktop` profile it is " + listed(
+    f"{number(noise, 2)} with {room} units" for room, noise in by_room.items()
+) + ".")  # fmt: skip
+
+# %% [markdown]
+# **3.** Smaller batches: `-p batch 50`. Is the order of the arms the same?
+#
+# **4.** Which augmentation is to thank? `-p policy isometry`: flips and rotations alone.
+
+# %% tags=["hide-input"]
+quarter = {**recipe, "epochs": max(1, epochs // 4)}
+usually = {"strength": strength, "policy": policy, "recipe": quarter}
+tried = [usually, {**usually, "recipe": {**quarter, "batch": max(2, batch // 2)}}, {**usually, "policy": "isometry"}]
+plainly = {"strength": 0.0, "policy": policy, "recipe": {**quarter, "batch": max(2, batch // 2)}}
+kept = {name: value for name, value in common.items() if name != "policy"} | {"probe_at": []}
+trials = one_row_per_run(run.sweep(memorize, [*tried, plainly], fixed=kept, **how | {"seeds": 2}))
+trials["batch"] = trials["recipe"].map(lambda found: found["batch"])
+gain = trials.groupby(["strength", "policy", "batch"], sort=False).gain.mean()
+solution(f"After {quarter['epochs']} epochs the probe has moved by " + listed(
+    f"{number(change, 2)} at strength {s:g} of {name.replace('_', ' ')} in batches of {size}" for (s, name, size), change in gain.items()
+) + ".")  # fmt: skip
+
+# %% [markdown]
 # (benign-price)=
 # ## What this page costs
 

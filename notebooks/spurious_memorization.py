@@ -90,8 +90,8 @@ from memorization.report.judging import judge
 from memorization.report.prices import cost, foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import COLORS, apply_theme
-from memorization.report.tables import how_to_run, number, parameter_table, say, seed_means, table
-from memorization.report.words import compare, curves_in_words, in_short, listed, ordered, outcome, span, trend
+from memorization.report.tables import how_to_run, number, parameter_table, say, seed_means, solution, table
+from memorization.report.words import compare, curves_in_words, in_short, listed, not_reproduced, ordered, outcome, span, trend
 from memorization.runs.start import start
 
 run = start("spurious_memorization", globals())
@@ -652,6 +652,12 @@ verdict_table(verdicts)
 say(verdict_sentence(verdicts))
 
 # %% [markdown]
+# ## What did not reproduce
+
+# %% tags=["remove-input"]
+not_reproduced(run, verdicts)
+
+# %% [markdown]
 # ## Summary
 
 # %% tags=["remove-input"]
@@ -667,13 +673,59 @@ say(f"""
 """)
 
 # %% [markdown]
-# ## Try it
+# ## Exercises
 #
-# 1. Which activation aligns least? Add `"gelu"` and `"erf"` to the `grid` of the section on alignment.
-# 2. Does the border have to be large? `-p image_sets '["digits:1:7:1", "digits:1:7:5"]'` moves the frame's width.
-# 3. What if the query shows an average digit instead of black? `-p fill mean`; look at the spurious accuracy again.
-# 4. `-p nested false` draws new data at every $N$, as the paper's scripts do. What changes, and what does not?
+# Each can be run as it is written, `python -m memorization run spurious_memorization -p … -o out.ipynb`. The solutions below were
+# computed with this page, with a few trials each.
 #
+# **1.** Which activation aligns least? Add `"gelu"` and `"erf"` to the `grid` of the section on alignment.
+
+# %% tags=["hide-input"]
+half = at_largest(by_fraction, "alpha", 0.5)
+more = {"feature_map": ["rf", "ntk"], "activation": ["gelu", "erf"], "alpha": [half.alpha.iloc[0]]}
+others = run.sweep(synthetic_curve, more, seeds=3, fixed={**spheres, "sizes": [theory_d], "n_test": 200})
+orders = pd.concat([half, others]).groupby("feature_map", sort=False)
+solution(". ".join(f"With {name} the order is {ordered(one, 'activation', 'alignment_mean')}" for name, one in orders) + ".")
+
+# %% [markdown]
+# **2.** Does the border have to be large? `-p image_sets '["digits:1:7:1", "digits:1:7:5"]'` moves the frame's width.
+
+# %% tags=["hide-input"]
+frames = [{**first, **maps[1], "pad": pad} for pad in (1, 5)]
+framed = run.sweep(image_curve, frames, seeds=5, fixed={**trial, "fill": fill, "activation": "relu"})
+wide = at_largest(framed, "N", np.inf).groupby("pad")[["spurious_accuracy", "covariance"]].mean()
+solution(listed(
+    f"with a frame of {pad} pixels the covariance at the largest $N$ is {number(row.covariance, 2)} and the spurious accuracy "
+    f"{number(row.spurious_accuracy, 2)}" for pad, row in wide.iterrows()
+) + ".")  # fmt: skip
+
+# %% [markdown]
+# **3.** What if the query shows an average digit instead of black? `-p fill mean`; look at the spurious accuracy again.
+
+# %% tags=["hide-input"]
+points = [{**first, **maps[1], "fill": kind} for kind in ("zero", "mean")]
+filled = run.sweep(image_curve, points, seeds=5, fixed={**trial, "activation": "relu"})
+columns = ["spurious_accuracy", "spurious_auc", "covariance"]
+means = at_largest(filled, "N", np.inf).groupby("fill", sort=False)[columns].mean()
+solution(listed(
+    f"filled with {kind}: spurious accuracy {number(row.spurious_accuracy, 2)}, area under the curve {number(row.spurious_auc, 2)}, "
+    f"covariance {number(row.covariance, 2)}" for kind, row in means.iterrows()
+) + ".")  # fmt: skip
+
+# %% [markdown]
+# **4.** `-p nested false` draws new data at every $N$, as the paper's scripts do. What changes, and what does not?
+
+# %% tags=["hide-input"]
+kept = {key: value for key, value in common.items() if key != "nested"} | one_curve | {"width": rf_width}
+drawn_anew = run.sweep(synthetic_curve, {"nested": [True, False]}, seeds=5, fixed=kept)
+by_n = drawn_anew.groupby(["nested", "N"]).test_accuracy.mean().unstack("nested")
+spread = drawn_anew.groupby(["nested", "seed"]).test_accuracy.apply(lambda curve: curve.diff().std()).groupby("nested").mean()
+solution(f"""
+The means differ by {number((by_n[True] - by_n[False]).abs().max(), 2)} or less: the law of the data at each $N$ is the same. What may change is how
+smooth one trial's curve is: its steps from $N$ to $N$ have a standard deviation of {number(spread[True], 2)} nested, {number(spread[False], 2)} anew.
+""")
+
+# %% [markdown]
 # (price)=
 # ## What this page costs
 

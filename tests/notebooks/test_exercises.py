@@ -20,8 +20,8 @@ OPTION = re.compile(r"`(-p [^`]+)`")
 
 
 def exercises(name: str) -> list[str]:
-    """The options of the runner that a page's last section proposes."""
-    section = (ROOT / "notebooks" / f"{name}.py").read_text().partition("# ## Try it\n")[2]
+    """The options of the runner that a page's exercises propose."""
+    section = (ROOT / "notebooks" / f"{name}.py").read_text().partition("# ## Exercises\n")[2]
     return OPTION.findall(section)
 
 

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAPERS = sorted(path.stem for path in (ROOT / "notebooks" / "claims").glob("*.yaml"))
 TOLD = {"show": ("title", "alt"), "interactive": ("title", "alt"), "name_panel": (1,), "say": (0, "text")}
-TOLD["table"] = (1, "caption")
+TOLD |= {"solution": (0, "text"), "table": (1, "caption")}
 
 OUTCOME = re.compile(
     r"\b(rises?|rose|risen|falls?|fell|fallen|grows?|grew|grown|drops?|dropped|shrinks?|vanish(?:es)?"

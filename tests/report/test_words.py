@@ -9,6 +9,7 @@ from memorization.report.words import (
     finding,
     in_short,
     listed,
+    not_reproduced,
     ordered,
     outcome,
     rows_in_words,
@@ -172,3 +173,12 @@ def test_a_page_in_short_says_what_holds_and_what_does_not():
     assert "decided:** none of them." in none
     with pytest.raises(ValueError, match="no verdict on claim 'T-9'; there are verdicts on T-1"):
         in_short([ROW], "All falls.", ["T-9"], "3 s")
+
+
+def test_what_did_not_reproduce_is_listed_with_why_and_what_was_tried(run, claims_of):
+    claims_of({"test": "positive"}, tried="Ten seeds.")
+    failed = ROW | {"verdict": "undecided", "note": "worst of 3 places"}
+    said = not_reproduced(run, [failed]).data
+    assert said.startswith("- Not decided here: It falls (a number: 0.50 [0.25, 0.75]; ")
+    assert said.endswith("*What the checks say:* worst of 3 places. *What was tried:* Ten seeds.")
+    assert not_reproduced(run, [ROW]).data == "Every claim that this profile can test is reproduced."

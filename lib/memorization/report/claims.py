@@ -146,6 +146,7 @@ class Claim:
             identities decide.
         extension: a question of ours, which the paper does not ask: counted apart.
         not_claimed: why the book does not claim it; empty where it does.
+        tried: what was tried where it does not hold, or is not decided; in words.
         lines: first and last line of the entry in its file.
     """
 
@@ -158,6 +159,7 @@ class Claim:
     null_records: tuple[str, Any] | None = None
     extension: bool = False
     not_claimed: str = ""
+    tried: str = ""
     lines: tuple[int, int] = (0, 0)
 
     @property
@@ -246,6 +248,7 @@ def _claim(entry: Any, lines: tuple[int, int]) -> Claim:
         profiles=profiles,
         null_records=_null(entry.get("null_records")),
         extension=_flag("extension", entry.get("extension", False)),
+        tried=str(entry.get("tried", "")),
         lines=lines,
     )
     for profile in profiles:

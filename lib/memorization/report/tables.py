@@ -142,6 +142,11 @@ def say(text: str) -> Markdown:
     return Markdown(text)
 
 
+def solution(text: str) -> Markdown:
+    """Return sentences with computed numbers below the word *Solution*, which unfolds them; as ``say``."""
+    return Markdown(f":::{{admonition}} Solution\n:class: dropdown\n\n{say(text).data}\n:::")
+
+
 def table(
     frame: pd.DataFrame,
     caption: str,

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 from IPython.display import Markdown
 
+from memorization.report.claims import read_claims
 from memorization.report.intervals import mean_interval
 from memorization.report.judging import NOT, NOT_CLAIMED, PARTLY, REPRODUCED, UNDECIDED, UNTESTED
 from memorization.report.tables import VISIBLE, number, say, with_interval
+
+if TYPE_CHECKING:
+    from memorization.runs.start import Run
 
 RISES, FALLS, UNCLEAR = "rises", "falls", "shows no clear trend"
 ABOVE, BELOW, TOGETHER = "above", "below", "not told apart from"
@@ -258,3 +262,20 @@ def in_short(verdicts: Sequence[Mapping[str, Any]], says: str, claims: Sequence[
 def _below(rows: Sequence[Mapping[str, Any]], head: str = "") -> str:
     """A list of findings below a line of a list."""
     return head + "".join(f"\n  - {finding(row)}" for row in rows) if rows else ""
+
+
+def not_reproduced(run: Run, verdicts: Sequence[Mapping[str, Any]]) -> Markdown:
+    """List the claims that are partly or not reproduced or undecided: each with why, and with what was tried.
+
+    Args:
+        run: The started run; its claims say what was tried.
+        verdicts: what ``judge`` returned.
+    """
+    tried = {claim.id: claim.tried for claim in read_claims(run.claims_path)}
+    items = [
+        f"- {finding(row)}" + "".join(f" *{head}:* {text.rstrip('.')}." for head, text in (
+            ("What the checks say", row["note"]), ("What was tried", tried[row["id"]])
+        ) if text)
+        for row in verdicts if row["verdict"] in (PARTLY, UNDECIDED, NOT)
+    ]  # fmt: skip
+    return say("\n".join(items) or "Every claim that this profile can test is reproduced.")
