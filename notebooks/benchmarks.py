@@ -15,13 +15,11 @@
 # measured twice in one run on one machine: as somebody would write it plainly with PyTorch or NumPy, and
 # our way. Both gave the same numbers, or the measurement would have stopped. Ratios can be compared between
 # machines; seconds cannot.
-#
-# ## Parameters
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "book"  # which parameter file | name | one of smoke, book, desktop, paper
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 from memorization.report.prices import benchmark_figure, benchmark_table, foot, read_benchmarks
 from memorization.report.styles import apply_theme
 from memorization.runs.start import start
@@ -30,21 +28,21 @@ run = start("benchmarks", globals())
 apply_theme()
 
 # %% [markdown]
+# ## How large is the gain?
+#
+# The axis is logarithmic; left of the dashed line the plain way would be the faster one.
+
+# %% tags=["hide-input"]
+rows = read_benchmarks(run.published / "benchmarks")
+benchmark_figure(run, rows)
+
+# %% [markdown]
 # ## What was measured?
 #
 # Peak memory is that of a fresh process which did nothing else.
 
-# %%
-rows = read_benchmarks(run.published / "benchmarks")
+# %% tags=["hide-input"]
 benchmark_table(rows)
-
-# %% [markdown]
-# ## How large is the gain?
-#
-# The bars are on a logarithmic scale; left of the dashed line the plain way would be the faster one.
-
-# %%
-benchmark_figure(run, rows)
 
 # %% [markdown]
 # Where it comes from: regressions are solved in the small dimension, with a kernel that is never built from explicit

@@ -436,7 +436,8 @@ wall_ends = one_row_per_run(wall)
 if not wall_ends.empty:
     wall_ends["schedule"] = wall_ends["recipe"].map(lambda r: r.get("schedule", "constant"))
     wall_table = wall_ends.groupby(["view_labels", "views", "epochs"])[["bank_view", "probe"]].mean()
-    display(table(wall_table.reset_index(), f"The small network: accuracy on the fixed views and probe, mean over {how['seeds']} seeds"))
+    words = {"view_labels": "labels of the views", "bank_view": "accuracy on the views", "probe": "k-NN probe"}
+    display(table(wall_table.reset_index().rename(columns=words), f"The small network: means over {how['seeds']} seeds"))
 
 # %% [markdown]
 # ## Invariance
@@ -745,7 +746,7 @@ say(f"""
 # Each can be run as it is written, `python -m memorization run benign_memorization -p … -o out.ipynb`. The solutions below were
 # computed with this page, at a smaller size.
 #
-# **1.** How many neighbors should vote? `-p k 1` and `-p k 50`: does the verdict change, or just the level?
+# 1. How many neighbors should vote? `-p k 1` and `-p k 50`: does the verdict change, or just the level?
 
 # %% tags=["hide-input"]
 counts_of_neighbors = {votes: memorization_report(
@@ -757,7 +758,7 @@ solution("For the small network of the section above: " + listed(
 ))  # fmt: skip
 
 # %% [markdown]
-# **2.** A wider projector: `-p hidden "[4096]"`. Look at the noise probe of the embedding.
+# 2. A wider projector: `-p hidden "[4096]"`. Look at the noise probe of the embedding.
 
 # %% tags=["hide-input"]
 rooms_of = one_row_per_run(projector)
@@ -767,9 +768,9 @@ solution("By the records of the `desktop` profile it is " + listed(
 ) + ".")  # fmt: skip
 
 # %% [markdown]
-# **3.** Smaller batches: `-p batch 50`. Is the order of the arms the same?
+# 3. Smaller batches: `-p batch 50`. Is the order of the arms the same?
 #
-# **4.** Which augmentation is to thank? `-p policy isometry`: flips and rotations alone.
+# 4. Which augmentation is to thank? `-p policy isometry`: flips and rotations alone.
 
 # %% tags=["hide-input"]
 quarter = {**recipe, "epochs": max(1, epochs // 4)}

@@ -808,18 +808,18 @@ say(f"""
 # Each can be run as it is written, `python -m memorization run feature_contamination -p … -o out.ipynb`. The solutions below were
 # computed with this page, with two networks each.
 #
-# **1.** More background than core: `-p background 64`. What happens to the ratio of growth, and does accuracy fail at shift −1 now?
+# 1. More background than core: `-p background 64`. What happens to the ratio of growth, and does accuracy fail at shift −1 now?
 
 # %% tags=["hide-input"]
 counted = [{**small, "background": many, "arms": [{"rate": rate}]} for many in (background, 64)]
 crowded = feature_ends(run.sweep(contaminate, counted, seeds=2, **how)).groupby("background").mean(numeric_only=True)
 solution(listed(
-    f"with {many} background features background over core is {number(row.b_over_c, 2)} and accuracy at shift −1 "
+    f"with {many} background features background over core is {number(row.b_over_c, 2)} and accuracy where all are negated "
     f"{number(100 * row.ood_accuracy, 2)} %" for many, row in crowded.iterrows()
 ) + ".")  # fmt: skip
 
 # %% [markdown]
-# **2.** A slope between: `-p slopes "[0.0, 0.3, 0.6, 1.0]"`. Where does the risk outside reach zero?
+# 2. A slope between: `-p slopes "[0.0, 0.3, 0.6, 1.0]"`. Where does the risk outside reach zero?
 
 # %% tags=["hide-input"]
 between = [{"rate": rate, "activation": "leaky", "slope": s} for s in (0.0, 0.3, 0.6, 1.0)]
@@ -827,7 +827,7 @@ dialed = feature_ends(run.sweep(contaminate, [{**small, "arms": between}], seeds
 solution("The risk outside is " + listed(f"{number(risk, 2)} at slope {s:g}" for s, risk in dialed.items()) + ".")
 
 # %% [markdown]
-# **3.** `-p penalties "[1000.0]"`: does a stronger penalty finish the cure, and what does it cost in distribution?
+# 3. `-p penalties "[1000.0]"`: does a stronger penalty finish the cure, and what does it cost in distribution?
 
 # %% tags=["hide-input"]
 strong = [{**plain, "environment": 0.5, "penalty": p} for p in (100.0, 1000.0)]
@@ -838,15 +838,16 @@ solution("With a weight of " + listed(
 ) + ".")  # fmt: skip
 
 # %% [markdown]
-# **4.** `-p batch 32`: noise of small batches, does it change the ratio of growth?
+# 4. `-p batch 32`: noise of small batches, does it change the ratio of growth?
 
 # %% tags=["hide-input"]
-batches = [{**begin, "batch": size} for size in (32, batch)]
+few = 32
+batches = [{**begin, "batch": size} for size in (few, batch)]
 sized_batches = run.sweep(contaminate, batches, seeds=2, **how)
 ratios = {size: growth_table(one).groupby("slope").measured.mean() for size, one in sized_batches.groupby("batch")}
-apart = max(ratios[32].sub(ratios[batch]).abs()) if batch in ratios else 0.0
+apart = ratios[few].sub(ratios[batch]).abs().max()
 solution(f"""
-At slope {min(slopes):g} the ratio is {number(ratios[32].iloc[0], 2)} with batches of 32 and {number(ratios[batch].iloc[0], 2)} with {batch}; over all slopes they
+At slope {min(slopes):g} the ratio is {number(ratios[few].iloc[0], 2)} with batches of {few} and {number(ratios[batch].iloc[0], 2)} with {batch}; over all slopes they
 differ by {number(apart, 2)} or less.
 """)
 

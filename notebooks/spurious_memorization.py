@@ -678,7 +678,7 @@ say(f"""
 # Each can be run as it is written, `python -m memorization run spurious_memorization -p … -o out.ipynb`. The solutions below were
 # computed with this page, with a few trials each.
 #
-# **1.** Which activation aligns least? Add `"gelu"` and `"erf"` to the `grid` of the section on alignment.
+# 1. Which activation aligns least? Add `"gelu"` and `"erf"` to the `grid` of the section on alignment.
 
 # %% tags=["hide-input"]
 half = at_largest(by_fraction, "alpha", 0.5)
@@ -688,7 +688,7 @@ orders = pd.concat([half, others]).groupby("feature_map", sort=False)
 solution(". ".join(f"With {name} the order is {ordered(one, 'activation', 'alignment_mean')}" for name, one in orders) + ".")
 
 # %% [markdown]
-# **2.** Does the border have to be large? `-p image_sets '["digits:1:7:1", "digits:1:7:5"]'` moves the frame's width.
+# 2. Does the border have to be large? `-p image_sets '["digits:1:7:1", "digits:1:7:5"]'` moves the frame's width.
 
 # %% tags=["hide-input"]
 frames = [{**first, **maps[1], "pad": pad} for pad in (1, 5)]
@@ -700,7 +700,7 @@ solution(listed(
 ) + ".")  # fmt: skip
 
 # %% [markdown]
-# **3.** What if the query shows an average digit instead of black? `-p fill mean`; look at the spurious accuracy again.
+# 3. What if the query shows an average digit instead of black? `-p fill mean`; look at the spurious accuracy again.
 
 # %% tags=["hide-input"]
 points = [{**first, **maps[1], "fill": kind} for kind in ("zero", "mean")]
@@ -713,7 +713,7 @@ solution(listed(
 ) + ".")  # fmt: skip
 
 # %% [markdown]
-# **4.** `-p nested false` draws new data at every $N$, as the paper's scripts do. What changes, and what does not?
+# 4. `-p nested false` draws new data at every $N$, as the paper's scripts do. What changes, and what does not?
 
 # %% tags=["hide-input"]
 kept = {key: value for key, value in common.items() if key != "nested"} | one_curve | {"width": rf_width}

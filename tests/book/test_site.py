@@ -32,6 +32,15 @@ def test_no_page_of_the_library_reference_is_slow_to_open(pages):
     assert {name: size for name, size in sizes.items() if size > 3000} == {}
 
 
+def test_no_page_with_its_pictures_weighs_more_than_two_megabytes(articles):
+    """Beside what all pages share; its own are under ``figures``."""
+    for path, page in articles.items():
+        assert "data:image/png;base64" not in str(page), path.name
+        own = {url for url in _loaded(page) if url.startswith("figures/")}
+        weight = path.stat().st_size + sum((path.parent / url).stat().st_size for url in own)
+        assert weight <= 2_000_000, (path.name, weight)
+
+
 def _loaded(page: BeautifulSoup) -> list[str]:
     urls = []
     for tag in page.find_all(list(LOADS)):

@@ -181,7 +181,10 @@ def table(
     unknown = [name for name in formats if name not in frame]
     if unknown:
         raise ValueError(f"formats names {unknown[0]!r}, but the columns are {', '.join(map(str, frame))}")
-    head = "".join(f'<th scope="col" role="columnheader">{escape(str(column))}</th>' for column in frame)
+    head = "".join(
+        f'<th scope="col" role="columnheader" data-label="{name}">{name}</th>'
+        for name in (escape(str(column), quote=True) for column in frame)
+    )
     if attributes and len(attributes) != len(frame):
         raise ValueError(f"give attributes of each row: {len(frame)} rows, {len(attributes)} attributes")
     rows = zip(frame.to_dict("records"), attributes or [{}] * len(frame), strict=True)
