@@ -434,18 +434,19 @@ table(
 )
 
 # %% [markdown]
-# In expectation, over examples and draws, the identity becomes {eq}`eq-memorization-product`. Each point below is one curve at one $N$: is
-# memorization the product of alignment and stability, and does it stay below the bound?
+# In expectation, over examples and draws, the identity becomes {eq}`eq-memorization-product`. Each point on the left is one curve
+# at one $N$: is memorization the product of alignment and stability? And does it stay below the bound?
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["against the product", "against the bound"])
+figure, axes = panels(2, titles=["every curve, every N", "one curve, with its bound"])
 products = draw_products(axes, synthetic)
 legend_above(figure)
 show(
     run, figure, products, name="product",
     title=f"Memorization differs from alignment times stability by {number((products.covariance - products['product']).abs().max(), 2)} or less",
-    alt=f"Two scatter plots with a diagonal. The covariance of spurious predictions and labels, {span(products.covariance)}, "
-    f"against alignment times stability covariance, {span(products['product'])}; and against the bound, {span(products.bound)}. "
+    alt=f"Left, with a diagonal: the covariance of spurious predictions and labels, {span(products.covariance)}, against alignment "
+    f"times stability covariance, {span(products['product'])}. Right, for {products.activation.iloc[0]}: covariance, this product and "
+    f"the bound, {span(products.bound)}, against N. "
     f"Bound over covariance: {curves_in_words(products.eval('ratio = bound / covariance'), 'N', 'ratio')}.",
 )  # fmt: skip
 

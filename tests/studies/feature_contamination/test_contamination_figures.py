@@ -251,12 +251,17 @@ def test_an_activation_with_a_slope_has_the_color_of_its_kind(contaminated):
     assert axes[1].lines[0].get_color() == COLORS["leaky ReLU"]
 
 
-def test_the_plain_network_is_the_row_without_a_remedy(contaminated):
+def test_remedies_begin_with_the_largest_risk_outside_and_the_plain_network_is_none(contaminated):
     _, axes = panels(2)
-    table = contamination_sweeps.draw_remedies(axes, contaminated({}, {"center": True}, HALF))
-    assert rows_of(axes[0]) == ["none", "centered inputs", "leaky ReLU 0.5"]
-    assert axes[0].lines[0].get_color() == COLORS["ReLU"]
-    assert table.query("quantity == 'b/c'")["mean"].tolist() == pytest.approx([1, 1, 1 / 3])
+    records = contaminated({}, {"center": True}, HALF)
+    worse = records["center"] & (records["step"] == records["step"].max())
+    table = contamination_sweeps.draw_remedies(axes, records.assign(ood_risk=records["ood_risk"] + worse))
+    assert rows_of(axes[0])[0] == "centered inputs"
+    place = rows_of(axes[0]).index("none")
+    plain = {line.get_color() for line in axes[0].lines if set(line.get_ydata()) == {place}}
+    assert plain == {COLORS["ReLU"]}
+    ratios = table.query("quantity == 'b/c'").set_index("remedy")["mean"].to_dict()
+    assert ratios == pytest.approx({"none": 1, "centered inputs": 1, "leaky ReLU 0.5": 1 / 3})
 
 
 def test_rows_are_named_at_the_left_only(contaminated):

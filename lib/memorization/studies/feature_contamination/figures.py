@@ -597,7 +597,7 @@ def draw_activations(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFram
 
 
 def draw_remedies(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
-    """Draw one row per remedy: risk in and out of distribution, and how much background is left.
+    """Draw one row per remedy, the largest risk outside first: both risks, and how much background is left.
 
     Args:
         axes: two panels with about half an inch of height for each remedy.
@@ -608,6 +608,8 @@ def draw_remedies(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
     """
     last = signed_means(ends(named_at(records)))
     last = last.assign(remedy=[_remedy(arm) for arm in last["arm"]])
+    worst = last.groupby("remedy")["ood_risk"].transform("mean")
+    last = last.assign(worst=-worst).sort_values(["worst", "remedy"], kind="stable")
     colors = {name: COLORS["ReLU"] if name == "none" else COLORS["reference"] for name in last["remedy"]}
     left, right = axes
     drawn = [

@@ -21,6 +21,7 @@ from memorization.report.styles import COLORS, INK, arm_styles
 _NAMES = {"phi2": "φ₂", "phi4": "φ₄", "h2": "h₂", "relu": "ReLU", "gelu": "GELU"}
 _MAPS = {"rf": "random features", "ntk": "tangent features"}
 _N_LABEL = "training examples N [examples]"
+_COVARIANCE = "Cov(f(zˢ), g) [label²]"
 
 
 def example_pictures(
@@ -186,14 +187,15 @@ def _name_closed_form(ax: Axes) -> None:
 
 
 def draw_products(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
-    """Draw covariance against alignment × stability covariance, and against its bound.
+    """Draw covariance against alignment × stability covariance; and both, with the bound, against N.
 
     Args:
-        axes: two panels.
+        axes: two panels: every curve at every N, and the first curve.
         records: synthetic curves of both feature maps.
 
     Returns:
-        What is drawn: the means over seeds, one row per curve and N, with the column ``product``.
+        What is drawn: the means over seeds, one row per curve and N, with the columns ``product`` and
+        ``covariance_half``.
     """
     by = ["feature_map", "activation", "alpha", "N"]
     columns = ["covariance", "alignment_mean", "stability_covariance", "bound"]
@@ -201,18 +203,34 @@ def draw_products(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
     means = groups[columns].mean().reset_index()
     means["covariance_half"] = groups["covariance"].agg(half_width).to_numpy()
     means["product"] = means["alignment_mean"] * means["stability_covariance"]
-    labels = ("alignment × Cov(S, g) [label²]", "γ √(R Var g) [label²]")
-    for ax, x, label in zip(axes, ("product", "bound"), labels, strict=True):
-        for feature_map, one in means.groupby(means["feature_map"].map(_MAPS), sort=False):
-            color, marker = arm_styles(_MAPS.values())[str(feature_map)]
-            ax.errorbar(
-                one[x], one["covariance"], yerr=one["covariance_half"],
-                fmt=marker, elinewidth=1, alpha=0.75, color=color, label=feature_map,
-            )  # fmt: skip
-        top = float(means[["covariance", x]].max().max()) * 1.08
-        ax.plot([0, top], [0, top], color=COLORS["reference"], linestyle="--", linewidth=1.2, label="equal")
-        ax.set(xlabel=label, ylabel="Cov(f(zˢ), g) [label²]", xlim=(0, top), ylim=(0, top))
+    left, right = axes
+    for feature_map, one in means.groupby(means["feature_map"].map(_MAPS), sort=False):
+        color, marker = arm_styles(_MAPS.values())[str(feature_map)]
+        left.errorbar(
+            one["product"], one["covariance"], yerr=one["covariance_half"],
+            fmt=marker, elinewidth=1, alpha=0.75, color=color, label=feature_map,
+        )  # fmt: skip
+    top = float(means[["covariance", "product"]].max().max()) * 1.08
+    left.plot([0, top], [0, top], color=COLORS["reference"], linestyle="--", linewidth=1.2, label="equal")
+    left.set(xlabel="alignment × Cov(S, g) [label²]", ylabel=_COVARIANCE, xlim=(0, top), ylim=(0, top))
+    _draw_below_bound(right, means[(means[by[:3]] == means[by[:3]].iloc[0]).all(axis=1)])
     return means
+
+
+def _draw_below_bound(ax: Axes, curve: pd.DataFrame) -> None:
+    color = COLORS["covariance"]
+    ax.plot(curve["N"], curve["bound"], color=COLORS["reference"], linestyle="-.", label="its bound")
+    ax.plot(curve["N"], curve["product"], color=INK, linestyle=":", label="alignment × Cov(S, g)")
+    ax.errorbar(
+        curve["N"],
+        curve["covariance"],
+        yerr=curve["covariance_half"],
+        fmt="o",
+        color=color,
+        label="covariance",
+    )
+    ax.set(xlabel=_N_LABEL, ylabel=_COVARIANCE, ylim=(0, None))
+    log_ticks(ax, curve["N"])
 
 
 def draw_image_panels(left: Axes, right: Axes, records: pd.DataFrame) -> None:
@@ -230,7 +248,7 @@ def draw_image_panels(left: Axes, right: Axes, records: pd.DataFrame) -> None:
     curve_with_band(
         right, records, "N", "bound", label="its bound", color=COLORS["reference"], linestyle="--", marker=""
     )
-    right.set(xlabel=_N_LABEL, ylabel="Cov(f(zˢ), g) [label²]")
+    right.set(xlabel=_N_LABEL, ylabel=_COVARIANCE)
     right.set_ylim(bottom=min(0.0, right.get_ylim()[0]))
     log_ticks(right, records["N"])
 
