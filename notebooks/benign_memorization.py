@@ -324,7 +324,7 @@ legend_above(figure)
 by_views = one_row_per_run(shared)
 show(
     run, figure, shown, name="views",
-    title=f"With the number of views the probe {trend(by_views, 'view_order', 'probe')}, accuracy on unseen views "
+    title=f"With more views the probe {trend(by_views, 'view_order', 'probe')} and accuracy on unseen views "
     f"{trend(by_views, 'view_order', 'fresh_view')}",
     alt="k-NN probe, and accuracy on views of training and on unseen ones, against the number of fixed views. "
     + curves_in_words(shown, "views", by=["quantity", "arm"]) + ".",
@@ -754,8 +754,8 @@ counts_of_neighbors = {votes: memorization_report(
     policy=augmentation("small_digits"), strength=0.5, k=votes,
 ) for votes in (1, min(50, own))}  # fmt: skip
 solution("For the small network of the section above: " + listed(
-    f"with k = {votes} {one.verdict}" for votes, one in counts_of_neighbors.items()
-))  # fmt: skip
+    f"with k = {votes} {one.verdict.rstrip('.')}" for votes, one in counts_of_neighbors.items()
+) + ".")  # fmt: skip
 
 # %% [markdown]
 # 2. A wider projector: `-p hidden "[4096]"`. Look at the noise probe of the embedding.
@@ -764,7 +764,7 @@ solution("For the small network of the section above: " + listed(
 rooms_of = one_row_per_run(projector)
 by_room = rooms_of.query("projector_layers < 2").groupby("room").noise_embedding.mean() if len(rooms_of) else {}
 solution("By the records of the `desktop` profile it is " + listed(
-    f"{number(noise, 2)} with {room} units" for room, noise in by_room.items()
+    f"{number(noise, 2)} with {room} hidden units" for room, noise in by_room.items()
 ) + ".")  # fmt: skip
 
 # %% [markdown]

@@ -180,9 +180,10 @@ found = risk_accuracy_margin(outputs, moved[1][None], SIGNED_LOSSES["hinge"])["r
 assert abs(found - risk_of["identity"][1]) < 1e-6
 
 # %% tags=["remove-input"]
+called_by = {"relu": "ReLU", "identity": "the identity"}
 background_of = {name: one[:, half:].mean().item() for name, one in learned.items()}
 say("It does. " + " ".join(
-    f"With {name} the risk is {number(same, 2)} in distribution and {number(moved, 2)} where the background moved; its mean weight on "
+    f"With {called_by[name]} the risk is {number(same, 2)} in distribution and {number(moved, 2)} where the background moved; its mean weight on "
     f"the background is {number(background_of[name], 1)}."
     for name, (same, moved) in zip(("relu", "identity"), risk_of.values(), strict=True)
 ))  # fmt: skip
@@ -369,7 +370,7 @@ shown = draw_dial(axes, swept["dial"])
 legend_above(figure)
 show(
     run, figure, shown, name="dial",
-    title=f"With the slope the risk outside {trend(at_end['dial'], 'slope', 'ood_risk')}, the background in neurons "
+    title=f"With a larger slope the risk outside {trend(at_end['dial'], 'slope', 'ood_risk')} and the background in neurons "
     f"{trend(at_end['dial'], 'slope', 'b_plus')}",
     alt="Risk in distribution (id) and outside (ood), and mean correlation with core (c) and background (b), against the slope. "
     + curves_in_words(shown, "value", by="quantity", name="slope") + ".",
@@ -463,10 +464,11 @@ sphere_ends = feature_ends(sphere)
 figure, axes = panels(2, height=4)
 shown = draw_activations(axes, sphere)
 legend_above(figure)
+called = {"relu": "ReLU", "gelu": "GELU", "leaky": "leaky ReLU"}
 background_words = {"background_norm_start": "background before", "background_norm": "after"}
 show(
     run, figure, shown, name="activations",
-    title=f"Non-linear labels, by accuracy outside: {ordered(sphere_ends, 'activation', 'ood_accuracy')}",
+    title=f"Non-linear labels, by accuracy outside: {ordered(sphere_ends.replace({'activation': called}), 'activation', 'ood_accuracy')}",
     alt="For each activation the norm of the background before and after training, and the accuracy in distribution and outside. "
     + rows_in_words(shown, "arm", background_words | {"id_accuracy": "accuracy", "ood_accuracy": "outside"}) + ".",
 )  # fmt: skip
@@ -616,7 +618,7 @@ adds = {"gain": "red adds"}
 colors = {"red": "red", "blue": "blue", "green": "green", "unframed": "no frame"}
 show(
     run, figure, shown, name="frames",
-    title=f"Accuracy with red minus blue or green frames, by training: {rows_in_words(shown, 'frame', adds)}",
+    title=f"What a red frame adds to accuracy, by the frames of training: {rows_in_words(shown, 'frame', {'gain': ''})}",
     alt=f"Accuracy on test pictures of digits, for three ways of training. {rows_in_words(shown, 'frame', colors | adds)}.",
 )  # fmt: skip
 
@@ -627,7 +629,7 @@ if not framed_cifar.empty:
     legend_above(figure)
     display(show(
         run, figure, shown, name="frames_cifar10",
-        title=f"On CIFAR-10, red minus blue or green frames: {rows_in_words(shown, 'frame', adds)}",
+        title=f"What a red frame adds on CIFAR-10, by the frames of training: {rows_in_words(shown, 'frame', {'gain': ''})}",
         alt=f"Accuracy on test pictures of CIFAR-10, for three ways of training. {rows_in_words(shown, 'frame', colors | adds)}.",
     ))  # fmt: skip
 
@@ -813,9 +815,9 @@ say(f"""
 # %% tags=["hide-input"]
 counted = [{**small, "background": many, "arms": [{"rate": rate}]} for many in (background, 64)]
 crowded = feature_ends(run.sweep(contaminate, counted, seeds=2, **how)).groupby("background").mean(numeric_only=True)
-solution(listed(
-    f"with {many} background features background over core is {number(row.b_over_c, 2)} and accuracy where all are negated "
-    f"{number(100 * row.ood_accuracy, 2)} %" for many, row in crowded.iterrows()
+solution("Background over core is " + listed(
+    f"{number(row.b_over_c, 2)} with {many} background features (accuracy where all are negated: "
+    f"{number(100 * row.ood_accuracy, 2)} %)" for many, row in crowded.iterrows()
 ) + ".")  # fmt: skip
 
 # %% [markdown]

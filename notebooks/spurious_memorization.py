@@ -148,7 +148,7 @@ show(
 import numpy as np
 
 rng = np.random.default_rng(0)
-N, D, P = 60, 80, 4000  # examples, inputs, random features
+N, D, P = 200, 200, 8000  # examples, inputs, random features
 x, y, other = (rng.standard_normal((N, D // 2)) for _ in range(3))  # cores, spurious parts, fresh cores
 g = np.sign(x @ rng.standard_normal(D // 2))  # labels: the core decides
 V = rng.standard_normal((D, P)) / np.sqrt(D)
@@ -214,7 +214,7 @@ draw_curves(axes[1], rf, "spurious_accuracy", theory="theory_spurious_accuracy")
 legend_above(figure)
 show(
     run, figure, rf, name="rf",
-    title=f"Random features: with N test accuracy {trend(rf, 'N', 'test_accuracy', 'curve')}, "
+    title=f"Random features, with more examples: test accuracy {trend(rf, 'N', 'test_accuracy', 'curve')}, "
     f"spurious accuracy {trend(rf, 'N', 'spurious_accuracy', 'curve')}",
     alt=f"Curves with dotted predictions. Test accuracy, {curves_in_words(rf, 'N', 'test_accuracy', 'curve')}. "
     f"Spurious accuracy, {curves_in_words(rf, 'N', 'spurious_accuracy', 'curve')}.",
@@ -249,7 +249,7 @@ draw_curves(axes[1], ntk, "spurious_accuracy", theory="theory_spurious_accuracy"
 legend_above(figure)
 show(
     run, figure, ntk, name="ntk",
-    title=f"Tangent features: with N test accuracy {trend(ntk, 'N', 'test_accuracy', 'curve')}, "
+    title=f"Tangent features, with more examples: test accuracy {trend(ntk, 'N', 'test_accuracy', 'curve')}, "
     f"spurious accuracy {trend(ntk, 'N', 'spurious_accuracy', 'curve')}",
     alt=f"Curves with dotted predictions. Test accuracy, {curves_in_words(ntk, 'N', 'test_accuracy', 'curve')}. "
     f"Spurious accuracy, {curves_in_words(ntk, 'N', 'spurious_accuracy', 'curve')}.",
@@ -302,7 +302,7 @@ for ax, (_, one) in zip(axes, by_fraction.groupby("feature_map", sort=False), st
 legend_above(figure)
 show(
     run, figure, by_fraction, name="alignment",
-    title="With the spurious fraction alignment "
+    title="With a larger spurious fraction alignment "
     f"{trend(by_fraction, 'alpha', 'alignment_mean', ['feature_map', 'activation'])}; dotted, the closed form",
     alt="Mean alignment against spurious fraction, with dotted closed forms, the diagonal and the theorem's bound: "
     + curves_in_words(by_fraction, "alpha", "alignment_mean", ["feature_map", "activation"]) + ".",
@@ -393,7 +393,7 @@ log_ticks(ax, chosen.N)
 ax.legend()
 show(
     run, figure, chosen, name="stability",
-    title=f"With N mean squared stability {trend(chosen, 'N', 'stability_mse')}, test error {trend(chosen, 'N', 'test_mse')}",
+    title=f"With more examples mean squared stability {trend(chosen, 'N', 'stability_mse')} and test error {trend(chosen, 'N', 'test_mse')}",
     alt=f"Against N, with a dotted closed form. Mean squared stability {curves_in_words(chosen, 'N', 'stability_mse')}; "
     f"test error {curves_in_words(chosen, 'N', 'test_mse')}.",
 )  # fmt: skip
@@ -497,7 +497,7 @@ measured = {"test_accuracy": "test accuracy", "spurious_accuracy": "spurious acc
 measured |= {"spurious_auc": "area under the curve", "covariance": "covariance"}
 show(
     run, figure, images, name="images",
-    title="Images, with N: " + listed(f"{word} {trend(drawn, 'N', column, of)}" for column, word in measured.items()),
+    title="Images, with more examples: " + listed(f"{word} {trend(drawn, 'N', column, of)}" for column, word in measured.items()),
     alt="For each pair of classes and frame, tangent features, against N. "
     + " ".join(f"{word}: {curves_in_words(drawn, 'N', column, of)}." for column, word in measured.items()),
 )  # fmt: skip
@@ -565,7 +565,7 @@ draw_against_width(axes[1], by_width, "alignment_mean", "gamma", "feature alignm
 legend_above(figure)
 show(
     run, figure, by_width, name="width",
-    title=f"With width test accuracy {trend(by_width, 'width', 'test_accuracy')}, alignment {trend(by_width, 'width', 'alignment_mean')}",
+    title=f"With a larger width test accuracy {trend(by_width, 'width', 'test_accuracy')} and alignment {trend(by_width, 'width', 'alignment_mean')}",
     alt=f"Against width: test accuracy {curves_in_words(by_width, 'width', 'test_accuracy')}, for infinite width dotted at "
     f"{number(by_width.theory_test_accuracy.mean(), 2)}; alignment {curves_in_words(by_width, 'width', 'alignment_mean')}, dotted at "
     f"{number(by_width.gamma.mean(), 2)}.",
@@ -686,7 +686,8 @@ half = at_largest(by_fraction, "alpha", 0.5)
 more = {"feature_map": ["rf", "ntk"], "activation": ["gelu", "erf"], "alpha": [half.alpha.iloc[0]]}
 others = run.sweep(synthetic_curve, more, seeds=3, fixed={**spheres, "sizes": [theory_d], "n_test": 200})
 orders = pd.concat([half, others]).groupby("feature_map", sort=False)
-solution(". ".join(f"With {name} the order is {ordered(one, 'activation', 'alignment_mean')}" for name, one in orders) + ".")
+maps_of = {"rf": "random features", "ntk": "tangent features"}
+solution(". ".join(f"With {maps_of[name]} the order is {ordered(one, 'activation', 'alignment_mean')}" for name, one in orders) + ".")
 
 # %% [markdown]
 # 2. Does the border have to be large? `-p image_sets '["digits:1:7:1", "digits:1:7:5"]'` moves the frame's width.
@@ -695,9 +696,9 @@ solution(". ".join(f"With {name} the order is {ordered(one, 'activation', 'align
 frames = [{**first, **maps[1], "pad": pad} for pad in (1, 5)]
 framed = run.sweep(image_curve, frames, seeds=5, fixed={**trial, "fill": fill, "activation": "relu"})
 wide = at_largest(framed, "N", np.inf).groupby("pad")[["spurious_accuracy", "covariance"]].mean()
-solution(listed(
-    f"with a frame of {pad} pixels the covariance at the largest $N$ is {number(row.covariance, 2)} and the spurious accuracy "
-    f"{number(row.spurious_accuracy, 2)}" for pad, row in wide.iterrows()
+solution("At the largest $N$ the covariance is " + listed(
+    f"{number(row.covariance, 2)} (spurious accuracy {number(row.spurious_accuracy, 2)}) with a frame of width {pad}"
+    for pad, row in wide.iterrows()
 ) + ".")  # fmt: skip
 
 # %% [markdown]
@@ -708,7 +709,7 @@ points = [{**first, **maps[1], "fill": kind} for kind in ("zero", "mean")]
 filled = run.sweep(image_curve, points, seeds=5, fixed={**trial, "activation": "relu"})
 columns = ["spurious_accuracy", "spurious_auc", "covariance"]
 means = at_largest(filled, "N", np.inf).groupby("fill", sort=False)[columns].mean()
-solution(listed(
+solution("At the largest $N$, " + listed(
     f"filled with {kind}: spurious accuracy {number(row.spurious_accuracy, 2)}, area under the curve {number(row.spurious_auc, 2)}, "
     f"covariance {number(row.covariance, 2)}" for kind, row in means.iterrows()
 ) + ".")  # fmt: skip

@@ -116,7 +116,7 @@ def test_rows_of_marks_are_described_with_what_was_measured():
 
 def test_an_outcome_is_the_verdict_with_its_number():
     row = {"id": "BM-12", "verdict": "undecided", "value": 0.71, "low": 0.69, "high": 0.73}
-    row |= {"quantity": "a number"}
+    row |= {"quantity": "a number", "checks": []}
     assert outcome([row], "BM-12") == "undecided (a number: 0.710 [0.690, 0.730])"
     assert outcome([row | {"low": None, "high": None}], "BM-12") == "undecided (a number: 0.71)"
     silent = row | {"verdict": "not tested at this scale", "value": None}
@@ -130,7 +130,7 @@ def test_an_outcome_of_an_unknown_claim_is_refused():
 
 ROW = {
     "id": "T-1", "statement": "It falls.", "verdict": "reproduced", "quantity": "a number", "value": 0.5,
-    "low": 0.25, "high": 0.75, "tally": "paper",
+    "low": 0.25, "high": 0.75, "tally": "paper", "identity": False, "checks": [],
 }  # fmt: skip
 
 
@@ -149,13 +149,27 @@ def test_a_finding_changes_its_words_with_its_verdict(verdict, words):
     assert finding(ROW | {"verdict": verdict}).startswith(words)
 
 
+def test_a_finding_that_another_check_keeps_from_holding_shows_that_check():
+    primary = {"primary": True, "outcome": "holds", "origin": "direction"}
+    other = {
+        "primary": False,
+        "outcome": "undecided",
+        "origin": "paper",
+        "what": "another",
+        "place": "N = 10",
+    }
+    checks = [primary, {**other, "value": 0.1, "low": -0.1, "high": 0.3}]
+    said = finding(ROW | {"verdict": "undecided", "checks": checks})
+    assert said.startswith("Not decided here: It falls (another, at N = 10: 0.10 [−0.10, 0.30]; ")
+
+
 def test_a_finding_leads_to_where_it_was_judged():
     said = finding(ROW, "page.html", "Plain words")
     assert said == 'Plain words (a number: 0.50 [0.25, 0.75]; <a href="page.html#claim-T-1">T-1</a>).'
 
 
 def test_a_page_in_short_says_what_holds_and_what_does_not():
-    rows = [ROW, ROW | {"id": "T-2"}, ROW | {"id": "T-3", "verdict": "undecided"}]
+    rows = [ROW, ROW | {"id": "T-2"}, ROW | {"id": "T-3", "verdict": "undecided"}, ROW | {"identity": True}]
     rows += [
         ROW | {"id": "T-4", "verdict": "not reproduced", "tally": "ours"},
         ROW | {"id": "T-5", "verdict": "not claimed"},

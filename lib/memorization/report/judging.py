@@ -146,6 +146,17 @@ def _verdict(outcomes: Sequence[str]) -> str:
     return PARTLY if outcomes[0] == HOLDS and FAILS in outcomes else UNDECIDED
 
 
+def hindering(row: Mapping[str, Any]) -> list[Row]:
+    """The check that keeps a claim from being reproduced although the primary one holds, if there is one."""
+    if row["verdict"] not in (PARTLY, UNDECIDED) or not any(
+        check["primary"] and check["outcome"] == HOLDS for check in row["checks"]
+    ):
+        return []
+    wanted = FAILS if row["verdict"] == PARTLY else OPEN
+    found = [check for check in row["checks"] if check["outcome"] == wanted and check["origin"] != "pilot"]
+    return found[:1]
+
+
 def _note(primary: Row, others: Sequence[Row]) -> str:
     said = []
     for outcome in (FAILS, OPEN, UNMADE):

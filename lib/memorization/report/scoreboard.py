@@ -17,18 +17,16 @@ from IPython.display import HTML
 from memorization.report.claims import Claim, read_claims
 from memorization.report.files import read_rows, write_bytes, write_json
 from memorization.report.judging import (
-    FAILS,
-    HOLDS,
     NOT,
     NOT_CLAIMED,
     OLDER,
-    OPEN,
     PARTLY,
     REPRODUCED,
     UNDECIDED,
     UNTESTED,
     VERDICTS,
     allowed_gap,
+    hindering,
 )  # fmt: skip
 from memorization.report.schema import missing_key, schema
 from memorization.report.tables import number, table, with_interval
@@ -126,7 +124,7 @@ def _claim_cells(row: Row, name: str = "", links: str = "") -> dict[str, str]:
         links: HTML below the statement.
     """
     head = f"{name or '<b>' + escape(row['id']) + '</b>'} · {escape(row['place'])}"
-    shown = [check for check in row["checks"] if check["primary"]] + _hindering(row)
+    shown = [check for check in row["checks"] if check["primary"]] + hindering(row)
     return {
         "claim": f"{head}<p>{escape(row['statement'])}</p>{links}{_checks(row['checks'])}",
         "primary check": "".join(_decided(check, row["dataset"]) for check in shown) + _aside(row["note"]),
@@ -134,17 +132,6 @@ def _claim_cells(row: Row, name: str = "", links: str = "") -> dict[str, str]:
         "null": escape((row["null"] or "–").removesuffix(" at this scale")),
         "replication": _replication(row["replication"]),
     }
-
-
-def _hindering(row: Row) -> list[Row]:
-    """The check that keeps a claim from being reproduced although the primary one holds, if there is one."""
-    if row["verdict"] not in (PARTLY, UNDECIDED) or not any(
-        check["primary"] and check["outcome"] == HOLDS for check in row["checks"]
-    ):
-        return []
-    wanted = FAILS if row["verdict"] == PARTLY else OPEN
-    found = [check for check in row["checks"] if check["outcome"] == wanted and check["origin"] != "pilot"]
-    return found[:1]
 
 
 def _decided(check: Row, data: str) -> str:

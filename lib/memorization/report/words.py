@@ -16,7 +16,7 @@ from IPython.display import Markdown
 
 from memorization.report.claims import read_claims
 from memorization.report.intervals import mean_interval
-from memorization.report.judging import NOT, NOT_CLAIMED, PARTLY, REPRODUCED, UNDECIDED, UNTESTED
+from memorization.report.judging import NOT, NOT_CLAIMED, PARTLY, REPRODUCED, UNDECIDED, UNTESTED, hindering
 from memorization.report.tables import VISIBLE, number, say, with_interval
 
 if TYPE_CHECKING:
@@ -200,10 +200,16 @@ def outcome(verdicts: Sequence[Mapping[str, Any]], claim: str) -> str:
 
 
 def _number(row: Mapping[str, Any]) -> str:
-    """The quantity that a verdict rests on, with its interval; empty where none was measured."""
+    """The quantity that a verdict rests on, with its interval; empty where none was measured.
+
+    It is the primary check's, or that of the check for which the claim is not reproduced although this holds.
+    """
     if row["value"] is None or row["verdict"] == UNTESTED:
         return ""
-    return f"{row['quantity']}: {with_interval(row['value'], row['low'], row['high'])}"
+    shown, what = row, row["quantity"]
+    for check in hindering(row):
+        shown, what = check, check["what"] + (f", at {check['place']}" if check["place"] else "")
+    return f"{what}: {with_interval(shown['value'], shown['low'], shown['high'])}"
 
 
 # What is said before a claim that has not simply held.
@@ -245,7 +251,8 @@ def in_short(verdicts: Sequence[Mapping[str, Any]], says: str, claims: Sequence[
     known = {row["id"]: row for row in verdicts}
     if unknown := [claim for claim in claims if claim not in known]:
         raise ValueError(f"no verdict on claim {unknown[0]!r}; there are verdicts on {listed(known)}")
-    theirs = [row for row in verdicts if row["tally"] == "paper" and row["verdict"] != NOT_CLAIMED]
+    asked = [row for row in verdicts if row["tally"] == "paper" and row["verdict"] != NOT_CLAIMED]
+    theirs = [row for row in asked if not row["identity"]]
     holds = [row for row in theirs if row["verdict"] == REPRODUCED]
     chosen = [row for row in map(known.__getitem__, claims) if row["verdict"] == REPRODUCED]
     others = [row for row in theirs if row["verdict"] in (PARTLY, UNDECIDED, NOT)]
