@@ -754,7 +754,7 @@ counts_of_neighbors = {votes: memorization_report(
     policy=augmentation("small_digits"), strength=0.5, k=votes,
 ) for votes in (1, min(50, own))}  # fmt: skip
 solution("For the small network of the section above: " + listed(
-    f"with k = {votes} {one.verdict.rstrip('.')}" for votes, one in counts_of_neighbors.items()
+    f"with k = {votes} {str(one.verdict).rstrip('.')}" for votes, one in counts_of_neighbors.items()
 ) + ".")  # fmt: skip
 
 # %% [markdown]
