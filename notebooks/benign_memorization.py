@@ -75,6 +75,7 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 # %% tags=["setup", "hide-input"]
 import pandas as pd
 
+from memorization.report.explorations import explore
 from memorization.report.figures import legend_above, panels, show
 from memorization.report.judging import judge
 from memorization.report.prices import cost, foot, price_table, write_price
@@ -94,7 +95,7 @@ from memorization.studies.benign_memorization.experiments import (
 from memorization.studies.benign_memorization.figures import (
     draw_datasets, draw_depth, draw_groups, draw_invariance, draw_label_noise, draw_memorization_curves,
     draw_projector, draw_random_labels, draw_shared_independent, draw_strength, draw_views,
-    labelled_pictures,
+    labelled_pictures, trail_colors, training_trails,
 )  # fmt: skip
 from memorization.studies.benign_memorization.own_network import THRESHOLDS
 from memorization.studies.benign_memorization.tables import (
@@ -392,6 +393,32 @@ if "independent" in two.index and "shared" in two.index:
     {number(two.probe["independent"], 3)} (initialization {number(two.start["shared"], 3)}). The augmented pixels are the same; what differs is whether the views share a
     label. Of its {number(views_most * memorized)} independent labels the network knows {number(100 * two.bank_view["independent"], 3)} %.
     """))
+
+# %% [markdown]
+# ### Watch the arms learn
+#
+# Each arm walks through training: to the right as it learns the random labels, up or down as its features get better or worse.
+# Move the epochs, and choose what varies: strength, or the number of views. And ask for the labels on views that are new.
+
+# %% tags=["hide-input"]
+trails = training_trails(runs, strength)
+start_probe = at_start(runs)["clean_probe"].mean()
+last = trails[(trails["until"] == trails["until"].max()) & (trails["epoch"] == trails["until"])]
+last = last[last["asked"] == last["asked"].iloc[0]].drop_duplicates("arm")
+best, worst = (last.loc[place] for place in (last["clean_probe"].idxmax(), last["clean_probe"].idxmin()))
+words = [f"{row.arm}: {number(row.known, 2)} known, probe {number(row.clean_probe, 2)}" for row in last.itertuples()]
+explore(
+    run, trails, name="trails", x="known", y=["clean_probe"], lines="arm", controls=["varies", "asked", "until"], trails=True,
+    labels={
+        "known": "random labels known [fraction]", "clean_probe": "k-NN probe [fraction]", "varies": "what varies [name]",
+        "asked": "labels are asked for [name]", "until": "training [epochs]",
+    },
+    start={"until": epochs}, colors=trail_colors(trails),
+    references={"clean_probe": ("before training: above it benign, below malign", start_probe)},
+    title=f"Farthest apart in the end: {best.arm} with a probe of {number(best.clean_probe, 2)}, {worst.arm} with {number(worst.clean_probe, 2)}",
+    alt="Paths of the arms through training: k-NN probe against the share of random labels that are known, with a slider for the "
+    f"epoch. Before training the probe is {number(start_probe, 2)}. At the end, {'; '.join(words)}.",
+)  # fmt: skip
 
 # %% [markdown]
 # Where is the wall that independent labels run into? We ask a much smaller network. These runs belong to the
@@ -743,29 +770,31 @@ say(f"""
 # %% [markdown]
 # ## Exercises
 #
-# Each can be run as it is written, `python -m memorization run benign_memorization -p … -o out.ipynb`. The solutions below were
-# computed with this page, at a smaller size.
+# Each is an option of `python -m memorization run benign_memorization`. The solutions were computed at profile `book`,
+# at a smaller size.
 #
 # 1. How many neighbors should vote? `-p k 1` and `-p k 50`: does the verdict change, or just the level?
 
 # %% tags=["hide-input"]
-counts_of_neighbors = {votes: memorization_report(
-    model, untrained, images, labels, true, digits_split.test.floats(), digits_split.test.labels,
-    policy=augmentation("small_digits"), strength=0.5, k=votes,
-) for votes in (1, min(50, own))}  # fmt: skip
-solution("For the small network of the section above: " + listed(
-    f"with k = {votes} {str(one.verdict).rstrip('.')}" for votes, one in counts_of_neighbors.items()
-) + ".")  # fmt: skip
+if run.profile in ("smoke", "book"):
+    counts_of_neighbors = {votes: memorization_report(
+        model, untrained, images, labels, true, digits_split.test.floats(), digits_split.test.labels,
+        policy=augmentation("small_digits"), strength=0.5, k=votes,
+    ) for votes in (1, min(50, own))}  # fmt: skip
+    display(solution("For the small network of the section above: " + listed(
+        f"with k = {votes} {str(one.verdict).rstrip('.')}" for votes, one in counts_of_neighbors.items()
+    ) + "."))  # fmt: skip
 
 # %% [markdown]
 # 2. A wider projector: `-p hidden "[4096]"`. Look at the noise probe of the embedding.
 
 # %% tags=["hide-input"]
-rooms_of = one_row_per_run(projector)
-by_room = rooms_of.query("projector_layers < 2").groupby("room").noise_embedding.mean() if len(rooms_of) else {}
-solution("By the records of the `desktop` profile it is " + listed(
-    f"{number(noise, 2)} with {room} hidden units" for room, noise in by_room.items()
-) + ".")  # fmt: skip
+if run.profile in ("smoke", "book"):
+    rooms_of = one_row_per_run(projector)
+    by_room = rooms_of.query("projector_layers < 2").groupby("room").noise_embedding.mean() if len(rooms_of) else {}
+    display(solution("By the records of the `desktop` profile it is " + listed(
+        f"{number(noise, 2)} with {room} hidden units" for room, noise in by_room.items()
+    ) + "."))  # fmt: skip
 
 # %% [markdown]
 # 3. Smaller batches: `-p batch 50`. Is the order of the arms the same?
@@ -773,17 +802,18 @@ solution("By the records of the `desktop` profile it is " + listed(
 # 4. Which augmentation is to thank? `-p policy isometry`: flips and rotations alone.
 
 # %% tags=["hide-input"]
-quarter = {**recipe, "epochs": max(1, epochs // 4)}
-usually = {"strength": strength, "policy": policy, "recipe": quarter}
-tried = [usually, {**usually, "recipe": {**quarter, "batch": max(2, batch // 2)}}, {**usually, "policy": "isometry"}]
-plainly = {"strength": 0.0, "policy": policy, "recipe": {**quarter, "batch": max(2, batch // 2)}}
-kept = {name: value for name, value in common.items() if name != "policy"} | {"probe_at": []}
-trials = one_row_per_run(run.sweep(memorize, [*tried, plainly], fixed=kept, **how | {"seeds": 2}))
-trials["batch"] = trials["recipe"].map(lambda found: found["batch"])
-gain = trials.groupby(["strength", "policy", "batch"], sort=False).gain.mean()
-solution(f"After {quarter['epochs']} epochs the probe has moved by " + listed(
-    f"{number(change, 2)} at strength {s:g} of {name.replace('_', ' ')} in batches of {size}" for (s, name, size), change in gain.items()
-) + ".")  # fmt: skip
+if run.profile in ("smoke", "book"):
+    quarter = {**recipe, "epochs": max(1, epochs // 4)}
+    usually = {"strength": strength, "policy": policy, "recipe": quarter}
+    tried = [usually, {**usually, "recipe": {**quarter, "batch": max(2, batch // 2)}}, {**usually, "policy": "isometry"}]
+    plainly = {"strength": 0.0, "policy": policy, "recipe": {**quarter, "batch": max(2, batch // 2)}}
+    kept = {name: value for name, value in common.items() if name != "policy"} | {"probe_at": []}
+    trials = one_row_per_run(run.sweep(memorize, [*tried, plainly], fixed=kept, **how | {"seeds": 2}))
+    trials["batch"] = trials["recipe"].map(lambda found: found["batch"])
+    gain = trials.groupby(["strength", "policy", "batch"], sort=False).gain.mean()
+    display(solution(f"After {quarter['epochs']} epochs the probe has moved by " + listed(
+        f"{number(change, 2)} at strength {s:g} of {name.replace('_', ' ')} in batches of {size}" for (s, name, size), change in gain.items()
+    ) + "."))  # fmt: skip
 
 # %% [markdown]
 # (benign-price)=

@@ -79,7 +79,8 @@ import warnings
 
 import pandas as pd
 
-from memorization.report.figures import interactive, legend_above, panels, show
+from memorization.report.explorations import explore
+from memorization.report.figures import legend_above, panels, show
 from memorization.report.judging import judge
 from memorization.report.prices import cost, foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
@@ -98,9 +99,9 @@ warnings.filterwarnings("ignore", "outside the model's assumptions")  # that is 
 from memorization.studies.feature_contamination.distillation import distil, distil_pictures
 from memorization.studies.feature_contamination.experiments import contaminate, train_framed
 from memorization.studies.feature_contamination.figures import (
-    contamination_table, draw_activations, draw_asymmetry, draw_correlations, draw_dial, draw_distillation,
-    draw_frames, draw_growth, draw_margins, draw_neurons, draw_remedies, draw_risks, draw_robustness,
-    draw_shift_accuracy, draw_sweep, explorer_data, risk_explorer,
+    SHIFT_LABEL, contamination_table, draw_activations, draw_asymmetry, draw_correlations, draw_dial,
+    draw_distillation, draw_frames, draw_growth, draw_margins, draw_neurons, draw_remedies, draw_risks,
+    draw_robustness, draw_shift_accuracy, draw_sweep, explorer_data, risk_label, slope_color,
 )  # fmt: skip
 from memorization.studies.feature_contamination.pretrained import distil_clip, standard_accuracies
 from memorization.studies.feature_contamination.tables import (
@@ -636,7 +637,8 @@ if not framed_cifar.empty:
 # %% [markdown]
 # ## Try every shift
 #
-# How do shift, slope and the background's mean act together? This figure needs no running program: move the slider.
+# How do shift, slope and the background's mean act together? A shift of 1 is as in training, −1 is the paper's. Move the
+# slider: how much of the damage needs a background with a mean? And choose accuracy: where does the sign begin to suffer?
 
 # %%
 grid = [{"rate": rate, "activation": "leaky", "slope": s, "mean": m} for m in map_means for s in map_slopes]
@@ -645,11 +647,20 @@ explored = run.sweep(contaminate, [everywhere], seeds=map_seeds, **how)
 
 # %% tags=["hide-input"]
 data = explorer_data(explored)
-risks = [f"mean {mean:g}: risk {span(one.risk, 2)}" for mean, one in data.groupby("background_mean")]
-interactive(
-    run, risk_explorer(explored), data, name="explorer",
-    title="Risk outside, for every slope, shift and mean of the background",
-    alt="Risk against shift, one line per slope of the activation, with a slider for the background's mean. " + "; ".join(risks),
+moved_back = data[(data["shift"] == min(shifts, key=lambda shift: abs(shift + 1))) & (data.slope == data.slope.min())]
+risks = [f"mean {mean:g}: risk {span(one.ood_risk, 2)}" for mean, one in data.groupby("background_mean")]
+explore(
+    run, data, name="explorer", x="shift", y=["ood_risk", "ood_accuracy", "ood_margin"], lines="line",
+    controls=["background_mean"], start={"background_mean": max(data.background_mean)}, read_at=-1,
+    labels={
+        "shift": SHIFT_LABEL, "background_mean": "mean of the background in training [weight]", "ood_risk": risk_label(explored),
+        "ood_accuracy": "accuracy [fraction]", "ood_margin": "mean margin [output]",
+    },
+    references={"ood_accuracy": ("chance", 0.5)}, colors={row.line: slope_color(row.slope) for row in data.itertuples()},
+    title=f"With {moved_back.line.iloc[0]}, at shift {number(moved_back['shift'].iloc[0])}, the risk goes "
+    + curves_in_words(moved_back, "background_mean", "ood_risk", name="a background's mean"),
+    alt="Risk, accuracy or margin against shift, one line per slope of the activation, with a slider for the background's mean. "
+    + "; ".join(risks) + ".",
 )  # fmt: skip
 
 # %% [markdown] tags=["theory"]
@@ -807,51 +818,55 @@ say(f"""
 # %% [markdown]
 # ## Exercises
 #
-# Each can be run as it is written, `python -m memorization run feature_contamination -p … -o out.ipynb`. The solutions below were
-# computed with this page, with two networks each.
+# Each is an option of `python -m memorization run feature_contamination`. The solutions were computed at profile `book`,
+# with two networks each.
 #
 # 1. More background than core: `-p background 64`. What happens to the ratio of growth, and does accuracy fail at shift −1 now?
 
 # %% tags=["hide-input"]
-counted = [{**small, "background": many, "arms": [{"rate": rate}]} for many in (background, 64)]
-crowded = feature_ends(run.sweep(contaminate, counted, seeds=2, **how)).groupby("background").mean(numeric_only=True)
-solution("Background over core is " + listed(
-    f"{number(row.b_over_c, 2)} with {many} background features (accuracy where all are negated: "
-    f"{number(100 * row.ood_accuracy, 2)} %)" for many, row in crowded.iterrows()
-) + ".")  # fmt: skip
+if run.profile in ("smoke", "book"):
+    counted = [{**small, "background": many, "arms": [{"rate": rate}]} for many in (background, 64)]
+    crowded = feature_ends(run.sweep(contaminate, counted, seeds=2, **how)).groupby("background").mean(numeric_only=True)
+    display(solution("Background over core is " + listed(
+        f"{number(row.b_over_c, 2)} with {many} background features (accuracy where all are negated: "
+        f"{number(100 * row.ood_accuracy, 2)} %)" for many, row in crowded.iterrows()
+    ) + "."))  # fmt: skip
 
 # %% [markdown]
 # 2. A slope between: `-p slopes "[0.0, 0.3, 0.6, 1.0]"`. Where does the risk outside reach zero?
 
 # %% tags=["hide-input"]
-between = [{"rate": rate, "activation": "leaky", "slope": s} for s in (0.0, 0.3, 0.6, 1.0)]
-dialed = feature_ends(run.sweep(contaminate, [{**small, "arms": between}], seeds=2, **how)).groupby("slope").ood_risk.mean()
-solution("The risk outside is " + listed(f"{number(risk, 2)} at slope {s:g}" for s, risk in dialed.items()) + ".")
+if run.profile in ("smoke", "book"):
+    between = [{"rate": rate, "activation": "leaky", "slope": s} for s in (0.0, 0.3, 0.6, 1.0)]
+    dialed = feature_ends(run.sweep(contaminate, [{**small, "arms": between}], seeds=2, **how)).groupby("slope").ood_risk.mean()
+    display(solution("The risk outside is " + listed(f"{number(risk, 2)} at slope {s:g}" for s, risk in dialed.items()) + "."))
 
 # %% [markdown]
 # 3. `-p penalties "[1000.0]"`: does a stronger penalty finish the cure, and what does it cost in distribution?
 
 # %% tags=["hide-input"]
-strong = [{**plain, "environment": 0.5, "penalty": p} for p in (100.0, 1000.0)]
-punished = feature_ends(run.sweep(contaminate, [{**curing, "arms": strong}], seeds=2, **how)).groupby("penalty")
-solution("With a weight of " + listed(
-    f"{p:g} the risk is {number(id_, 2)} in distribution and {number(ood, 2)} outside"
-    for p, (id_, ood) in punished[["id_risk", "ood_risk"]].mean().iterrows()
-) + ".")  # fmt: skip
+if run.profile in ("smoke", "book"):
+    strong = [{**plain, "environment": 0.5, "penalty": p} for p in (100.0, 1000.0)]
+    punished = feature_ends(run.sweep(contaminate, [{**curing, "arms": strong}], seeds=2, **how)).groupby("penalty")
+    display(solution("With a weight of " + listed(
+        f"{p:g} the risk is {number(id_, 2)} in distribution and {number(ood, 2)} outside"
+        for p, (id_, ood) in punished[["id_risk", "ood_risk"]].mean().iterrows()
+    ) + "."))  # fmt: skip
 
 # %% [markdown]
 # 4. `-p batch 32`: noise of small batches, does it change the ratio of growth?
 
 # %% tags=["hide-input"]
-few = 32
-batches = [{**begin, "batch": size} for size in (few, batch)]
-sized_batches = run.sweep(contaminate, batches, seeds=2, **how)
-ratios = {size: growth_table(one).groupby("slope").measured.mean() for size, one in sized_batches.groupby("batch")}
-apart = ratios[few].sub(ratios[batch]).abs().max()
-solution(f"""
+if run.profile in ("smoke", "book"):
+    few = 32
+    batches = [{**begin, "batch": size} for size in (few, batch)]
+    sized_batches = run.sweep(contaminate, batches, seeds=2, **how)
+    ratios = {size: growth_table(one).groupby("slope").measured.mean() for size, one in sized_batches.groupby("batch")}
+    apart = ratios[few].sub(ratios[batch]).abs().max()
+    display(solution(f"""
 At slope {min(slopes):g} the ratio is {number(ratios[few].iloc[0], 2)} with batches of {few} and {number(ratios[batch].iloc[0], 2)} with {batch}; over all slopes they
 differ by {number(apart, 2)} or less.
-""")
+"""))
 
 # %% [markdown]
 # (contamination-price)=

@@ -83,6 +83,7 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 import numpy as np
 import pandas as pd
 
+from memorization.report.explorations import explore
 from memorization.report.figures import (
     curve_with_band, legend_above, log_ticks, panels, show, theory_curve,
 )  # fmt: skip
@@ -103,7 +104,7 @@ from memorization.studies.spurious_memorization.experiments import (
 )  # fmt: skip
 from memorization.studies.spurious_memorization.figures import (
     at_largest, draw_against_width, draw_alignment, draw_alignment_decay, draw_curves, draw_image_panels,
-    draw_pictures, draw_products, example_pictures, named_curves, named_pairs,
+    draw_pictures, draw_products, example_pictures, measured_map, named_curves, named_pairs, predicted_map,
 )  # fmt: skip
 
 # %% tags=["setup", "remove-input"]
@@ -352,6 +353,38 @@ say(f"""
 The largest distance between a mean and its closed form, over both feature maps, four activations, and $\\alpha$ in
 {{{", ".join(map(str, theory_alphas))}}}, is {number((means.alignment_mean - means.gamma).abs().max(), 2)}.
 """)
+
+# %% [markdown]
+# ### Try every spurious fraction
+#
+# Lines are the closed forms, marks what this page measured. Move $N/d$: how does what is remembered fall as data grow? Then
+# choose test accuracy and spurious accuracy in turn: which of the two can tell activations and spurious fractions apart?
+
+# %%
+ratios = sorted({0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, *infinite.psi})
+parts = [0.03, *(i / 10 for i in range(1, 10)), 0.97]
+predicted = predicted_map(d=theory_d, ratios=ratios, fractions=parts, activations=grid["activation"])
+measured = measured_map(pd.concat([by_fraction, infinite], ignore_index=True))
+
+# %% tags=["hide-input"]
+at_d = predicted.query("ratio == 1 and features == 'random features'")
+middle = at_d.query("alpha == 0.5")
+quantities = {"gamma": "alignment", "spurious_accuracy": "spurious accuracy", "test_accuracy": "test accuracy"}
+explore(
+    run, predicted, marks=measured, name="explorer", x="alpha", y=["gamma", "spurious_accuracy", "test_accuracy"],
+    lines="activation", controls=["features", "ratio"], start={"ratio": 1.0}, read_at=0.5,
+    labels={
+        "alpha": "spurious fraction α [fraction]", "features": "features [name]", "ratio": "N/d [ratio]",
+        "gamma": "feature alignment γ [ratio]", "spurious_accuracy": "spurious accuracy [fraction]",
+        "test_accuracy": "test accuracy [fraction]",
+    },
+    references={"spurious_accuracy": ("chance", 0.5)},
+    title=f"At N = d, α = 1/2, random features: test accuracies {span(middle.test_accuracy)}, spurious accuracies {span(middle.spurious_accuracy)}",
+    alt="Alignment, spurious or test accuracy against the spurious fraction, a line per activation, with a slider for N/d. At N = d, "
+    "random features: " + "; ".join(
+        f"{word} {curves_in_words(at_d, 'alpha', y, 'activation', name='α')}" for y, word in quantities.items()
+    ) + ".",
+)  # fmt: skip
 
 # %% [markdown]
 # The NTK theorem names the constant that tangent features tend to when $N \gg d$, for ReLU $2\alpha\arcsin(\alpha)/\pi$. Does the
@@ -676,56 +709,60 @@ say(f"""
 # %% [markdown]
 # ## Exercises
 #
-# Each can be run as it is written, `python -m memorization run spurious_memorization -p … -o out.ipynb`. The solutions below were
-# computed with this page, with a few trials each.
+# Each is an option of `python -m memorization run spurious_memorization`. The solutions were computed at profile `book`,
+# with a few trials each.
 #
 # 1. Which activation aligns least? Add `"gelu"` and `"erf"` to the `grid` of the section on alignment.
 
 # %% tags=["hide-input"]
-half = at_largest(by_fraction, "alpha", 0.5)
-more = {"feature_map": ["rf", "ntk"], "activation": ["gelu", "erf"], "alpha": [half.alpha.iloc[0]]}
-others = run.sweep(synthetic_curve, more, seeds=3, fixed={**spheres, "sizes": [theory_d], "n_test": 200})
-orders = pd.concat([half, others]).groupby("feature_map", sort=False)
-maps_of = {"rf": "random features", "ntk": "tangent features"}
-solution(". ".join(f"With {maps_of[name]} the order is {ordered(one, 'activation', 'alignment_mean')}" for name, one in orders) + ".")
+if run.profile in ("smoke", "book"):
+    half = at_largest(by_fraction, "alpha", 0.5)
+    more = {"feature_map": ["rf", "ntk"], "activation": ["gelu", "erf"], "alpha": [half.alpha.iloc[0]]}
+    others = run.sweep(synthetic_curve, more, seeds=3, fixed={**spheres, "sizes": [theory_d], "n_test": 200})
+    orders = pd.concat([half, others]).groupby("feature_map", sort=False)
+    maps_of = {"rf": "random features", "ntk": "tangent features"}
+    display(solution(". ".join(f"With {maps_of[name]} the order is {ordered(one, 'activation', 'alignment_mean')}" for name, one in orders) + "."))
 
 # %% [markdown]
 # 2. Does the border have to be large? `-p image_sets '["digits:1:7:1", "digits:1:7:5"]'` moves the frame's width.
 
 # %% tags=["hide-input"]
-frames = [{**first, **maps[1], "pad": pad} for pad in (1, 5)]
-framed = run.sweep(image_curve, frames, seeds=5, fixed={**trial, "fill": fill, "activation": "relu"})
-wide = at_largest(framed, "N", np.inf).groupby("pad")[["spurious_accuracy", "covariance"]].mean()
-solution("At the largest $N$ the covariance is " + listed(
-    f"{number(row.covariance, 2)} (spurious accuracy {number(row.spurious_accuracy, 2)}) with a frame of width {pad}"
-    for pad, row in wide.iterrows()
-) + ".")  # fmt: skip
+if run.profile in ("smoke", "book"):
+    frames = [{**first, **maps[1], "pad": pad} for pad in (1, 5)]
+    framed = run.sweep(image_curve, frames, seeds=5, fixed={**trial, "fill": fill, "activation": "relu"})
+    wide = at_largest(framed, "N", np.inf).groupby("pad")[["spurious_accuracy", "covariance"]].mean()
+    display(solution("At the largest $N$ the covariance is " + listed(
+        f"{number(row.covariance, 2)} (spurious accuracy {number(row.spurious_accuracy, 2)}) with a frame of width {pad}"
+        for pad, row in wide.iterrows()
+    ) + "."))  # fmt: skip
 
 # %% [markdown]
 # 3. What if the query shows an average digit instead of black? `-p fill mean`; look at the spurious accuracy again.
 
 # %% tags=["hide-input"]
-points = [{**first, **maps[1], "fill": kind} for kind in ("zero", "mean")]
-filled = run.sweep(image_curve, points, seeds=5, fixed={**trial, "activation": "relu"})
-columns = ["spurious_accuracy", "spurious_auc", "covariance"]
-means = at_largest(filled, "N", np.inf).groupby("fill", sort=False)[columns].mean()
-solution("At the largest $N$, " + listed(
-    f"filled with {kind}: spurious accuracy {number(row.spurious_accuracy, 2)}, area under the curve {number(row.spurious_auc, 2)}, "
-    f"covariance {number(row.covariance, 2)}" for kind, row in means.iterrows()
-) + ".")  # fmt: skip
+if run.profile in ("smoke", "book"):
+    points = [{**first, **maps[1], "fill": kind} for kind in ("zero", "mean")]
+    filled = run.sweep(image_curve, points, seeds=5, fixed={**trial, "activation": "relu"})
+    columns = ["spurious_accuracy", "spurious_auc", "covariance"]
+    means = at_largest(filled, "N", np.inf).groupby("fill", sort=False)[columns].mean()
+    display(solution("At the largest $N$, " + listed(
+        f"filled with {kind}: spurious accuracy {number(row.spurious_accuracy, 2)}, area under the curve {number(row.spurious_auc, 2)}, "
+        f"covariance {number(row.covariance, 2)}" for kind, row in means.iterrows()
+    ) + "."))  # fmt: skip
 
 # %% [markdown]
 # 4. `-p nested false` draws new data at every $N$, as the paper's scripts do. What changes, and what does not?
 
 # %% tags=["hide-input"]
-kept = {key: value for key, value in common.items() if key != "nested"} | one_curve | {"width": rf_width}
-drawn_anew = run.sweep(synthetic_curve, {"nested": [True, False]}, seeds=5, fixed=kept)
-by_n = drawn_anew.groupby(["nested", "N"]).test_accuracy.mean().unstack("nested")
-spread = drawn_anew.groupby(["nested", "seed"]).test_accuracy.apply(lambda curve: curve.diff().std()).groupby("nested").mean()
-solution(f"""
+if run.profile in ("smoke", "book"):
+    kept = {key: value for key, value in common.items() if key != "nested"} | one_curve | {"width": rf_width}
+    drawn_anew = run.sweep(synthetic_curve, {"nested": [True, False]}, seeds=5, fixed=kept)
+    by_n = drawn_anew.groupby(["nested", "N"]).test_accuracy.mean().unstack("nested")
+    spread = drawn_anew.groupby(["nested", "seed"]).test_accuracy.apply(lambda curve: curve.diff().std()).groupby("nested").mean()
+    display(solution(f"""
 The means differ by {number((by_n[True] - by_n[False]).abs().max(), 2)} or less: the law of the data at each $N$ is the same. What may change is how
 smooth one trial's curve is: its steps from $N$ to $N$ have a standard deviation of {number(spread[True], 2)} nested, {number(spread[False], 2)} anew.
-""")
+"""))
 
 # %% [markdown]
 # (price)=

@@ -1,6 +1,6 @@
 """Sphinx extension: the finished book loads nothing from a network, and a screen reader can read it.
 
-* MathJax, and plotly.js where a page uses it, are copied into ``_static`` from the installed packages.
+* MathJax is copied into ``_static`` from the installed package.
 * The start-up script of sphinx-thebe is left out. The book has no live cells, the script names a
   content-delivery network, and it is written twice into each page, which is a syntax error.
 * Names and roles that the theme leaves out are set in the finished pages.
@@ -63,15 +63,11 @@ def _finish(app: Any, error: Exception | None) -> None:
     _copy_parts(
         _folder_of("sphinx-mathjax-offline") / "static" / "mathjax", out / "_static" / "mathjax", _MATHJAX
     )
-    uses_plotly = False
     for page in out.rglob("*.html"):
         old = page.read_text(encoding="utf-8")
         new = repaired(old)
-        uses_plotly |= "_static/plotly.min.js" in new
         if new != old:
             page.write_text(new, encoding="utf-8")
-    if uses_plotly:
-        _copy_parts(_folder_of("plotly") / "package_data", out / "_static", ("plotly.min.js",))
 
 
 def repaired(page: str) -> str:

@@ -93,6 +93,15 @@ def opened(browser, address):
         context.close()
 
 
+def _with_pictures(page):
+    """The page, once all of its pictures are there: they are loaded when they come into sight."""
+    page.evaluate("document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.figure-card img')].every(i => i.naturalWidth > 0)"
+    )
+    return page
+
+
 def _elsewhere(url: str, address: str) -> bool:
     return not url.startswith((address, "data:", "blob:"))
 
@@ -108,7 +117,7 @@ def test_a_page_loads_without_errors_other_hosts_or_overflow(opened, path, size)
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_figures_are_drawn_within_the_page(opened, size):
-    page = opened("notebooks/spurious_memorization.html", size)
+    page = _with_pictures(opened("notebooks/spurious_memorization.html", size))
     boxes = page.locator(".figure-card img").evaluate_all(
         "images => images.map(i => [i.naturalWidth, i.getBoundingClientRect().right])"
     )
@@ -120,12 +129,12 @@ def test_a_phone_gets_the_panels_below_each_other(opened):
     shape = "i => i.naturalHeight / i.naturalWidth"
     figure = ".figure-card:has(source) img"
     wide = (
-        opened("notebooks/spurious_memorization.html", WIDE)
+        _with_pictures(opened("notebooks/spurious_memorization.html", WIDE))
         .locator(figure)
         .evaluate_all(f"l => l.map({shape})")
     )
     tall = (
-        opened("notebooks/spurious_memorization.html", PHONE)
+        _with_pictures(opened("notebooks/spurious_memorization.html", PHONE))
         .locator(figure)
         .evaluate_all(f"l => l.map({shape})")
     )
@@ -300,3 +309,23 @@ def test_an_effect_is_seen_on_either_background(opened, scheme):
     )
     bar, around = (sum(map(int, re.findall(r"\d+", color)[:3])) for color in colors)
     assert abs(bar - around) > 400
+
+
+@pytest.mark.parametrize("name", ["spurious_memorization", "benign_memorization", "feature_contamination"])
+def test_an_exploration_is_moved_with_the_keyboard(opened, name):
+    page = opened(f"notebooks/{name}.html")
+    card = page.locator(".exploration").first
+    slider = card.locator("input[type=range]").first
+    slider.focus()
+
+    def state():
+        return card.locator(".explored").inner_text(), card.locator("[data-part='line']").evaluate_all(
+            "lines => lines.map(line => line.getAttribute('points')).join()"
+        )
+
+    before = state()
+    page.keyboard.press("ArrowLeft" if int(slider.input_value()) else "ArrowRight")
+    after = state()
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+    assert slider.get_attribute("aria-valuetext") == card.locator("output").first.inner_text()

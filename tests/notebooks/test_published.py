@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import copied_project, page_script
 
-from memorization.report import figures
+from memorization.report import explorations, figures
 from memorization.report.judging import NOT_CLAIMED, PARTLY, REPRODUCED, UNTESTED
 from memorization.runs.parameters import profile_values
 from memorization.runs.start import Run
@@ -46,7 +46,7 @@ def test_published_records_give_the_published_verdicts(
     monkeypatch.chdir(project / "notebooks")
     monkeypatch.setenv("MEMORIZATION_DATA", str(real_data))
     monkeypatch.setattr(figures, "show", lambda *_, **__: None)  # pictures take two thirds of the time
-    monkeypatch.setattr(figures, "interactive", lambda *_, **__: None)
+    monkeypatch.setattr(explorations, "explore", lambda *_, **__: None)
     monkeypatch.setattr(Run, "sweep", functools.partialmethod(Run.sweep, missing="skip"))  # run nothing
     runpy.run_path(str(page_script(project, name, profile_values(project, name, profile))))
     if not (project / "results" / "verdicts" / f"{name}.{profile}.json").exists():

@@ -1,6 +1,6 @@
 """No typed results: a number, an order or a word of outcome is computed by the run that a page speaks of.
 
-Held against this rule are what ``show``, ``interactive``, ``table`` and ``say`` are given, outside the braces
+Held against this rule are what ``show``, ``explore``, ``table`` and ``say`` are given, outside the braces
 of an f-string, the names of panels, and Markdown; there not cells with the tag ``theory`` (definitions,
 theorems, methods, the paper's words), nor questions, nor sentences that say whose statement they are.
 """
@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPERS = sorted(path.stem for path in (ROOT / "notebooks" / "claims").glob("*.yaml"))
-TOLD = {"show": ("title", "alt"), "interactive": ("title", "alt"), "name_panel": (1,), "say": (0, "text")}
+TOLD = {"show": ("title", "alt"), "explore": ("title", "alt"), "name_panel": (1,), "say": (0, "text")}
 TOLD |= {"solution": (0, "text"), "table": (1, "caption")}
 
 OUTCOME = re.compile(

@@ -17,7 +17,7 @@ from setup.house import (
     source,
 )
 
-DRAWING = {"matplotlib", "seaborn", "plotly"}
+DRAWING = {"matplotlib", "seaborn"}
 EVERYWHERE = {"checks"}
 BEFORE = {room: {*SHARED[: SHARED.index(room)], room} for room in SHARED}
 BEFORE |= {"runs": {"runs"}, "report": {"runs", "report"}, "studies": set(ROOMS)}

@@ -36,8 +36,6 @@ IN_OUT = ("in distribution", "out of distribution")
 
 _DPI = 192  # twice the 96 pixels per inch of a page, for sharp screens
 _UNIT = re.compile(r"\S.*\[[^\[\]]+\]$")
-# A notebook's page is one folder below the book's root; book/_ext/offline.py puts the file there.
-_PLOTLY_JS = "../_static/plotly.min.js"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _PANEL_WIDTH, _PANEL_HEIGHT, _MAX_WIDTH = 3.9, 3.2, 8.0  # inches
 _ROW_LETTERS = 20  # of a row's name, before it goes on in a second line
@@ -86,33 +84,39 @@ def show(
         write_bytes(run.figures_folder / f"{file}.png", picture)
     kinds = {"figure-wide": wide, "figure-pictures": any(ax.images for ax in figure.axes)}
     _close(figure)
-    kind = "".join(f" {one}" for one, is_so in kinds.items() if is_so)
-    return HTML(_card(run, _image(run, pictures, alt, size), name=name, title=title, note=note, kind=kind))
+    chosen = " ".join(kind for kind, is_so in kinds.items() if is_so)
+    return HTML(_card(run, _image(run, pictures, alt, size), name=name, title=title, note=note, kind=chosen))
 
 
-def interactive(run: Run, figure: Any, data: pd.DataFrame, *, name: str, title: str, alt: str) -> HTML:
-    """Return a plotly figure as a card; plotly.js comes from the book itself, not from a network.
+def card(
+    run: Run,
+    content: str,
+    data: pd.DataFrame,
+    *,
+    name: str,
+    title: str,
+    alt: str,
+    bars: bool = False,
+    kind: str = "",
+) -> HTML:
+    """Store the data of a drawing that is HTML already, and return it as a card for the page.
 
     Args:
         run: The started run.
-        figure: A ``plotly.graph_objects.Figure``.
-        data: The numbers that are drawn; stored as CSV.
-        name: As in ``show``; also fixes the element's id, so that two runs give equal pages.
+        content: HTML that says ``alt`` to who does not see it.
+        data: As for :func:`show`, like the next four.
+        name: File name of the data.
         title: The message, a sentence.
-        alt: What is seen, for readers who cannot see it.
+        alt: What a reader who cannot see the drawing should know.
+        bars: Whether it has error bars.
+        kind: A further class of the card, for the book's style sheet and scripts.
+
+    Raises:
+        ValueError: A rule of :func:`show` is broken.
     """
     _check_words(name, title, alt)
-    data = _check_data(data, name)
-    _store_data(run, data, name)
-    content = figure.to_html(
-        full_html=False,
-        include_plotlyjs=_PLOTLY_JS,
-        include_mathjax=False,
-        div_id=f"interactive-{name}",
-        config={"displayModeBar": False, "responsive": True},  # the bar would cover the legend
-    )
-    box = f'<div class="interactive" role="group" aria-label="{escape(alt, quote=True)}">{content}</div>'
-    return HTML(_card(run, box, name=name, title=title))
+    _store_data(run, _check_data(data, name), name)
+    return HTML(_card(run, content, name=name, title=title, note=INTERVALS if bars else "", kind=kind))
 
 
 def _card(run: Run, content: str, *, name: str, title: str, note: str = "", kind: str = "") -> str:
@@ -120,7 +124,7 @@ def _card(run: Run, content: str, *, name: str, title: str, note: str = "", kind
     note = f'<p class="figure-band">{escape(note)}</p>' if note else ""
     data = f"{run.figures_href}/{name}.csv"
     return (
-        f'<figure class="figure-card{kind}" id="figure-{name}">{content}\n'
+        f'<figure class="{f"figure-card {kind}".strip()}" id="figure-{name}">{content}\n'
         f'<figcaption><p class="figure-title">{escape(title)}</p>{note}'
         f'<p class="figure-links"><a href="{escape(data)}" download>data (CSV)</a> · '
         f'<a href="{escape(run.source_url)}">source</a></p></figcaption></figure>'

@@ -123,6 +123,12 @@ def arm_styles(arms: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {name: styles[name] for name in names}
 
 
+def between(first: str, last: str, share: float) -> str:
+    """Return the color at a share, 0..1, of the way from one color to another, all written ``#rrggbb``."""
+    ends = [[int(color[place : place + 2], 16) for place in (1, 3, 5)] for color in (first, last)]
+    return "#" + "".join(f"{round(low + share * (high - low)):02x}" for low, high in zip(*ends, strict=True))
+
+
 def restack(figure: Figure) -> bool:
     """Put the panels of a figure below each other, in place.
 

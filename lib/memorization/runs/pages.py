@@ -42,7 +42,7 @@ def as_page(root: Path, path: Path) -> str:
         path: the executed notebook.
     """
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    sources = _sources(root, notebook["cells"])
+    sources = _sources(root, notebook.setdefault("cells", []))
     cells = [cell for one in notebook["cells"] for cell in (_named(one), *_linked(one, sources))]
     notebook["cells"] = _in_reading_order(cells)
     return _PICTURE.sub(r'\2=\\"\1\\"', json.dumps(notebook, indent=1, ensure_ascii=False)) + "\n"

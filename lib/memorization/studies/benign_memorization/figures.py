@@ -18,6 +18,7 @@ from torch import Tensor
 from memorization.data.augmentation.policies import augmentation, keyed_views
 from memorization.data.labels import random_labels
 from memorization.draws import generator
+from memorization.report.explorations import seed_intervals
 from memorization.report.figures import (
     chance_line,
     draw_arms,
@@ -27,10 +28,10 @@ from memorization.report.figures import (
     name_panel,
     seed_curve,
 )
-from memorization.report.styles import COLORS, INK, arm_styles
+from memorization.report.styles import COLORS, INK, arm_styles, between
 from memorization.report.tables import over_seeds
 from memorization.studies.benign_memorization.experiments import splits_of
-from memorization.studies.benign_memorization.tables import arm_names, at_end, at_start, plain_arms
+from memorization.studies.benign_memorization.tables import FRESH, arm_names, at_end, at_start, plain_arms
 
 PROBE_LABEL = "k-NN probe [fraction]"
 NOISE_LABEL = "noise probe [fraction]"
@@ -44,6 +45,7 @@ _ROW = 4  # pictures in a row, so that they can still be seen on a phone
 _FRESH = "∞ (fresh)"
 _PANELS = ("true labels", "random labels")
 _KNOWN = {"noise_probe": ("random label", "no augmentation"), "clean_probe": ("true class", "true labels")}
+_ASKED = {"clean_view": "on the images themselves", "fresh_view": "on views that are new"}
 
 
 @dataclass(frozen=True)
@@ -526,3 +528,70 @@ def draw_datasets(ax: Axes, records: pd.DataFrame, pixels: Mapping[str, float] |
     ax.set_yticks(range(len(rows)), [name.replace("_", " ") for name in rows])
     ax.set(xlabel=PROBE_LABEL, ylabel="data set [name]", ylim=(len(rows) - 0.5, -0.5))
     return table
+
+
+def training_trails(records: pd.DataFrame, standard: float) -> pd.DataFrame:
+    """Return the way of each arm through training, for a reader to follow: labels known against the probe.
+
+    Args:
+        records: of ``memorize``, arms that differ in strength or in views, probed during training.
+        standard: the strength at which the number of views varies.
+
+    Returns:
+        Rows in the order of training: ``varies`` (strength or views), ``asked`` (on which views the labels
+        are asked for), ``until`` (the epoch at which the reader looks), ``arm``, ``epoch`` (up to ``until``),
+        ``known`` and ``clean_probe``, means over seeds with their intervals, and ``seeds``. A network that
+        has stopped stays where it was.
+    """
+    here = records[(records["site"] == "embedding") & (records["noise"] == 1)]
+    looks = sorted({*here.loc[here["at"] != "end", "epoch"], here["epoch"].max()})
+    varied = {
+        "strength of the augmentation": _by_strength(here),
+        "number of views": _by_views(here, standard),
+    }
+    drawn = []
+    for varies, rows in varied.items():
+        steps = pd.concat([_standing(rows, epoch) for epoch in looks], ignore_index=True)
+        for column, asked in _ASKED.items():
+            known = steps.assign(known=steps[column], varies=varies, asked=asked)
+            means = seed_intervals(known, ["varies", "asked", "arm", "epoch"], ["clean_probe", "known"])
+            drawn += [means[means["epoch"] <= epoch].assign(until=epoch) for epoch in looks]
+    return pd.concat(drawn, ignore_index=True)
+
+
+def _standing(rows: pd.DataFrame, epoch: int) -> pd.DataFrame:
+    """Where each network is after some epochs: its last row until then, in the order of the arms."""
+    until = rows[rows["epoch"] <= epoch].sort_values("epoch", kind="stable")
+    last = until.groupby(["arm", "seed"], sort=False).tail(1).assign(epoch=epoch)
+    return last.sort_values("place", kind="stable")
+
+
+def _by_strength(rows: pd.DataFrame) -> pd.DataFrame:
+    """Arms of fresh views, from no augmentation to the strongest."""
+    rows = rows[rows["views"] == 0]
+    names = rows["strength"].map(lambda strength: f"strength {strength:g}" if strength else "no augmentation")
+    return rows.assign(arm=names, place=rows["strength"])
+
+
+def _by_views(rows: pd.DataFrame, strength: float) -> pd.DataFrame:
+    """Arms of one strength, from one fixed view to fresh ones; those with a label a view at the end."""
+    rows = rows[rows["strength"] == strength]
+    each = rows["view_labels"] == "independent"
+    names = rows["views"].map(lambda views: f"{views:g} view{'s' * (views > 1)}" if views else "fresh views")
+    place = rows["views"].where(rows["views"] > 0, FRESH) + 2 * FRESH * each
+    return rows.assign(arm=names.where(~each, names + ", a label each"), place=place)
+
+
+def trail_colors(trails: pd.DataFrame) -> dict[str, str]:
+    """Return a color for each arm of :func:`training_trails`: from little augmentation to much of it.
+
+    The ends are the colors of ``no augmentation`` and ``augmentation``; labels for each view have their own.
+    """
+    colors: dict[str, str] = {}
+    for _, rows in trails.groupby("varies", sort=False):
+        arms = list(rows["arm"].unique())
+        shared = [arm for arm in arms if not arm.endswith("a label each")]
+        ends = COLORS["no augmentation"], COLORS["augmentation"]
+        colors |= {arm: between(*ends, i / max(1, len(shared) - 1)) for i, arm in enumerate(shared)}
+        colors |= dict.fromkeys((arm for arm in arms if arm not in shared), COLORS["independent labels"])
+    return colors

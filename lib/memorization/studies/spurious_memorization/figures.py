@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from matplotlib.axes import Axes
 from memorization.data.frames import add_frames
 from memorization.data.image_sets import load_images
 from memorization.draws import generator
+from memorization.report.explorations import seed_intervals
 from memorization.report.figures import curve_with_band, log_ticks, reference_line, theory_curve
 from memorization.report.intervals import half_width
 from memorization.report.styles import COLORS, INK, arm_styles
+from memorization.studies.spurious_memorization.theory import kernel_profile, predict_synthetic
 
 _NAMES = {"phi2": "φ₂", "phi4": "φ₄", "h2": "h₂", "relu": "ReLU", "gelu": "GELU"}
 _MAPS = {"rf": "random features", "ntk": "tangent features"}
@@ -172,6 +175,60 @@ def _draw_by_activation(ax: Axes, records: pd.DataFrame, x: str) -> None:
         curve_with_band(ax, one, x, "alignment_mean", linestyle="none", **look)
         theory_curve(ax, one, x, "gamma", label="_", color=color)
     ax.set_ylabel("feature alignment [ratio]")
+
+
+def predicted_map(
+    *, d: int, ratios: Sequence[float], fractions: Sequence[float], activations: Sequence[str]
+) -> pd.DataFrame:
+    """Return the closed forms over a grid that a reader can explore, at infinite width.
+
+    Args:
+        d: number of coordinates.
+        ratios: N/d, each > 0; those above d/8 are left out, since the forms hold for N far below d².
+        fractions: spurious fractions α in (0, 1).
+        activations: their names.
+
+    Returns:
+        One row per feature map, activation, N/d and α: ``features`` and ``activation`` in words, ``ratio``,
+        ``alpha``, ``gamma``, ``spurious_accuracy`` and ``test_accuracy``.
+
+    Raises:
+        ValueError: see :func:`memorization.studies.spurious_memorization.theory.alignment`.
+    """
+    rows = []
+    for feature_map, name in product(_MAPS, activations):
+        profile = kernel_profile(feature_map, name)
+        for ratio, alpha in product((ratio for ratio in ratios if ratio <= d / 8), fractions):
+            found = predict_synthetic(profile, alpha, ratio, n=max(2, round(ratio * d)))
+            rows.append(
+                {
+                    "features": _MAPS[feature_map],
+                    "activation": _NAMES.get(name, name),
+                    "ratio": ratio,
+                    "alpha": alpha,
+                    "gamma": found.gamma,
+                    "spurious_accuracy": found.spurious_accuracy,
+                    "test_accuracy": found.test_accuracy,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def measured_map(records: pd.DataFrame) -> pd.DataFrame:
+    """Return what was measured, as :func:`predicted_map` returns what is predicted, with 95 % intervals.
+
+    Args:
+        records: of ``synthetic_curve`` at infinite width; a point that was measured twice is averaged.
+    """
+    named = records.assign(
+        features=records["feature_map"].map(_MAPS),
+        activation=records["activation"].map(lambda name: _NAMES.get(name, name)),
+        ratio=records["psi"],
+        gamma=records["alignment_mean"],
+    )
+    by = ["features", "activation", "ratio", "alpha"]
+    quantities = ["gamma", "spurious_accuracy", "test_accuracy"]
+    return seed_intervals(named.groupby([*by, "seed"])[quantities].mean().reset_index(), by, quantities)
 
 
 def _arms(records: pd.DataFrame) -> Iterator[tuple[str, tuple[str, str], pd.DataFrame]]:
