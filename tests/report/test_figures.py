@@ -12,7 +12,6 @@ from memorization.report.figures import (
     curve_with_band,
     draw_arms,
     dumbbells,
-    interactive,
     legend_above,
     log_ticks,
     log_ticks_from_zero,
@@ -167,18 +166,6 @@ def test_nothing_is_written_when_a_rule_is_broken(run, records):
     with pytest.raises(ValueError, match="unit in square brackets"):
         show(run, _figure(records, label=False), records, **WORDS)
     assert not run.figures_folder.exists()
-
-
-def test_an_interactive_figure_loads_plotly_from_the_book_and_has_a_fixed_id(run, records):
-    go = pytest.importorskip("plotly.graph_objects", reason="plotly belongs to the extra 'book'")
-    words = {"name": "slider", "title": "One can move this here", "alt": "A line through four points, " * 3}
-    first, second = (
-        interactive(run, go.Figure(go.Scatter(x=[1], y=[2])), records, **words).data for _ in range(2)
-    )
-    assert first == second
-    assert 'src="../_static/plotly.min.js"' in first
-    assert 'id="interactive-slider"' in first
-    assert "cdn" not in first.lower()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])

@@ -271,3 +271,15 @@ def test_a_number_of_pictures_that_is_not_there_is_refused(images, views):
 def test_the_generator_of_the_labels_is_that_of_the_seed():
     assert labelled_pictures(seed=0).random != labelled_pictures(seed=1).random
     assert generator(0, "labels").initial_seed() != generator(1, "labels").initial_seed()
+
+
+def test_trails_go_up_to_the_epoch_that_is_looked_at(by_views):
+    trails = benign.training_trails(by_views, by_views["strength"].max())
+    views = trails[trails["varies"] == "number of views"]
+    assert {"1 view", "fresh views"} <= set(views["arm"])
+    assert (trails["epoch"] <= trails["until"]).all()
+    first = views[views["until"] == views["until"].min()]
+    assert first["epoch"].nunique() == 1
+    colors = benign.trail_colors(trails)
+    assert set(colors) == set(trails["arm"])
+    assert colors["1 view"] != colors["fresh views"]

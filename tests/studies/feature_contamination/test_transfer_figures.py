@@ -1,19 +1,15 @@
-"""Figures of distillation and of framed images, rows with two marks, and the explorer."""
-
-import json
+"""Figures of distillation and of framed images, rows with two marks, and what can be explored."""
 
 import pandas as pd
 import pytest
 
-from memorization.report.figures import interactive, legend_above, panels, show
+from memorization.report.figures import legend_above, panels, show
 from memorization.report.styles import COLORS
 from memorization.studies.feature_contamination.figures import (
     draw_distillation,
     draw_frames,
     draw_robustness,
     explorer_data,
-    risk_explorer,
-    slope_color,
 )
 
 NAN = float("nan")
@@ -123,59 +119,23 @@ def test_a_figure_of_rows_fits_the_rules_of_a_page(run, request, name):
 
 @pytest.fixture
 def explored(contaminated):
-    pytest.importorskip("plotly", reason="plotly belongs to the extra 'book'")
     arms = [{"activation": "leaky", "slope": s, "mean": m} for m in (0.0, 0.5) for s in (0.0, 0.5, 1.0)]
     return contaminated(*arms)
 
 
-def test_each_trace_of_the_explorer_is_one_slope_at_one_mean(explored):
-    figure = risk_explorer(explored)
-    assert [trace.name for trace in figure.data] == ["ReLU (slope 0)", "slope 0.5", "identity (slope 1)"] * 2
-    assert list(figure.data[0].x) == [-2, -1, 0, 0.5, 1]
-    assert list(figure.data[0].y) == pytest.approx([1.105, 1.005, 0.905, 0.855, 0.805])
-    assert figure.data[1].line.color == slope_color(0.5)
-
-
-def test_the_slider_shows_the_lines_of_one_mean_at_a_time(explored):
-    figure = risk_explorer(explored)
-    shown = [step.args[0]["visible"] for step in figure.layout.sliders[0].steps]
-    assert shown == [[True] * 3 + [False] * 3, [False] * 3 + [True] * 3]
-    assert [step.label for step in figure.layout.sliders[0].steps] == ["0.5", "0"]
-    assert [trace.visible for trace in figure.data] == shown[0]
-
-
-def test_the_table_of_the_explorer_averages_seeds_after_training(explored):
+def test_what_can_be_explored_is_a_line_a_slope_at_each_mean_averaged_over_seeds(explored):
     table = explorer_data(explored)
     assert len(table) == 2 * 3 * 5
     assert table["seeds"].unique().tolist() == [2]
+    assert table["line"].unique().tolist() == ["ReLU (slope 0)", "slope 0.5", "identity (slope 1)"]
+    relu = table.query("background_mean == 0.5 and slope == 0").sort_values("shift")
+    assert relu["shift"].tolist() == [-2, -1, 0, 0.5, 1]
+    assert relu["ood_risk"].tolist() == pytest.approx([1.105, 1.005, 0.905, 0.855, 0.805])
 
 
-def test_the_explorer_on_a_page_needs_no_network(run, explored):
-    words = {"name": "explorer", "title": "The slope is a dial", "alt": "Lines that rise to the right, " * 3}
-    html = interactive(run, risk_explorer(explored), explorer_data(explored), **words).data
-    assert 'src="../_static/plotly.min.js"' in html
-    assert 'src="http' not in html
-    assert json.dumps("mean of the background in training: ") in html
-
-
-def test_axes_of_the_explorer_have_units_and_do_not_catch_a_scrolling_finger(explored):
-    layout = risk_explorer(explored).layout
-    assert layout.xaxis.title.text.endswith("[factor]")
-    assert layout.yaxis.title.text == "risk [hinge loss]"
-    assert layout.xaxis.fixedrange
-    assert layout.yaxis.fixedrange
-
-
-def test_more_slopes_than_can_be_told_apart_are_refused(contaminated):
-    pytest.importorskip("plotly", reason="plotly belongs to the extra 'book'")
-    many = contaminated(*({"activation": "leaky", "slope": s / 10} for s in range(9)))
-    with pytest.raises(ValueError, match="9 slopes are more than can be told apart; draw 8 or fewer"):
-        risk_explorer(many)
-
-
-def test_the_explorer_of_no_records_says_so(explored):
+def test_there_is_nothing_to_explore_before_the_last_step(explored):
     with pytest.raises(ValueError, match="there are no records after the last step"):
-        risk_explorer(explored.query("step < 100"))
+        explorer_data(explored.query("step < 100"))
 
 
 def scattered(robustness=0.1):

@@ -7,6 +7,7 @@ import pytest
 from memorization.report.figures import panels
 from memorization.report.styles import COLORS
 from memorization.studies.spurious_memorization import figures as spurious
+from memorization.studies.spurious_memorization.theory import kernel_profile, predict_synthetic
 
 
 @pytest.fixture
@@ -136,3 +137,14 @@ def test_a_narrow_model_is_drawn_beside_its_prediction_at_infinite_width():
         "measured": 0.3, "infinite width": 0.4,
     }  # fmt: skip
     assert ax.get_ylim() == (0, 0.5)
+
+
+def test_the_map_of_closed_forms_is_a_full_grid_with_the_theorys_numbers():
+    table = spurious.predicted_map(
+        d=80, ratios=[0.5, 1.0, 20.0], fractions=[0.25, 0.5], activations=["phi2", "relu"]
+    )
+    assert len(table) == 2 * 2 * 2 * 2  # N/d = 20 is above d/8
+    assert set(table["activation"]) == {"φ₂", "ReLU"}
+    one = table.query("features == 'random features' and activation == 'φ₂' and ratio == 1 and alpha == 0.5")
+    profile = kernel_profile("rf", "phi2")
+    assert one["gamma"].item() == pytest.approx(predict_synthetic(profile, 0.5, 1.0, n=80).gamma)
