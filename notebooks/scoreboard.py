@@ -16,7 +16,8 @@
 # claims of its paper by its own records. This page gathers the verdicts: those of this build where there
 # are any, published ones elsewhere.
 # {ref}`How to read a verdict <verdicts>`.
-#
+
+# %% [markdown] tags=["setup"]
 # ## Parameters
 
 # %% tags=["parameters", "hide-input"]

@@ -173,11 +173,12 @@ def test_a_page_in_short_says_what_holds_and_what_does_not():
     rows += [
         ROW | {"id": "T-4", "verdict": "not reproduced", "tally": "ours"},
         ROW | {"id": "T-5", "verdict": "not claimed"},
+        ROW | {"id": "T-6", "verdict": "not tested at this scale"},
     ]
     lines = in_short(rows, "All falls.", ["T-1", "T-3"], "3 s").data.splitlines()
     assert lines[:2] == [
         "- **The paper says:** All falls.",
-        "- **Holds here:** 2 of its 3 claims, among them",
+        "- **Holds here:** 2 of its 4 claims (1 of them need another scale), among them",
     ]
     assert "T-1" in lines[2]
     assert lines[3] == "- **Does not, or is not decided:**"

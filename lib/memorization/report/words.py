@@ -255,11 +255,13 @@ def in_short(verdicts: Sequence[Mapping[str, Any]], says: str, claims: Sequence[
     theirs = [row for row in asked if not row["identity"]]
     holds = [row for row in theirs if row["verdict"] == REPRODUCED]
     chosen = [row for row in map(known.__getitem__, claims) if row["verdict"] == REPRODUCED]
+    silent = [row for row in theirs if row["verdict"] == UNTESTED]
+    rest = f" ({len(silent)} of them need another scale)" if silent else ""
     others = [row for row in theirs if row["verdict"] in (PARTLY, UNDECIDED, NOT)]
     others += [known[claim] for claim in claims if known[claim]["verdict"] in (UNTESTED, NOT_CLAIMED)]
     parts = [
         f"**The paper says:** {says}",
-        f"**Holds here:** {len(holds)} of its {len(theirs)} claims{_below(chosen, ', among them')}",
+        f"**Holds here:** {len(holds)} of its {len(theirs)} claims{rest}{_below(chosen, ', among them')}",
         f"**Does not, or is not decided:**{_below(others) or ' none of them.'}",
         f"**Costs:** {cost}.",
     ]
