@@ -28,7 +28,7 @@ _TAGGED = {
 }
 _HOLDS = {
     "Experiment": _SWEEPS,
-    "Plotting code": ("show", "explore", "interactive", "benchmark_figure"),
+    "Plotting code": ("show", "explore", "benchmark_figure"),
     "Judging code": ("judge",),
     "Table code": ("table", "verdict_table", "parameter_table", "price_table", "benchmark_table"),
 }
