@@ -397,16 +397,18 @@ if "independent" in two.index and "shared" in two.index:
 # %% [markdown]
 # ### Watch the arms learn
 #
-# Each arm walks through training: to the right as it learns the random labels, up or down as its features get better or worse.
+# Each arm walks through training: to the right as it learns the random labels, up or down with what its features hold.
 # Move the epochs, and choose what varies: strength, or the number of views. And ask for the labels on views that are new.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 trails = training_trails(runs, strength)
 start_probe = at_start(runs)["clean_probe"].mean()
 last = trails[(trails["until"] == trails["until"].max()) & (trails["epoch"] == trails["until"])]
 last = last[last["asked"] == last["asked"].iloc[0]].drop_duplicates("arm")
 best, worst = (last.loc[place] for place in (last["clean_probe"].idxmax(), last["clean_probe"].idxmin()))
 words = [f"{row.arm}: {number(row.known, 2)} known, probe {number(row.clean_probe, 2)}" for row in last.itertuples()]
+
+# %% tags=["hide-input"]
 explore(
     run, trails, name="trails", x="known", y=["clean_probe"], lines="arm", controls=["varies", "asked", "until"], trails=True,
     labels={

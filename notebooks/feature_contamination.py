@@ -75,8 +75,6 @@ workers: int = 0  # experiments side by side, in a process each; 0: one per core
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
 # %% tags=["setup", "hide-input"]
-import warnings
-
 import pandas as pd
 
 from memorization.report.explorations import explore
@@ -93,9 +91,10 @@ from memorization.runs.start import start
 
 run = start("feature_contamination", globals())
 apply_theme()
-warnings.filterwarnings("ignore", "outside the model's assumptions")  # that is what some sections are about
 
 # %% tags=["setup", "hide-input"]
+import warnings
+
 from memorization.studies.feature_contamination.distillation import distil, distil_pictures
 from memorization.studies.feature_contamination.experiments import contaminate, train_framed
 from memorization.studies.feature_contamination.figures import (
@@ -108,6 +107,8 @@ from memorization.studies.feature_contamination.tables import (
     clip_table, feature_ends, growth_table, margin_table, model_table,
 )  # fmt: skip
 from memorization.studies.feature_contamination.theory import background_correlation
+
+warnings.filterwarnings("ignore", "outside the model's assumptions")  # that is what some sections are about
 
 # %% tags=["setup", "remove-input"]
 how_to_run(run)
@@ -645,10 +646,12 @@ grid = [{"rate": rate, "activation": "leaky", "slope": s, "mean": m} for m in ma
 everywhere = {**small, "arms": grid, "shifts": shifts, "test": min(test, 2000)}
 explored = run.sweep(contaminate, [everywhere], seeds=map_seeds, **how)
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 data = explorer_data(explored)
 moved_back = data[(data["shift"] == min(shifts, key=lambda shift: abs(shift + 1))) & (data.slope == data.slope.min())]
 risks = [f"mean {mean:g}: risk {span(one.ood_risk, 2)}" for mean, one in data.groupby("background_mean")]
+
+# %% tags=["hide-input"]
 explore(
     run, data, name="explorer", x="shift", y=["ood_risk", "ood_accuracy", "ood_margin"], lines="line",
     controls=["background_mean"], start={"background_mean": max(data.background_mean)}, read_at=-1,

@@ -366,20 +366,23 @@ parts = [0.03, *(i / 10 for i in range(1, 10)), 0.97]
 predicted = predicted_map(d=theory_d, ratios=ratios, fractions=parts, activations=grid["activation"])
 measured = measured_map(pd.concat([by_fraction, infinite], ignore_index=True))
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 at_d = predicted.query("ratio == 1 and features == 'random features'")
-middle = at_d.query("alpha == 0.5")
+shown_at = 0.5
+middle = at_d[at_d.alpha == shown_at]
 quantities = {"gamma": "alignment", "spurious_accuracy": "spurious accuracy", "test_accuracy": "test accuracy"}
+
+# %% tags=["hide-input"]
 explore(
     run, predicted, marks=measured, name="explorer", x="alpha", y=["gamma", "spurious_accuracy", "test_accuracy"],
-    lines="activation", controls=["features", "ratio"], start={"ratio": 1.0}, read_at=0.5,
+    lines="activation", controls=["features", "ratio"], start={"ratio": 1.0}, read_at=shown_at,
     labels={
         "alpha": "spurious fraction α [fraction]", "features": "features [name]", "ratio": "N/d [ratio]",
         "gamma": "feature alignment γ [ratio]", "spurious_accuracy": "spurious accuracy [fraction]",
         "test_accuracy": "test accuracy [fraction]",
     },
     references={"spurious_accuracy": ("chance", 0.5)},
-    title=f"At N = d, α = 1/2, random features: test accuracies {span(middle.test_accuracy)}, spurious accuracies {span(middle.spurious_accuracy)}",
+    title=f"At N = d, α = {shown_at}, random features: test accuracies {span(middle.test_accuracy)}, spurious accuracies {span(middle.spurious_accuracy)}",
     alt="Alignment, spurious or test accuracy against the spurious fraction, a line per activation, with a slider for N/d. At N = d, "
     "random features: " + "; ".join(
         f"{word} {curves_in_words(at_d, 'alpha', y, 'activation', name='α')}" for y, word in quantities.items()
