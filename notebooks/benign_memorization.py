@@ -405,7 +405,8 @@ trails = training_trails(runs, strength)
 start_probe = at_start(runs)["clean_probe"].mean()
 last = trails[(trails["until"] == trails["until"].max()) & (trails["epoch"] == trails["until"])]
 last = last[last["asked"] == last["asked"].iloc[0]].drop_duplicates("arm")
-best, worst = (last.loc[place] for place in (last["clean_probe"].idxmax(), last["clean_probe"].idxmin()))
+first_seen = last.loc[last["varies"] == trails["varies"].iloc[0], "clean_probe"]
+best, worst = last.loc[first_seen.idxmax()], last.loc[first_seen.idxmin()]
 words = [f"{row.arm}: {number(row.known, 2)} known, probe {number(row.clean_probe, 2)}" for row in last.itertuples()]
 
 # %% tags=["hide-input"]
@@ -417,7 +418,7 @@ explore(
     },
     start={"until": epochs}, colors=trail_colors(trails),
     references={"clean_probe": ("before training: above it benign, below malign", start_probe)},
-    title=f"Farthest apart in the end: {best.arm} with a probe of {number(best.clean_probe, 2)}, {worst.arm} with {number(worst.clean_probe, 2)}",
+    title=f"Farthest apart in the end: {best.arm} with a probe of {best.clean_probe:.3f}, {worst.arm} with {worst.clean_probe:.3f}",
     alt="Paths of the arms through training: k-NN probe against the share of random labels that are known, with a slider for the "
     f"epoch. Before training the probe is {number(start_probe, 2)}. At the end, {'; '.join(words)}.",
 )  # fmt: skip

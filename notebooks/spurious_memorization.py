@@ -375,7 +375,7 @@ quantities = {"gamma": "alignment", "spurious_accuracy": "spurious accuracy", "t
 # %% tags=["hide-input"]
 explore(
     run, predicted, marks=measured, name="explorer", x="alpha", y=["gamma", "spurious_accuracy", "test_accuracy"],
-    lines="activation", controls=["features", "ratio"], start={"ratio": 1.0}, read_at=shown_at,
+    lines="activation", controls=["features", "ratio"], start={"quantity": "spurious_accuracy", "ratio": 1.0}, read_at=shown_at,
     labels={
         "alpha": "spurious fraction α [fraction]", "features": "features [name]", "ratio": "N/d [ratio]",
         "gamma": "feature alignment γ [ratio]", "spurious_accuracy": "spurious accuracy [fraction]",
@@ -388,6 +388,13 @@ explore(
         f"{word} {curves_in_words(at_d, 'alpha', y, 'activation', name='α')}" for y, word in quantities.items()
     ) + ".",
 )  # fmt: skip
+
+# %% tags=["remove-input"]
+beside = measured.merge(predicted, on=["features", "activation", "ratio", "alpha"], suffixes=("", "_predicted"))
+away = {word: (beside[y] - beside[f"{y}_predicted"]).abs().max() for y, word in quantities.items()}
+say(f"""
+The largest distance between a mark and its line is {listed(f"{number(gap, 2)} in {word}" for word, gap in away.items())}.
+""")
 
 # %% [markdown]
 # The NTK theorem names the constant that tangent features tend to when $N \gg d$, for ReLU $2\alpha\arcsin(\alpha)/\pi$. Does the

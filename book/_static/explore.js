@@ -18,8 +18,8 @@ document.addEventListener("DOMContentLoaded", function () {
           field.parentElement.querySelector("output").textContent = words[i][places[i]];
         }
       });
-      for (const key of card.querySelectorAll("ul[data-panel]")) {
-        key.hidden = Number(key.dataset.panel) !== panel;
+      for (const key of card.querySelectorAll("ul.key")) {
+        key.hidden = "axis" in key.dataset ? key.dataset.axis !== axis : Number(key.dataset.panel) !== panel;
       }
       for (const group of card.querySelectorAll("g[data-panel], g[data-axis]")) {
         const here = "axis" in group.dataset ? group.dataset.axis === axis : Number(group.dataset.panel) === panel;

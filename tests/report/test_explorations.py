@@ -67,7 +67,7 @@ def test_every_state_is_there_and_the_first_is_drawn(run, grid):
     drawn = [line["points"] for line in page.select("g[data-panel] [data-part='line']")]
     assert drawn == states[1][3][::3]  # strength 1 is nearest to 0.9
     assert page.select_one(".explored").text == states[1][2]
-    assert "strength = 1: accuracy at N: ReLU 0.4 at 40" in states[1][2]
+    assert "strength = 1: accuracy at N: ReLU 0.400 at 40.0" in states[1][2]
     assert page.select_one("svg.drawing")["aria-label"] == WORDS["alt"]
 
 
@@ -131,3 +131,33 @@ def test_numbers_that_are_missing_are_not_drawn(run, grid):
     holes = grid.assign(risk=np.where(grid.N == 20, np.nan, grid.risk))
     page = parsed(explore(run, holes, **WORDS | {"y": ["risk"]}))
     assert len(page.select_one("[data-part='line']")["points"].split()) == 2
+
+
+def test_the_words_read_the_lines_where_there_is_a_point(run, grid):
+    page = parsed(explore(run, grid, **WORDS, read_at=18))
+    assert "accuracy at N = 20: ReLU 0.100, identity 0.100." in page.select_one(".explored").text
+
+
+def test_what_a_reference_is_stands_in_the_key_of_its_quantity(run, grid):
+    words = {"references": {"risk": ("chance", 0.5)}}
+    first, second = (
+        parsed(explore(run, grid, **WORDS, **words, start={"quantity": y})).select_one("ul[data-axis]")
+        for y in ("accuracy", "risk")
+    )
+    assert first.text.strip() == "chance"
+    assert first.has_attr("hidden")
+    assert not second.has_attr("hidden")
+
+
+def test_an_interval_along_the_horizontal_axis_does_not_widen_it(run, grid):
+    plain = parsed(explore(run, grid, **WORDS))
+    wide = parsed(explore(run, grid.assign(N_low=-100.0, N_high=400.0), **WORDS))
+    assert plain.select_one("svg.drawing") == wide.select_one("svg.drawing")
+
+
+def test_a_fraction_has_an_axis_and_bars_that_end_at_one(run, grid):
+    whole = grid.assign(accuracy=0.9, accuracy_low=0.5, accuracy_high=1.3)
+    page = parsed(explore(run, whole, **{**WORDS, "y": ["accuracy"]}))
+    assert page.select("g[data-axis] text")[-2].text == "1"
+    ends = [bar.partition("V")[2] for bar in page.select_one("[data-part='bars']")["d"].split("M")[1:]]
+    assert ends == ["34"] * 3  # the upper edge of the frame

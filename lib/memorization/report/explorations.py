@@ -78,7 +78,8 @@ def explore(
         lines: Column that names the lines.
         controls: Columns that the reader moves.
         labels: What ``x``, quantities and controls are called, each with its unit: ``N/d [ratio]``.
-        start: Values of controls that are drawn first, or the nearest to them; otherwise the first ones.
+        start: Values of controls that are drawn first (of ``quantity``, one of ``y``), or the nearest to
+            them; otherwise the first ones.
         read_at: Where on the horizontal axis, or nearest to it, the words below the drawing read the
             lines; otherwise at their last point.
         trails: The points of a line are a path in the order of the rows, with a mark at its end; ``x`` is
@@ -100,7 +101,9 @@ def explore(
     _check_grid(data, name, knobs, [lines] if trails else [lines, x])
     tables = [data] if marks is None else [data, marks]
     down = [_axis(tables, column, labels, (_BOTTOM, _TOP), references) for column in y]
-    across = _axis(tables, x, labels, (_LEFT, _RIGHT))
+    across = _axis([table[[x]] for table in tables], x, labels, (_LEFT, _RIGHT))  # no bars lie along it
+    if read_at is not None:
+        read_at = float(min(data[x].unique(), key=lambda place: abs(place - read_at)))
     plot = _Plot(name, across, lines, _panels(data, knobs, lines, colors), trails, marks is not None, read_at)
     states = [
         plot.state([_chosen(table, knobs, values) for table in tables], axis, knobs, values)
@@ -114,7 +117,8 @@ def explore(
     shown = (
         states[int(np.ravel_multi_index(first, [len(knob.values) for knob in knobs]))] if knobs else states[0]
     )
-    content = _form(knobs, first, name) + plot.legends(shown) + plot.drawing(down, shown, alt)
+    content = _form(knobs, first, name) + plot.legends(shown) + _references(down, shown["axis"])
+    content += plot.drawing(down, shown, alt)
     content += f'<p class="explored" aria-live="polite">{escape(shown["words"])}</p>' + _inline(
         knobs, states, name
     )
@@ -145,6 +149,13 @@ def seed_intervals(records: pd.DataFrame, by: Sequence[str], columns: Sequence[s
             ends = [mean_interval(one.to_numpy(dtype=float)) for _, one in groups[column]]
             table[f"{column}_low"], table[f"{column}_high"] = zip(*ends, strict=True)
     return table.reset_index()
+
+
+def _digits(value: float) -> str:
+    """A number with three digits, its trailing zeros kept, so that those beside it are as exact."""
+    if abs(value) >= 1000:
+        return number(float(value))
+    return f"{value:#.3g}".rstrip(".").replace("-", "\u2212", 1 if value < 0 else 0)
 
 
 def _bare(label: str) -> str:
@@ -303,8 +314,11 @@ def _axis(
     values += [np.array([reference[1]])] if reference else []
     low, high = float(np.nanmin(np.concatenate(values))), float(np.nanmax(np.concatenate(values)))
     room = 0.5 if low == high else 0.0
-    ticks = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low - room, high + room)
-    return _Axis(column, labels[column], tuple(round(float(tick), 10) for tick in ticks), ends, reference)
+    if labels[column].endswith("[fraction]"):  # an interval may reach beyond what a fraction can be
+        low, high = max(low, 0.0), min(high, 1.0)
+    places = MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low - room, high + room)
+    ticks = tuple(round(float(place), 10) for place in places)
+    return _Axis(column, labels[column], ticks, ends, reference)
 
 
 @dataclass(frozen=True)
@@ -348,9 +362,11 @@ class _Plot:
         columns = [self.across.column, f"{axis.column}_low", f"{axis.column}_high"]
         if columns[1] not in rows:
             return ""
-        whole = rows[columns].dropna().itertuples(index=False, name=None)
+        whole = rows[columns].dropna()
+        whole[columns[1:]] = whole[columns[1:]].clip(axis.ticks[0], axis.ticks[-1])
         return "".join(
-            f"M{self.across.place(x):g},{axis.place(low):g}V{axis.place(high):g}" for x, low, high in whole
+            f"M{self.across.place(x):g},{axis.place(low):g}V{axis.place(high):g}"
+            for x, low, high in whole.itertuples(index=False, name=None)
         )
 
     def _read(self, rows: pd.DataFrame, axis: _Axis) -> str:
@@ -358,9 +374,9 @@ class _Plot:
             return number(None)
         if self.read_at is None:
             last = rows.iloc[-1]
-            return f"{number(last[axis.column])} at {number(float(last[self.across.column]))}"
+            return f"{_digits(last[axis.column])} at {_digits(last[self.across.column])}"
         nearest = (rows[self.across.column] - self.read_at).abs().idxmin()
-        return number(float(rows[axis.column].to_dict()[nearest]))
+        return _digits(rows[axis.column].to_dict()[nearest])
 
     def legends(self, shown: Mapping[str, Any]) -> str:
         """What each mark and line stands for: one list for each panel."""
@@ -433,13 +449,23 @@ def _down(axis: _Axis, here: bool) -> str:
     lines = "".join(f"M{_LEFT},{axis.place(tick):g}H{_RIGHT}" for tick in axis.ticks)
     grid = f'<path d="{lines}" stroke="currentColor" stroke-opacity="0.16"/>'
     if axis.reference:
-        words, value = axis.reference
-        height = axis.place(value)
+        height = axis.place(axis.reference[1])
         grid += f'<path d="M{_LEFT},{height:g}H{_RIGHT}" stroke="currentColor" stroke-dasharray="3 3"/>'
-        grid += _text(_LEFT + 6, height - 6, words, "start")
     shown = "inline" if here else "none"
     return (
         f'<g data-axis="{axis.column}" display="{shown}">{grid}{ticks}{_text(4, 15, axis.label, "start")}</g>'
+    )
+
+
+def _references(down: Sequence[_Axis], shown: str) -> str:
+    """What the dashed line of each quantity is, where no curve can run through the words."""
+    line = '<path d="M0,0H38" stroke="currentColor" stroke-dasharray="3 3"/>'
+    sample = f'<svg viewBox="0 -8 38 16" width="38" height="16" aria-hidden="true">{line}</svg>'
+    return "".join(
+        f'<ul class="key" data-axis="{axis.column}"{"" if axis.column == shown else " hidden"}>'
+        f"<li>{sample} {escape(axis.reference[0])}</li></ul>"
+        for axis in down
+        if axis.reference
     )
 
 
