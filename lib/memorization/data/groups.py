@@ -1,9 +1,10 @@
 """Examples in groups: a label, and an attribute that goes with it in training and need not elsewhere.
 
-A group is a pair of label and attribute (Sagawa et al., ICLR 2020): a waterbird on land, a digit in the color of
-the other class. Here are the sets of which nothing needs to be fetched but MNIST or Fashion-MNIST: digits in
-two colors, digits on a background that tells the label most of the time, and the ColorMNIST of the XRM repository
-(Pezeshki et al., ICML 2024) with its variants. The published benchmarks are read by ``data.group_benchmarks``.
+A group is a pair of label and attribute (Sagawa et al., ICLR 2020): a waterbird on land, a digit in the color
+of the other class. Here are the sets of which nothing needs to be fetched but MNIST or Fashion-MNIST: digits
+in two colors, digits on a background that tells the label most of the time, and the ColorMNIST of the XRM
+repository (Pezeshki et al., ICML 2024) with its variants. The published benchmarks are read by
+``data.group_benchmarks``.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class GroupedSet:
 
     Raises:
         TypeError: for what is no tensor.
-        ValueError: labels or attributes that are outside their range or not one for each example, an id that is
-            there twice, or no example.
+        ValueError: labels or attributes that are outside their range or not one for each example, an id that
+            is there twice, or no example.
     """
 
     inputs: Tensor
@@ -91,12 +92,13 @@ def check_column(name: str, column: Tensor, rows: int, count: int) -> None:
     check_tensor(name, column)
     if column.dtype != torch.int64 or tuple(column.shape) != (rows,) or rows == 0:
         raise ValueError(
-            f"{name} are {column.dtype} of shape {tuple(column.shape)} for {rows} examples; allowed: int64, one "
-            "for each example, of which there is at least one"
+            f"{name} are {column.dtype} of shape {tuple(column.shape)} for {rows} examples; allowed: int64, "
+            "one for each example, of which there is at least one"
         )
     if count and not 0 <= int(column.min()) <= int(column.max()) < count:
         raise ValueError(
-            f"{name} lie in {int(column.min())}..{int(column.max())}; allowed: whole numbers in 0..{count - 1}"
+            f"{name} lie in {int(column.min())}..{int(column.max())}; allowed: whole numbers in "
+            f"0..{count - 1}"
         )
 
 
@@ -115,8 +117,8 @@ def check_groups_present(groups: Tensor, count: int, what: str = "training") -> 
     if bool((members == 0).any()):
         empty = int((members == 0).nonzero()[0])
         raise ValueError(
-            f"group {empty} of {count} has no member in the {what} set (members: {members.tolist()}); merge groups, "
-            "or give more data"
+            f"group {empty} of {count} has no member in the {what} set (members: {members.tolist()}); merge "
+            "groups, or give more data"
         )
 
 
@@ -160,7 +162,7 @@ _BACKGROUND = 3.0  # the value of the coordinate that stands for the background
 
 
 def on_background(vectors: Tensor, attributes: Tensor) -> Tensor:
-    """Put two coordinates beside each image vector (N, D), 3 at the attribute's and 0 at the other: (N, D + 2)."""
+    """Put two coordinates beside image vectors (N, D), 3 at the attribute's place, else 0: (N, D + 2)."""
     marks = _BACKGROUND * torch.nn.functional.one_hot(attributes, 2).to(vectors.dtype)
     return torch.cat([vectors, marks], dim=1)
 
@@ -180,8 +182,9 @@ def spurious_digits(
 ) -> GroupedSplits:
     """Make two classes of real images whose attribute goes with the label, but for a minority.
 
-    The label is 1 for digits 5 to 9 of ``digits``, and for the first five classes of MNIST and Fashion-MNIST. Every
-    test image is there twice, once with each attribute, so its four groups are equally hard and equally large.
+    The label is 1 for digits 5 to 9 of ``digits``, and for the first five classes of MNIST and Fashion-MNIST.
+    Every test image is there twice, once with each attribute, so its four groups are equally hard and equally
+    large.
 
     Args:
         dataset: ``digits`` (64 numbers an image), ``mnist`` or ``fashion_mnist`` (every second pixel, 196).
@@ -193,7 +196,8 @@ def spurious_digits(
         root: folder of the data sets.
 
     Returns:
-        Training, validation (300 of digits, else 1,000) and test set (2 × 597, else 2 × 2,000), pixels in [0, 1].
+        Training, validation (300 of digits, else 1,000) and test set (2 × 597, else 2 × 2,000), pixels in [0,
+        1].
 
     Raises:
         ValueError: an unknown name, or sizes and fractions out of range.
@@ -256,15 +260,16 @@ def color_mnist(
     sizes: Sequence[int] = (50_000, 10_000, 10_000),
     root: str | Path | None = None,
 ) -> GroupedSplits:
-    """Make the ColorMNIST of the XRM repository: noisy labels, and a color that is a better guide than the digit.
+    """Make the ColorMNIST of the XRM repository: noisy labels, and a color that tells more than the digit.
 
-    The label is 1 for digits 0 to 4, then flipped at a rate; the color is the noisy label, flipped at a rate that is one
-    for examples at even places and another for those at odd ones, the two environments. In the test set the
-    color goes against the label. The image lies in the channel of its color, every second pixel.
+    The label is 1 for digits 0 to 4, then flipped at a rate; the color is the noisy label, flipped at a rate
+    that is one for examples at even places and another for those at odd ones, the two environments. In the
+    test set the color goes against the label. The image lies in the channel of its color, every second pixel.
 
     Args:
         variant: of ``COLOR_VARIANTS``.
-        seed: of the flips, >= 0; ids are places in MNIST, so predictions of one seed do not fit another's labels.
+        seed: of the flips, >= 0; ids are places in MNIST, so predictions of one seed do not fit another's
+            labels.
         sizes: first so many training images train, the next are for validation; so many test images.
         root: folder of the data sets.
 

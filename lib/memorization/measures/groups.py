@@ -1,6 +1,7 @@
 """Accuracies of groups, and what is made of them: the worst group's, and two averages that are not the same.
 
-Sagawa et al. (ICLR 2020). A group without an example has no accuracy: NaN, never 0, and it is not the worst one.
+Sagawa et al. (ICLR 2020). A group without an example has no accuracy: NaN, never 0, and it is not the worst
+one.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class GroupAccuracies:
     def average_at(self, counts: Tensor) -> float:
         """Average accuracy if the groups were as large as ``counts``, those of the training set, say.
 
-        This is the average that tables on Waterbirds print, whose test set has another mix than its training set.
+        This is the average that tables on Waterbirds print, whose test set has another mix than its training
+        set.
 
         Args:
             counts: shape (G,), >= 0, one above 0.
@@ -66,8 +68,8 @@ def group_accuracies(predictions: Tensor, labels: Tensor, groups: Tensor, count:
         check_tensor(name, column)
         if column.ndim != 1 or len(column) != len(labels) or len(column) == 0:
             raise ValueError(
-                f"{name} have shape {tuple(column.shape)} for {len(labels)} labels; allowed: one for each example, "
-                "at least one"
+                f"{name} have shape {tuple(column.shape)} for {len(labels)} labels; allowed: one for each "
+                "example, at least one"
             )
     if not 0 <= int(groups.min()) <= int(groups.max()) < count:
         raise ValueError(f"groups lie in {int(groups.min())}..{int(groups.max())}; allowed: 0..{count - 1}")

@@ -1,7 +1,7 @@
 """Self-influence: what a training example's own presence does for the answer at this example.
 
-Feldman and Zhang (NeurIPS 2020): the probability that a model trained with the example is right at it, minus that of
-one trained without. It is estimated by models that were trained on random subsets.
+Feldman and Zhang (NeurIPS 2020): the probability that a model trained with the example is right at it, minus
+that of one trained without. It is estimated by models that were trained on random subsets.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def self_influence(correct: Tensor, included: Tensor) -> Tensor:
         included: whether a model was trained on it, shape (M, N), bool.
 
     Returns:
-        Mean over the models with the example minus mean over those without, in [-1, 1]: shape (N,), float64. NaN where
-        all or no models had it: there is no estimate.
+        Mean over the models with the example minus mean over those without, in [-1, 1]: shape (N,), float64.
+        NaN where all or no models had it: there is no estimate.
 
     Raises:
         ValueError: tables of other shapes, or fewer than 2 models.
@@ -66,8 +66,8 @@ def self_influence(correct: Tensor, included: Tensor) -> Tensor:
         or included.dtype != torch.bool
     ):
         raise ValueError(
-            f"correct has shape {tuple(correct.shape)}, included {tuple(included.shape)} ({included.dtype}); allowed: "
-            "(M, N) both, the second of bool, with M >= 2 models"
+            f"correct has shape {tuple(correct.shape)}, included {tuple(included.shape)} "
+            f"({included.dtype}); allowed: (M, N) both, the second of bool, with M >= 2 models"
         )
     with_it, right = included.double(), correct.double()
     inside, outside = with_it.sum(0), (1 - with_it).sum(0)
