@@ -187,8 +187,9 @@ def _flat(name: str) -> str:
 def has_batched_form(network: nn.Module) -> bool:
     """Whether every layer has a stacked form and the layers are chained one after the other.
 
-    The plain layers are Linear, Conv2d (zero padding given in numbers), BatchNorm2d, ReLU, Flatten, Identity
-    and AdaptiveAvgPool2d to one place, in ``nn.Sequential``s of any nesting or a :class:`StagedNetwork`.
+    The plain layers are Linear, Conv2d (zero padding given in numbers), BatchNorm2d, ReLU, Tanh, Flatten,
+    Identity and AdaptiveAvgPool2d to one place, in ``nn.Sequential``s of any nesting or a
+    :class:`StagedNetwork`.
     """
     leaves = _leaves("", network)
     return leaves is not None and all(_step(name, layer) is not None for name, layer in leaves)
@@ -238,6 +239,8 @@ def _step(name: str, layer: nn.Module) -> Step | None:
     """The stacked form of one layer; None if it has none."""
     if isinstance(layer, nn.ReLU):
         return lambda values, x: F.relu(x)
+    if isinstance(layer, nn.Tanh):
+        return lambda values, x: torch.tanh(x)
     if isinstance(layer, nn.Identity):
         return lambda values, x: x
     if isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1):

@@ -17,7 +17,7 @@ SCHEDULES = ("constant", "cosine", "step")
 PRECISIONS = ("float32", "bf16")
 PerNetwork = float | Sequence[float]
 _WHOLE = ("epochs", "batch", "warmup", "warmup_steps", "stop_after")
-_NUMBERS = ("momentum", "stop_at", "clip")
+_NUMBERS = ("momentum", "stop_at", "clip", "stop_below")
 
 
 class Optimizer(Protocol):
@@ -49,6 +49,7 @@ class Recipe:
         stop_at: a network stops once its batch accuracy was at least this for ``stop_after`` epochs in
             a row; None trains to the end. In (0, 1].
         stop_after: >= 1.
+        stop_below: likewise, once its mean loss was at most this; None or > 0, and not beside ``stop_at``.
         precision: ``float32``, or ``bf16`` for the network's own arithmetic (weights and loss stay float32).
         compiled: compile the network's forward and backward pass (a GPU; needs a C++ compiler on a CPU).
         steps: optimizer steps in all, >= 0, counted instead of epochs; None counts epochs.
@@ -71,6 +72,7 @@ class Recipe:
     steps: int | None = None
     warmup_steps: int = 0
     clip: float | None = None
+    stop_below: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train anything."""
@@ -95,6 +97,11 @@ class Recipe:
             raise ValueError(f"warmup={self.warmup} epochs and {self.warmup_steps} steps; give one of them")
         if self.stop_at is not None and not 0 < self.stop_at <= 1:
             raise ValueError(f"stop_at={self.stop_at}; allowed: an accuracy in (0, 1], or None")
+        if self.stop_below is not None and not (self.stop_below > 0 and self.stop_at is None):
+            raise ValueError(
+                f"stop_below={self.stop_below}, stop_at={self.stop_at}; allowed: one of a loss above 0 and "
+                "an accuracy"
+            )
         if self.clip is not None and not (self.clip > 0 and math.isfinite(self.clip)):
             raise ValueError(f"clip={self.clip}; allowed: a finite number above 0, or None")
         self._check_each_network(rates, decays)

@@ -108,7 +108,8 @@ def train(
         watch_all: called as ``watch_all(epoch, stack)`` at the same times, with the stack in training: what
             is to be kept of it has to be copied.
         watch_at: epochs, counted from 1; steps, where the recipe counts these.
-        keep_best: a column of the rows of ``watch``: each network ends as it was when its mean was largest.
+        keep_best: a column of the rows of ``watch``: each network ends as it was when its mean was largest,
+            the last time.
         checkpoint: file to go on from, where it exists, and to write; a finished training leaves it. It can
             be prolonged by a recipe of more epochs: then it ends as if it had never stopped, and the look at
             its old end is dropped, unless ``watch_at`` names that epoch.
@@ -356,18 +357,20 @@ class _Training:
             known = ", ".join(rows[0]) if rows else "nothing"
             raise ValueError(f"keep_best={name!r}, but watch returned {known}; give one of its columns")
         score = sum(float(row[name]) for row in rows) / len(rows)
-        if member not in self.best or score > self.best[member][1]:
+        if member not in self.best or score >= self.best[member][1]:
             self.best[member] = (at, score, self.stack.member(self.active.index(member)).state_dict())
 
     # ---- leaving
 
     def _leaving(self) -> list[int]:
-        """The networks that have reached the accuracy at which they may stop; partners leave together."""
-        if self.recipe.stop_at is None:
+        """The networks that have reached where they may stop; partners leave together."""
+        wanted, bound = self.recipe.stop_at, self.recipe.stop_below
+        if wanted is None and bound is None:
             return []
-        last = {row["member"]: row["batch_accuracy"] for row in self.history[-len(self.active) :]}
+        last = {row["member"]: row for row in self.history[-len(self.active) :]}
         for member in self.active:
-            reached = last[member] >= self.recipe.stop_at
+            row = last[member]
+            reached = row["batch_accuracy"] >= wanted if wanted is not None else row["loss"] <= bound
             self.streak[member] = self.streak.get(member, 0) + 1 if reached else 0
         ready = {member for member in self.active if self.streak[member] >= self.recipe.stop_after}
         return [member for member in self.active if ready >= self._partners(member)]
