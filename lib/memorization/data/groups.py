@@ -55,7 +55,7 @@ class GroupedSet:
         check_whole("values", self.values, 1)
         check_tensor("inputs", self.inputs)
         for column, count in (("labels", self.classes), ("attributes", self.values), ("ids", 0)):
-            check_column(f"{self.name}: {column}", getattr(self, column), len(self.inputs), count)
+            check_one_each(f"{self.name}: {column}", getattr(self, column), len(self.inputs), count)
         if len(self.ids.unique()) < len(self.ids):
             values, counts = self.ids.unique(return_counts=True)
             raise ValueError(f"{self.name}: id {int(values[counts > 1][0])} is there twice; give each once")
@@ -87,7 +87,7 @@ class GroupedSplits(NamedTuple):
     test: GroupedSet
 
 
-def check_column(name: str, column: Tensor, rows: int, count: int) -> None:
+def check_one_each(name: str, column: Tensor, rows: int, count: int) -> None:
     """Refuse a column that is not one int64 number for each example, in 0..count-1 where there is a count."""
     check_tensor(name, column)
     if column.dtype != torch.int64 or tuple(column.shape) != (rows,) or rows == 0:
@@ -263,18 +263,19 @@ def color_mnist(
     """Make the ColorMNIST of the XRM repository: noisy labels, and a color that tells more than the digit.
 
     The label is 1 for digits 0 to 4, then flipped at a rate; the color is the noisy label, flipped at a rate
-    that is one for examples at even places and another for those at odd ones, the two environments. In the
-    test set the color goes against the label. The image lies in the channel of its color, every second pixel.
+    that is one for examples at even places and another for those at odd ones: two environments, which are the
+    annotated attribute. In the test set the color goes against the label and there is one environment, so
+    worst-group accuracy is that of the worse class. The image lies in the channel of its color, every second
+    pixel.
 
     Args:
         variant: of ``COLOR_VARIANTS``.
-        seed: of the flips, >= 0; ids are places in MNIST, so predictions of one seed do not fit another's
-            labels.
+        seed: of the flips, >= 0; ids hold it, so predictions for one seed's labels do not fit another's.
         sizes: first so many training images train, the next are for validation; so many test images.
         root: folder of the data sets.
 
     Returns:
-        Inputs (N, 392), labels with their noise; the attribute is the color.
+        Inputs (N, 392), labels with their noise, and the environment.
 
     Raises:
         ValueError: an unknown variant, or more images than there are. FileNotFoundError: MNIST is absent.
@@ -299,6 +300,8 @@ def color_mnist(
         labels = (images.labels < 5).long() ^ (torch.rand(size, generator=source) < label_rate).long()
         colors = labels ^ (torch.rand(size, generator=source) < color_rate).long()
         vectors = images.pixels[:, 0, ::2, ::2].flatten(1).float() / 255
-        ids = torch.arange(first, first + size)
-        parts.append(GroupedSet(colored(vectors, colors), labels, colors, ids, 2, 2, f"ColorMNIST {variant}"))
+        ids = torch.arange(first, first + size) + 100_000 * seed
+        environment = environment * (part != "test")
+        inputs = colored(vectors, colors)
+        parts.append(GroupedSet(inputs, labels, environment, ids, 2, 2, f"ColorMNIST {variant}"))
     return GroupedSplits(*parts)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from memorization.checks import check_finite, check_tensor, check_whole
-from memorization.data.groups import GroupedSet, check_column, check_groups_present
+from memorization.data.groups import GroupedSet, check_one_each, check_groups_present
 from memorization.draws import Draws, generator, view_keys
 from memorization.training.batches import TensorBatches
 from memorization.training.objectives import ExampleCrossEntropy
@@ -106,7 +106,7 @@ def memorization_shift(held_out: HeldOut, labels: Tensor, ids: Tensor, temperatu
     if temperature <= 0:
         raise ValueError(f"temperature must be > 0; got {temperature}")
     classes = held_out.logits.shape[1]
-    check_column("labels", labels, len(held_out.ids), 0)
+    check_one_each("labels", labels, len(held_out.ids), 0)
     if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ValueError(
             f"labels must be integers in [0, K); got {int(labels.min())}..{int(labels.max())}, K={classes}"
@@ -134,8 +134,8 @@ def attribute_shift(labels: Tensor, attributes: Tensor, classes: int, values: in
     Returns:
         Shape (N, C), float32.
     """
-    check_column("labels", labels, len(labels), classes)
-    check_column("attributes", attributes, len(labels), values)
+    check_one_each("labels", labels, len(labels), classes)
+    check_one_each("attributes", attributes, len(labels), values)
     joint = (
         torch.bincount(values * labels + attributes, minlength=classes * values)
         .double()
