@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -226,13 +227,12 @@ def test_a_face_that_is_smaller_than_its_crop_is_refused(celebrities):
 def test_absent_images_are_counted_and_the_first_named(birds):
     for path in (birds / BIRDS).glob("*/Bird_?.jpg"):  # those below 10
         path.unlink()
-    with pytest.raises(
-        FileNotFoundError, match=r"^10 of 12 images that the metadata names are not in .*: "
-    ) as e:
+    wanted = rf"^10 of the 12 images that the metadata names are not in {birds / BIRDS}: 001"
+    with pytest.raises(FileNotFoundError, match=wanted) as error:
         read_benchmark("waterbirds", birds, size=8, verify=False)
-    named = re.findall(r"Bird_(\d+)\.jpg", str(e.value))
+    named = re.findall(r"Bird_(\d+)\.jpg", str(error.value))
     assert named == [str(row) for ids in IDS for row in ids if row < 10][:5]
-    assert str(e.value).endswith(", .... Unpack the images again")
+    assert str(error.value).endswith(", ...; unpack the images again")
 
 
 def test_sentences_come_from_three_files_and_their_row_of_the_metadata(sentences):
@@ -453,8 +453,31 @@ def test_an_absent_column_is_named_with_those_that_are_there(name, request):
     wanted = (
         rf"{re.escape(file)} has no column {column}; there are .*something.*Use the metadata as published"
     )
-    given = {"tokenizer": lengths} if name == "civilcomments" else {}
+    given: dict[str, Any] = {"tokenizer": lengths} if name == "civilcomments" else {}
     with pytest.raises(ValueError, match=wanted):
+        read_benchmark(name, root, verify=False, **given)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [*((name, b"\xff\xfe,a\n1,2\n") for name in BENCHMARKS), ("waterbirds", b""), ("multinli", b"")],
+)
+def test_a_damaged_table_is_named(name, content, request):
+    root = request.getfixturevalue(READERS[name])
+    file = "celeba/list_eval_partition.txt" if name == "celeba" else TABLES[name][0]
+    (root / file).write_bytes(content)
+    given: dict[str, Any] = {"tokenizer": lengths} if name == "civilcomments" else {}
+    with pytest.raises(RuntimeError, match=rf"{re.escape(file)} is damaged: .*\. Fetch it again"):
+        read_benchmark(name, root, verify=False, **given)
+
+
+@pytest.mark.parametrize("name", ["waterbirds", "multinli", "civilcomments"])
+def test_a_table_of_no_rows_is_named(name, request):
+    root = request.getfixturevalue(READERS[name])
+    path = root / TABLES[name][0]
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    given: dict[str, Any] = {"tokenizer": lengths} if name == "civilcomments" else {}
+    with pytest.raises(ValueError, match=f"{name}: the metadata has no example for the training set"):
         read_benchmark(name, root, verify=False, **given)
 
 
@@ -469,7 +492,7 @@ def test_an_absent_column_is_named_with_those_that_are_there(name, request):
 )
 def test_other_numbers_than_published_are_refused_with_both(name, found, published, request):
     root = request.getfixturevalue(READERS[name])
-    given = {"tokenizer": lengths} if name == "civilcomments" else {}
+    given: dict[str, Any] = {"tokenizer": lengths} if name == "civilcomments" else {}
     with pytest.raises(ValueError, match=rf"{found}; published: {published}\. .* or pass verify=False"):
         read_benchmark(name, root, **given)
 
@@ -545,7 +568,7 @@ def write_small_birds(root: Path, **changes: np.ndarray) -> None:
         buffer = io.BytesIO()
         Image.new("RGB", (64, 64), color(row)).save(buffer, format="JPEG", quality=95)
         parts.append(np.frombuffer(buffer.getvalue(), np.uint8))
-    arrays = {"jpeg": np.concatenate(parts), "offset": np.cumsum([0, *map(len, parts)])}
+    arrays: dict[str, Any] = {"jpeg": np.concatenate(parts), "offset": np.cumsum([0, *map(len, parts)])}
     for place, key in enumerate(("split", "y", "place")):
         arrays[key] = np.array([one[place] for one in ROWS], dtype=np.uint8)
     (root / "Waterbirds64").mkdir(exist_ok=True)

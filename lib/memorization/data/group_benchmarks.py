@@ -46,9 +46,7 @@ _BIRDS = "waterbirds/waterbird_complete95_forest2water2"
 _SENTENCES = "multinli/glue_data/MNLI/cached_"
 _LAYOUTS = {  # what must be there, and what it is
     "waterbirds64": {"Waterbirds64/waterbirds_64x64.npz": "arrays jpeg, offset, y, place, split"},
-    "waterbirds": {
-        f"{_BIRDS}/metadata.csv": "img_id, img_filename, y, split, place; beside it the images",
-    },
+    "waterbirds": {f"{_BIRDS}/metadata.csv": "img_id, img_filename, y, split, place; beside it the images"},
     "celeba": {
         "celeba/img_align_celeba": "the images",
         "celeba/list_attr_celeba.txt": "how many, the names of the attributes, then a line an image",
@@ -196,9 +194,17 @@ def _check_layout(name: str, root: Path) -> None:
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of a comma-separated file as text, nothing taken for a missing value."""
-    _check_columns(path, columns, list(pd.read_csv(path, nrows=0).columns))
-    return pd.read_csv(path, usecols=list(columns), dtype=str, keep_default_na=False)
+    """Columns of a comma-separated file, found by their names."""
+    _check_columns(path, columns, list(_read_text(path, nrows=0).columns))
+    return _read_text(path, usecols=list(columns))
+
+
+def _read_text(path: Path, **options: Any) -> pd.DataFrame:
+    """Read a table as text, in which nothing is taken for a missing value."""
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, **options)
+    except ValueError as error:  # pandas' own errors are of this kind
+        raise RuntimeError(f"{path} is damaged: {error}. Fetch it again") from error
 
 
 def _check_columns(path: Path, wanted: Sequence[str], found: Sequence[str]) -> None:
@@ -281,16 +287,14 @@ def _read_waterbirds(root: Path, cache: Path | None, size: int, verify: bool) ->
 
 def _read_celeba(root: Path, cache: Path | None, size: int, verify: bool) -> GroupedSplits:
     path, splits = root / "celeba/list_attr_celeba.txt", root / "celeba/list_eval_partition.txt"
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:
         header = [file.readline(), file.readline()][1].split()
     wanted = ("Blond_Hair", "Male")
     _check_columns(path, wanted, header)
     places = [0, *(1 + header.index(column) for column in wanted)]
-    plain: dict[str, Any] = {"sep": r"\s+", "header": None, "dtype": str, "keep_default_na": False}
-    table = pd.read_csv(path, skiprows=2, usecols=places, **plain)[places].set_axis(
-        ["image", *wanted], axis=1
-    )
-    split = pd.read_csv(splits, **plain).set_axis(["image", "split"], axis=1)
+    table = _read_text(path, skiprows=2, usecols=places, sep=r"\s+", header=None)[places]
+    table = table.set_axis(["image", *wanted], axis=1)
+    split = _read_text(splits, sep=r"\s+", header=None, names=["image", "split"])
     if table["image"].tolist() != split["image"].tolist():
         raise ValueError(
             f"{splits} lists {len(split)} images and {path} {len(table)}, or in another order; allowed: the "
@@ -327,7 +331,7 @@ def _pictures(
 ) -> Tensor:
     """Pixels of images, in the order of their names: of a file in ``cache``, or decoded into the memory."""
     paths = [folder / one for one in names]
-    listing = f"{name} {size}\n" + _listing(paths, names)
+    listing = f"{name} {size}\n" + _listing(folder, names)
     shape = (len(paths), 3, size, size)
     if cache is None:
         pixels = np.empty(shape, np.uint8)
@@ -344,17 +348,18 @@ def _pictures(
     return torch.from_numpy(found)  # changes would stay in the memory ("c"): the file is never written to
 
 
-def _listing(paths: Sequence[Path], names: Sequence[str]) -> str:
+def _listing(folder: Path, names: Sequence[str]) -> str:
     lines, absent = [], []
-    for path, name in zip(paths, names, strict=True):
+    for name in names:
         try:
-            lines.append(f"{name} {path.stat().st_size}")
+            lines.append(f"{name} {(folder / name).stat().st_size}")
         except FileNotFoundError:
             absent.append(name)
     if absent:
+        some = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
         raise FileNotFoundError(
-            f"{len(absent)} of {len(paths)} images that the metadata names are not in {paths[0].parents[0]}"
-            f": {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}. Unpack the images again"
+            f"{len(absent)} of the {len(names)} images that the metadata names are not in {folder}: {some}; "
+            "unpack the images again"
         )
     return "\n".join(lines)
 
@@ -374,6 +379,7 @@ def _keep(paths: Sequence[Path], crop: Crop, place: Path, shape: tuple[int, ...]
         pixels = np.lib.format.open_memmap(draft, mode="w+", dtype=np.uint8, shape=shape)
         _decode(paths, crop, pixels)
         pixels.flush()
+        del pixels  # closes the file
         draft.replace(place)
     finally:
         draft.unlink(missing_ok=True)
