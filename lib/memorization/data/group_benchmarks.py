@@ -242,8 +242,9 @@ def _parted(
     for part, examples in zip(_PARTS[1:], parts[1:], strict=True):
         absent = ((parts[0].counts > 0) & (examples.counts == 0)).nonzero().flatten().tolist()
         if absent:
+            label, attribute = divmod(absent[0], examples.values)
             raise ValueError(
-                f"{name}: group {absent[0]} (label {absent[0] // 2}, attribute {absent[0] % 2}) is in the "
+                f"{name}: group {absent[0]} (label {label}, attribute {attribute}) is in the "
                 f"training set and not in the {part} set, which could not tell its accuracy; use the splits "
                 "as published"
             )
