@@ -14,8 +14,8 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# For one experiment of those with weights, data and GPUs: neither installed by `make` nor pinned.
-ON_DEMAND = {"clip"}
+# For experiments with weights, data and GPUs: neither installed by `make` nor pinned.
+ON_DEMAND = {"clip", "text"}
 EXTRAS = {name: lines for name, lines in PROJECT["optional-dependencies"].items() if name not in ON_DEMAND}
 LOCK = [
     Requirement(line)
