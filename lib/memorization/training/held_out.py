@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from memorization.checks import check_finite, check_tensor, check_whole
-from memorization.data.groups import GroupedSet, check_one_each, check_groups_present
+from memorization.data.groups import GroupedSet, check_groups_present, check_one_each
 from memorization.draws import Draws, generator, view_keys
 from memorization.training.batches import TensorBatches
 from memorization.training.objectives import ExampleCrossEntropy

@@ -1,28 +1,32 @@
-"""The experiments on the pitfalls of memorization: two features, noisy curves, and images with a spurious
-attribute.
+"""The experiments on two features and on noisy curves, at the paper's full scale.
 
-Bayat et al. (ICLR 2025). The linear ones are at the paper's full scale; methods of one seed share data and
-initial weights, so their differences are paired. Image experiments train all methods and seeds in one stack.
+Bayat et al. (ICLR 2025), Figures 1 and 3, and what theory says about the first. Methods of one seed share
+data and initial weights, so their differences are paired.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from memorization.checks import check_choice, check_seeds, check_whole
-from memorization.data.groups import GroupedSplits, color_mnist, spurious_digits
+from memorization.checks import check_choice, check_seeds
 from memorization.draws import generator
 from memorization.measures.influence import random_subsets, self_influence
-from memorization.models.networks import mlp
 from memorization.runs.sweep import experiment
-from memorization.studies.pitfalls_of_memorization.linear import (
+from memorization.studies.pitfalls_of_memorization.noisy_curves import (
+    PUBLISHED_SEED,
+    core_function,
+    describe,
+    fit_curves,
+    noisy_curve,
+)
+from memorization.studies.pitfalls_of_memorization.theory import MaxMargin, hard_margin, max_margin
+from memorization.studies.pitfalls_of_memorization.two_features import (
     Columns,
     Kernel,
     LinearTwins,
@@ -33,23 +37,7 @@ from memorization.studies.pitfalls_of_memorization.linear import (
     weights_of,
     with_label_noise,
 )
-from memorization.studies.pitfalls_of_memorization.methods import (
-    SELECTIONS,
-    Plan,
-    at_selected,
-    compare_methods,
-    subset_answers,
-)
-from memorization.studies.pitfalls_of_memorization.regression import (
-    PUBLISHED_SEED,
-    core_function,
-    describe,
-    fit_curves,
-    noisy_curve,
-)
-from memorization.studies.pitfalls_of_memorization.theory import MaxMargin, hard_margin, max_margin
 from memorization.training.held_out import HeldOut, attribute_shift, group_weights, memorization_shift
-from memorization.training.recipe import Recipe
 
 Row = dict[str, Any]
 LINEAR_METHODS = ("erm", "weights", "group_dro", "mat", "mat_oracle", "mat_no_flipping")
@@ -93,7 +81,7 @@ def linear_curves(
         ``spurious`` (of the coordinate ``gamma x_a``), ``noise`` (norm) and ``reliance``.
     """
     kernel = Kernel.of(linear_problem(n=n, d=d, majority_rate=majority_rate, seed=seed, published=published))
-    settings = {"gamma": gamma, "sigma": sigma, "rate": rate, "epochs": epochs, "seed": seed}
+    settings: dict[str, Any] = {"gamma": gamma, "sigma": sigma, "rate": rate, "epochs": epochs, "seed": seed}
     which, _ = _linear_columns(kernel, [(method, temperature)], **settings)
     descent = descend(kernel, which, epochs=epochs, look_at=look_at)
     reached = weights_of(kernel, descent)
@@ -147,7 +135,7 @@ def linear_methods(
         for m in methods
         for t in (temperatures if m.startswith("mat") and m != "mat_oracle" else [0.0])
     ]
-    settings = {"gamma": gamma, "sigma": sigma, "rate": rate, "epochs": epochs, "seed": seed}
+    settings: dict[str, Any] = {"gamma": gamma, "sigma": sigma, "rate": rate, "epochs": epochs, "seed": seed}
     which, twins = _linear_columns(kernel, arms, **settings)
     descent = descend(kernel, which, epochs=epochs)
     reached, accuracies = weights_of(kernel, descent), descent.accuracies[epochs]
@@ -209,7 +197,8 @@ def _linear_columns(
 
 def _asked_twins(kernel: Kernel, twins: LinearTwins | None) -> Row:
     """What twins flipped and got right, by majority and minority; NaN where there were none."""
-    train, row = kernel.problem.train, {}
+    train = kernel.problem.train
+    row: Row = {}
     for name, members in (("majority", train.majority), ("minority", ~train.majority)):
         flipped = right = float("nan")
         if twins is not None:
@@ -254,11 +243,12 @@ def linear_diagram(
     kernel = Kernel.of(linear_problem(n=n, d=d, majority_rate=majority_rate, seed=seed))
     pairs = [(gamma, sigma) for gamma in gammas for sigma in sigmas]
     one, _ = _linear_columns(kernel, [(method, 0.0)], gamma=1.0, sigma=0.0, rate=rate, epochs=1, seed=seed)
-    strengths = [list(values) for values in zip(*pairs, strict=True)]
+    strengths = [gamma for gamma, _ in pairs], [sigma for _, sigma in pairs]
     robust = None if one.robust is None else one.robust.expand(len(pairs))
     which = columns(
-        *strengths, rate, shifts=one.shifts, weights=one.weights, groups=one.groups, robust=robust
-    )
+        strengths[0], strengths[1], rate,
+        shifts=one.shifts, weights=one.weights, groups=one.groups, robust=robust,
+    )  # fmt: skip
     accuracies = descend(kernel, which, epochs=epochs).accuracies[epochs]
     members = int(kernel.problem.train.majority.sum())
     rows = []
@@ -307,7 +297,7 @@ def linear_minority(
     Returns:
         The rows of :func:`linear_methods` with ``minority``, the share.
     """
-    same = {
+    same: dict[str, Any] = {
         "methods": methods,
         "gamma": gamma,
         "sigma": sigma,
@@ -445,19 +435,26 @@ def linear_influence(
             raise ValueError(
                 "method 'group_dro' has group weights that belong to the whole set; leave it out"
             )
-        settings = {"gamma": gamma, "sigma": sigma, "rate": rate, "epochs": epochs, "seed": seed}
-        one, _ = _linear_columns(kernel, [(method, temperature)], **settings)
+        settings: dict[str, Any] = {
+            "gamma": gamma,
+            "sigma": sigma,
+            "rate": rate,
+            "epochs": epochs,
+            "seed": seed,
+        }
+        one, _ = _linear_columns(kernel, [(method, temperature)], gamma=gamma, **settings)
         assert one.weights is not None
-        strengths = [[gamma] * models, sigma, rate]
-        which = columns(*strengths, shifts=one.shifts, weights=one.weights * subsets)  # type: ignore[arg-type]
+        weights = one.weights * subsets
+        which = columns([gamma] * models, sigma, rate, shifts=one.shifts, weights=weights)
         right = (descend(kernel, which, epochs=epochs).logits > 0) == labels[:, None]
-        rows += _influence_rows(
+        rows += example_rows(
             method, self_influence(right.T, included), torch.arange(n), {"minority": minority}
         )
     return rows
 
 
-def _influence_rows(method: str, scores: Tensor, ids: Tensor, more: dict[str, Tensor]) -> list[Row]:
+def example_rows(method: str, scores: Tensor, ids: Tensor, more: dict[str, Tensor]) -> list[Row]:
+    """Return one row for each example: ``method``, ``id``, what else is known of it, and ``influence``."""
     table = pd.DataFrame({"id": ids.tolist(), **{name: v.tolist() for name, v in more.items()}})
     table["influence"] = [round(value, 4) for value in scores.tolist()]
     return [{"method": method, **{str(k): v for k, v in row.items()}} for row in table.to_dict("records")]
@@ -533,287 +530,3 @@ def draw_noisy_curves(
             pairs = zip(xs.tolist(), ys.tolist(), strict=True)
             rows += [{"sigma": sigma, "kind": kind, "x": round(x, 4), "y": round(y, 5)} for x, y in pairs]
     return rows
-
-
-# ---- images
-
-
-def _head(inputs: int, widths: Sequence[int], source: torch.Generator) -> nn.Module:
-    """A perceptron, or a linear head where there is no hidden layer."""
-    if widths:
-        return mlp(inputs=inputs, widths=widths, classes=2, hidden=(), generator=source)
-    bound, head = inputs**-0.5, nn.Linear(inputs, 2)
-    with torch.no_grad():
-        for value in head.parameters():
-            value.uniform_(-bound, bound, generator=source)
-    return head
-
-
-def image_plan(
-    inputs: int,
-    *,
-    widths: Sequence[int],
-    rate: float,
-    steps: int,
-    twin_steps: int,
-    batch: int,
-    device: str,
-    **more: Any,
-) -> Plan:
-    """Return how networks on image vectors are trained: Adam, and the full batch where ``batch`` is 0."""
-    draw = "replace" if batch else "whole"
-    common = {"learning_rate": rate, "batch": batch or 1}
-    return Plan(
-        partial(_head, inputs, tuple(widths)), Recipe(steps=steps, **common), Recipe(steps=twin_steps, **common),
-        draw, device=device, **more,
-    )  # fmt: skip
-
-
-@experiment("group_methods")
-def group_methods(
-    *,
-    dataset: str,
-    methods: Sequence[str],
-    minority: float = 0.05,
-    shown: str = "colored",
-    widths: Sequence[int] = (128,),
-    rate: float = 3e-3,
-    steps: int = 300,
-    twin_steps: int = 150,
-    batch: int = 0,
-    temperature: float = 0.1,
-    eta: float = 0.1,
-    evaluate_every: int = 50,
-    n_train: int | None = None,
-    data_root: str | None = None,
-    device: str = "cpu",
-    seeds: Sequence[int],
-) -> list[list[Row]]:
-    """Train every method on images with a spurious attribute, all methods and seeds in one stack.
-
-    Args:
-        dataset: as in ``spurious_digits``, like the next two.
-        methods: of ``METHODS``.
-        minority: fraction of each class whose attribute is the other class's.
-        shown: ``colored`` or ``background``.
-        widths: of the hidden layers; none for a linear head.
-        rate: learning rate of Adam.
-        steps: of the methods.
-        twin_steps: of the twins.
-        batch: examples a step, drawn with replacement; 0: all of them.
-        temperature: of memorization-aware training.
-        eta: of group distributionally robust optimization.
-        evaluate_every: steps between two looks at the validation set.
-        n_train: training images; None: the data set's usual number.
-        data_root: folder of the data sets.
-        device: where to compute.
-        seeds: of data, weights and everything else.
-
-    Returns:
-        For each seed one row per method: at the last step ``train_worst``, ``test_worst``, ``test_average``
-        (plain mean), ``test_average_train_mix`` and ``test_group_0``...; ``annotated_worst`` and
-        ``inferred_worst``, the test set's worst-group accuracy at the step that validation chooses by
-        annotated or inferred groups; and of the twins the shares ``flipped_majority`` and
-        ``flipped_minority``, and how well inferred groups find the minority: ``recall`` and ``precision`` of
-        the training set, ``validation_recall`` and ``validation_precision``.
-    """
-    seeds = check_seeds(seeds)
-    make = partial(spurious_digits, dataset, minority=minority, shown=shown, n_train=n_train, root=data_root)
-    splits = [make(seed=seed) for seed in seeds]
-    plan = image_plan(
-        splits[0].train.inputs.shape[1], widths=widths, rate=rate, steps=steps, twin_steps=twin_steps, batch=batch,
-        device=device, temperature=temperature, eta=eta, evaluate_every=evaluate_every,
-    )  # fmt: skip
-    return method_rows(splits, seeds, methods, plan)
-
-
-_KEPT = ("train_worst", "test_worst", "test_average", "test_average_train_mix", "validation_worst_annotated")
-
-
-def method_rows(
-    splits: Sequence[GroupedSplits], seeds: Sequence[int], methods: Sequence[str], plan: Plan
-) -> list[list[Row]]:
-    """Train methods and return, for each seed, the rows of :func:`group_methods`."""
-    outcome = compare_methods(splits, seeds, methods, plan)
-    chosen = {name: at_selected(outcome.rows, name).set_index(["seed", "method"]) for name in SELECTIONS}
-    answers = []
-    for seed, one in zip(seeds, splits, strict=True):
-        twins = outcome.twins[seed]
-        known = {"flip_rate": twins.flip_rate, "degenerate": int(twins.degenerate)}
-        exceptions = one.train.attributes != one.train.labels
-        for name, members in (("majority", ~exceptions), ("minority", exceptions)):
-            known[f"flipped_{name}"] = float(twins.flipped[members].double().mean())
-        known |= _found(twins.mistakes, exceptions, "")
-        if not twins.degenerate:
-            mistakes = twins.mistakes_at(one.validation.inputs, one.validation.labels)
-            known |= _found(mistakes, one.validation.attributes != one.validation.labels, "validation_")
-        rows = []
-        for method in methods:
-            last = chosen["last"].loc[(seed, method)]
-            groups = {name: float(last[name]) for name in last.index if name.startswith("test_group_")}
-            kept = {name: float(last[name]) for name in _KEPT if name in last.index}
-            selected = {
-                f"{s}_worst": float(chosen[s].loc[(seed, method), "test_worst"]) for s in SELECTIONS[1:]
-            }
-            rows.append({"method": method, **kept, **selected, **groups, **known})
-        answers.append(rows)
-    return answers
-
-
-def _found(mistakes: Tensor, exceptions: Tensor, prefix: str) -> dict[str, float]:
-    """Share of the minority that is inferred (recall), and of what is inferred that is minority (precision)."""
-    inferred = mistakes.bool()
-    both = float((inferred & exceptions).sum())
-    parts = {"recall": float(exceptions.sum()), "precision": float(inferred.sum())}
-    return {prefix + name: both / count if count else float("nan") for name, count in parts.items()}
-
-
-@experiment("group_influence")
-def group_influence(
-    *,
-    dataset: str,
-    methods: Sequence[str] = ("erm", "mat"),
-    models: int = 20,
-    fraction: float = 0.7,
-    minority: float = 0.05,
-    shown: str = "colored",
-    widths: Sequence[int] = (128,),
-    rate: float = 3e-3,
-    steps: int = 250,
-    twin_steps: int = 150,
-    batch: int = 0,
-    n_train: int | None = None,
-    data_root: str | None = None,
-    device: str = "cpu",
-    seed: int,
-) -> list[Row]:
-    """Estimate the self-influence of every training image, by networks on subsets, all in one stack.
-
-    Args:
-        dataset: as in :func:`group_methods`, like those not named here.
-        methods: of ``METHODS`` without group distributionally robust optimization.
-        models: networks a method, >= 2.
-        fraction: of the training images in a subset, in (0, 1).
-        minority: as in :func:`group_methods`.
-        shown: likewise, like all that follow.
-        widths: of the hidden layers.
-        rate: learning rate.
-        steps: of the networks.
-        twin_steps: of the twins.
-        batch: examples a step.
-        n_train: training images.
-        data_root: folder of the data sets.
-        device: where to compute.
-        seed: of data, subsets and weights.
-
-    Returns:
-        One row for each image and method: ``method``, ``id``, ``label``, ``attribute``, ``minority`` and
-        ``influence``.
-    """
-    check_whole("models", models, 2)
-    one = spurious_digits(dataset, minority=minority, seed=seed, shown=shown, n_train=n_train, root=data_root)
-    plan = image_plan(
-        one.train.inputs.shape[1],
-        widths=widths,
-        rate=rate,
-        steps=steps,
-        twin_steps=twin_steps,
-        batch=batch,
-        device=device,
-    )
-    return influence_rows(one, seed, methods, plan, models=models, fraction=fraction)
-
-
-def influence_rows(
-    one: GroupedSplits, seed: int, methods: Sequence[str], plan: Plan, *, models: int, fraction: float
-) -> list[Row]:
-    """Return the rows of :func:`group_influence` of any data set."""
-    answers, included = subset_answers(one, seed, methods, plan, models=models, fraction=fraction)
-    part = one.train
-    more = {
-        "label": part.labels,
-        "attribute": part.attributes,
-        "minority": (part.attributes != part.labels).long(),
-    }
-    rows: list[Row] = []
-    for method, right in answers.items():
-        rows += _influence_rows(method, self_influence(right, included), part.ids, more)
-    return rows
-
-
-TEMPERATURES = (0.001, 0.01, 0.1)
-
-
-def published_draw(number: int) -> dict[str, float]:
-    """Return one of the ten hyper-parameter draws of the reference code for ColorMNIST.
-
-    They are a function of the number alone: learning rate, batch size and weight decay from one stream, the
-    temperature from a fresh one, so that it is not independent of the learning rate (specification, pitfall
-    14).
-
-    Args:
-        number: 0 to 9.
-
-    Returns:
-        ``rate``, ``batch``, ``weight_decay``, ``temperature``.
-    """
-    check_whole("draw", number)
-    stream = np.random.RandomState(number)  # noqa: NPY002: the legacy stream is the published one
-    rate, size, decay = 10 ** stream.uniform(-5, -3), stream.uniform(3, 6), 10 ** stream.uniform(-6, -3)
-    temperature = np.random.RandomState(number).choice(TEMPERATURES)
-    return {"rate": rate, "batch": int(2**size), "weight_decay": decay, "temperature": float(temperature)}
-
-
-@experiment("color_mnist_draw")
-def color_mnist_draw(
-    *,
-    draw: int,
-    methods: Sequence[str] = ("erm", "group_dro", "xrm_group_dro", "mat"),
-    variant: str = "color",
-    steps: int = 1001,
-    twin_steps: int = 1001,
-    rate_factor: float = 1.0,
-    sizes: Sequence[int] = (50_000, 10_000, 10_000),
-    data_root: str | None = None,
-    device: str = "cpu",
-    seed: int,
-) -> list[Row]:
-    """Train methods on ColorMNIST with one of the ten published draws of hyper-parameters.
-
-    Args:
-        draw: its number, 0 to 9.
-        methods: of ``METHODS``; ``group_dro`` uses the two human environments.
-        variant: of ``COLOR_VARIANTS``.
-        steps: of the methods, evaluated every 50.
-        twin_steps: of the twins.
-        rate_factor: the draw's learning rate is multiplied by it; 1: as published.
-        sizes: of training, validation and test set.
-        data_root: folder of the data sets.
-        device: where to compute.
-        seed: of labels, colors, weights and batches.
-
-    Returns:
-        One row for each method as in :func:`group_methods` (test groups are the classes), with the draw's
-        ``rate``, ``batch``, ``weight_decay`` and ``temperature``.
-    """
-    chosen = published_draw(draw)
-    splits = color_mnist(variant, seed=seed, sizes=sizes, root=data_root)
-    common: dict[str, Any] = {
-        "learning_rate": rate_factor * chosen["rate"], "batch": int(chosen["batch"]), "weight_decay": chosen["weight_decay"],
-    }  # fmt: skip
-    plan = Plan(
-        partial(_xavier_perceptron, splits.train.inputs.shape[1]), Recipe(steps=steps, **common),
-        Recipe(steps=twin_steps, **common), "shuffle", temperature=chosen["temperature"], device=device,
-    )  # fmt: skip
-    rows = method_rows([splits], [seed], methods, plan)[0]
-    return [{**chosen, **row} for row in rows]
-
-
-def _xavier_perceptron(inputs: int, source: torch.Generator) -> nn.Module:
-    """The published network of ColorMNIST: 390-390, Xavier-uniform weights, zero biases."""
-    network = mlp(inputs=inputs, widths=(390, 390), classes=2, hidden=(), generator=source)
-    for layer in network.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.xavier_uniform_(layer.weight, generator=source)
-            nn.init.zeros_(layer.bias)
-    return network
