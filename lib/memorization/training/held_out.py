@@ -27,6 +27,7 @@ from memorization.training.objectives import ExampleCrossEntropy
 from memorization.training.recipe import Recipe
 from memorization.training.train import train
 
+_NUMBERS_AT_ONCE = 50_000_000  # of the inputs of one forward pass: 332 photographs of 224 x 224
 _FLOOR = 1e-6  # inside the logarithm of a shift, as in the published code: no class is ruled out altogether
 
 
@@ -327,8 +328,9 @@ def cross_mistakes(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, inputs: Tensor, batch: int = 4096) -> Tensor:
+def predict(network: nn.Module, inputs: Tensor) -> Tensor:
     """Return a network's outputs in evaluation mode, in the order of the inputs: shape (N, C)."""
+    batch = max(1, min(4096, _NUMBERS_AT_ONCE // inputs[0].numel()))
     mode = network.training
     network.eval()
     device = next(network.parameters()).device
