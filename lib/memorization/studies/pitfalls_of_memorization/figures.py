@@ -48,7 +48,9 @@ _MAP = "RdYlBu"
 
 
 def named(records: pd.DataFrame) -> pd.DataFrame:
-    """Return the records with a column ``arm``: the method in words."""
+    """Return the records with a column ``arm``, the method in words; where there are none, as they are."""
+    if records.empty:
+        return records
     return records.assign(arm=[METHOD_NAMES.get(name, name) for name in records["method"]])
 
 

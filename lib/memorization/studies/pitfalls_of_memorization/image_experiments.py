@@ -167,7 +167,11 @@ def method_rows(
             last = chosen["last"][seed, method]
             groups = {name: float(value) for name, value in last.items() if name.startswith("test_group_")}
             kept = {name: float(last[name]) for name in _KEPT if name in last}
-            selected = {f"{s}_worst": float(chosen[s][seed, method]["test_worst"]) for s in SELECTIONS[1:]}
+            selected: Row = {}
+            for name in SELECTIONS[1:]:
+                at = chosen[name][seed, method]
+                selected[f"{name}_worst"] = float(at["test_worst"])
+                selected[f"validation_{name}"] = float(at[f"validation_worst_{name}"])
             rows.append({"method": method, **kept, **selected, **groups, **known})
         answers.append(rows)
     return answers
