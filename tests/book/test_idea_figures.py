@@ -9,7 +9,8 @@ import pytest
 from memorization.models.networks import resnet18
 from memorization.studies.pitfalls_of_memorization.theory import max_margin
 
-PAGE = (Path(__file__).resolve().parents[2] / "book" / "ideas" / "benign_memorization.md").read_text()
+IDEAS = Path(__file__).resolve().parents[2] / "book" / "ideas"
+PAGE = (IDEAS / "benign_memorization.md").read_text()
 SIDE, SCALE, RATIO = 32, (0.08, 1.0), (3 / 4, 4 / 3)
 
 
@@ -50,7 +51,7 @@ def test_a_crop_too_long_or_too_small_or_too_large_is_not_reachable(size):
 
 
 def test_the_limit_at_the_published_figure_is_the_one_on_the_page():
-    page = (Path(__file__).resolve().parents[2] / "book" / "ideas" / "pitfalls_of_memorization.md").read_text()
+    page = (IDEAS / "pitfalls_of_memorization.md").read_text()
     n, d, sigma = 1000, 1798, 0.5
     minority = int((1 - 0.9) * n)
     limit = max_margin(majority=n - minority, minority=minority, d=d, gamma=5.0, sigma=sigma)
