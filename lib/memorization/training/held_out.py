@@ -207,7 +207,7 @@ class LabelFlipping(nn.Module):
         classes: C.
         balanced: the loss is the sum over classes of the mean loss in the class, as in the XRM repository;
             False: the mean over all examples, as in the published linear experiment. Both are over both
-                halves together.
+            halves together.
         flipping: False leaves labels as they are.
     """
 
