@@ -377,8 +377,8 @@ def linear_influence(
         seed: whole number >= 0.
 
     Returns:
-        One row for each example and method: ``method``, ``id``, ``exception`` (1 in the minority, else 0), ``influence`` (NaN
-        without an estimate).
+        One row for each example and method: ``method``, ``id``, ``exception`` (1 in the minority, else 0) and
+        ``influence`` (NaN without an estimate).
     """
     kernel = Kernel.of(linear_problem(n=n, d=d, majority_rate=majority_rate, seed=seed))
     included = random_subsets(models, n, fraction, generator(seed, "subsets"))

@@ -302,7 +302,7 @@ def _accuracies(
 ) -> dict[int, dict[str, Tensor]]:
     """Accuracies at several epochs, from logits and dual (n, C) of each: all of them are one product."""
     settings, looks = len(which.gamma), len(kept)
-    wide = Columns(*(value.repeat(looks) for value in (which.gamma, which.sigma, which.rate)))
+    wide = Columns(which.gamma.repeat(looks), which.sigma.repeat(looks), which.rate.repeat(looks))
     z, dual = (torch.cat(values, 1) for values in zip(*kept.values(), strict=True))
     parts = {
         "train": (kernel.problem.train, z),
