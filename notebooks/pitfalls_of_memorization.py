@@ -94,7 +94,7 @@ device: str = "auto"  # where to compute; auto takes a GPU where there is one | 
 import numpy as np
 import pandas as pd
 
-from memorization.report.explorations import explore, seed_intervals
+from memorization.report.explorations import explore
 from memorization.report.figures import dumbbells, legend_above, panels, show
 from memorization.report.judging import judge
 from memorization.report.prices import cost, foot, price_table, write_price
@@ -142,7 +142,7 @@ figure_one = [
     {"method": "erm", "sigma": sigma, "rate": 0.01},
     {"method": "mat", "sigma": sigma, "rate": 0.01},
 ]
-published_draw = run.sweep(linear_curves, figure_one, seeds=[PUBLISHED_SEED], fixed={**common, "look_at": looks, "published": True})
+published_draw = run.sweep(linear_curves, figure_one, seeds=[PUBLISHED_SEED], fixed={**common, "look_at": looks, "published": True}, workers=run.workers)
 
 # %% tags=["hide-input"]
 titles = ["ERM, no noise", "ERM, noise", "MAT, noise"]
@@ -237,7 +237,7 @@ ones {number(at_new["plain"])} and {number(at_new["aware"])}.
 # interpolates can make every training loss vanish, whatever its weights. Does weighing then help?
 
 # %%
-compared = run.sweep(linear_methods, {"label_noise": [0.0]}, seeds=seeds, fixed={**common, "sigma": sigma, "temperatures": temperatures})
+compared = run.sweep(linear_methods, {"label_noise": [0.0]}, seeds=seeds, fixed={**common, "sigma": sigma, "temperatures": temperatures}, workers=run.workers)
 usual = 0.1 if 0.1 in temperatures else temperatures[0]
 arms = named(compared.query("temperature in (0.0, @usual)"))
 
@@ -475,7 +475,7 @@ show(
 # %%
 fits = run.sweep(fit_noisy_curves, [{}], stacked=True, seeds=curve_seeds, fixed={
     "sigmas": curve_sigmas, "width": curve_width, "tolerance": curve_tolerance, "most_steps": curve_steps,
-})  # fmt: skip
+}, workers=run.workers)  # fmt: skip
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["error of the curve", "its shape"])
@@ -501,7 +501,7 @@ show(
 # %%
 digits = {"dataset": "digits", "steps": image_steps, "twin_steps": twin_steps}
 methods = ["erm", "weights", "subsample", "group_dro", "xrm_group_dro", "jtt", "mat_k_fold", "mat"]
-pictures = run.sweep(group_methods, [{"minority": image_minority}], seeds=image_seeds, stacked=True, fixed={**digits, "methods": methods})
+pictures = run.sweep(group_methods, [{"minority": image_minority}], seeds=image_seeds, stacked=True, fixed={**digits, "methods": methods}, workers=run.workers)
 pictures = named(pictures)
 
 # %% tags=["hide-input"]
@@ -556,7 +556,7 @@ show(
 behind = {"shown": "background", "minority": image_minority, "rate": 1e-3, "steps": 500 * image_steps // 300, "evaluate_every": 10_000}
 background = run.sweep(group_methods, [behind], seeds=share_seeds, stacked=True, fixed={
     "dataset": "digits", "twin_steps": twin_steps * 2, "methods": ["erm", "group_dro", "xrm_group_dro", "mat"],
-})  # fmt: skip
+}, workers=run.workers)  # fmt: skip
 background = named(background)
 
 # %% tags=["hide-input"]
@@ -734,7 +734,7 @@ panels_at_end = run.sweep(linear_curves, figure_one, seeds=seeds, fixed={**commo
 panels_at_end["panel"] = panels_at_end.method + np.where(panels_at_end.sigma > 0, " noise", " 0")
 untrained = run.sweep(linear_methods, {"label_noise": [0.0]}, seeds=seeds, fixed={
     **{**common, "epochs": 1}, "sigma": sigma, "methods": ["erm", "mat"], "temperatures": [usual],
-})  # fmt: skip
+}, workers=run.workers)  # fmt: skip
 tables = {
     "panels": panels_at_end, "methods": arms, "temperatures": compared, "noise": noisy, "diagram": diagram, "exact": exact,
     "influence": scored, "curves": fits, "digits": pictures, "shares": by_share, "gaps": paired_gap(by_share, "minority"),

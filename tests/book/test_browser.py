@@ -20,10 +20,12 @@ PAGES = (
     "notebooks/spurious_memorization.html",
     "notebooks/benign_memorization.html",
     "notebooks/feature_contamination.html",
+    "notebooks/pitfalls_of_memorization.html",
     "notebooks/benchmarks.html",
     "book/ideas/spurious_features.html",
     "book/ideas/benign_memorization.html",
     "book/ideas/feature_contamination.html",
+    "book/ideas/pitfalls_of_memorization.html",
     "book/read_and_rerun.html",
     "book/notation.html",
     "book/glossary.html",
@@ -311,7 +313,10 @@ def test_an_effect_is_seen_on_either_background(opened, scheme):
     assert abs(bar - around) > 400
 
 
-@pytest.mark.parametrize("name", ["spurious_memorization", "benign_memorization", "feature_contamination"])
+EXPLORED = ["spurious_memorization", "benign_memorization", "feature_contamination", "pitfalls_of_memorization"]
+
+
+@pytest.mark.parametrize("name", EXPLORED)
 def test_an_exploration_is_moved_with_the_keyboard(opened, name):
     page = opened(f"notebooks/{name}.html")
     card = page.locator(".exploration").first

@@ -112,7 +112,7 @@ def _bird_network(source: torch.Generator) -> StagedNetwork:
 
 
 def _self_trained(network: StagedNetwork, one: GroupedSet, seed: int, steps: int = 400) -> StagedNetwork:
-    batches = TensorBatches(one.inputs, one.labels[None], (seed,), one.classes)
+    batches = TensorBatches(one.inputs, one.labels[None], (seed,), one.classes, "replace")
     return train([network], batches, "cross_entropy", Recipe(steps=steps, batch=128)).networks[0]
 
 
