@@ -114,6 +114,13 @@ def test_a_check_that_was_not_made_has_no_numbers(row):
     assert 'data-label="null">–<' in page
 
 
+def test_a_claim_that_is_not_tested_here_says_where_it_was_judged(row):
+    page = verdict_table([row(verdict=UNTESTED, elsewhere={"desktop": REPRODUCED})]).data
+    assert 'judged at <a href="scoreboard.html?profile=desktop&amp;words=T-1#' in page
+    assert ">desktop: reproduced</a>" in page
+    assert "judged at" not in verdict_table([row(elsewhere={"desktop": REPRODUCED})]).data
+
+
 def test_what_is_undecided_says_how_many_seeds_would_decide(row):
     assert (
         "about 34 seeds of this spread would decide"
