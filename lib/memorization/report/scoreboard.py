@@ -480,7 +480,17 @@ def scoreboard(live: Path, published: Path, claims: Path | None = None) -> Score
         source = "this build" if name in mine else "published"
         rows += [{**row, "source": source} for row in _read(path)]
     known = [claim for path in sorted(claims.glob("*.yaml")) for claim in read_claims(path)] if claims else []
+    today = {(claim.id, claim.digest): claim for claim in known}
+    rows = [_in_todays_words(row, today.get((row["id"], row["digest"]))) for row in rows]
     return Scoreboard(tuple(rows), tuple(known))
+
+
+def _in_todays_words(row: Row, claim: Claim | None) -> Row:
+    """A row in the words of the claim that it was judged by, which may have been put better since."""
+    if claim is None:
+        return row
+    words = {"place": claim.place, "statement": claim.statement}
+    return {**row, **words, "note": claim.not_claimed or row["note"]}
 
 
 def _files(folder: Path) -> dict[str, Path]:
