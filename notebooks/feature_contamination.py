@@ -724,7 +724,7 @@ examples belong to which environment.
 # arms = [{"activation": "gelu", "flip": p} for p in (0.0, 0.1)]
 # setting = {"arms": arms, "background": 64, "shifts": [-2.0]}
 # records = sweep(contaminate, [setting], seeds=5, stacked=True)
-# feature_ends(records).groupby("flip")[["ood_risk", "b_over_c"]].mean()
+# print(feature_ends(records).groupby("flip")[["ood_risk", "b_over_c"]].mean())
 # ```
 
 # %% [markdown]

@@ -230,7 +230,7 @@ say(f"""
 At $N = {at.N.iloc[0]}$ the four test accuracies run from {span(means.test_accuracy)}; the theory says that they depend on $N/d$
 alone. The spurious accuracies at the same $N$ run from {span(means.spurious_accuracy)}. Could test accuracy tell how much was
 memorized? By test accuracy the order is {ordered(at, "curve", "test_accuracy")}; by spurious accuracy it is
-{ordered(at, "curve", "spurious_accuracy")} (*over*: told apart by the trials; *and*: not).
+{ordered(at, "curve", "spurious_accuracy")} (*>*: told apart by the trials; *and*: not).
 """)
 
 # %% [markdown]

@@ -80,7 +80,7 @@ def test_a_comparison_pairs_by_seed():
 def test_an_order_says_who_is_told_apart():
     means = {"a": [1.0, 1.1, 1.2], "b": [3.0, 3.1, 3.2], "c": [1.1, 1.0, 1.15]}
     rows = [{"arm": arm, "seed": s, "y": y} for arm, ys in means.items() for s, y in enumerate(ys)]
-    assert ordered(pd.DataFrame(rows), "arm", "y") == "b, over a and c"
+    assert ordered(pd.DataFrame(rows), "arm", "y") == "b > a and c"
 
 
 def test_lists_and_ranges():

@@ -77,9 +77,9 @@ def compare(one: pd.Series, other: pd.Series) -> str:
 
 
 def ordered(records: pd.DataFrame, by: str, y: str) -> str:
-    """Name the groups from the largest mean to the smallest: ``A, over B and C``.
+    """Name the groups from the largest mean to the smallest: ``A > B and C``.
 
-    ``over`` stands where neighbors are told apart by their paired differences, ``and`` where they are not.
+    ``>`` stands where neighbors are told apart by their paired differences, ``and`` where they are not.
 
     Args:
         records: rows with a column ``seed``; several rows of a group and seed are averaged.
@@ -91,7 +91,7 @@ def ordered(records: pd.DataFrame, by: str, y: str) -> str:
     text = str(names[0])
     for larger, smaller in pairwise(names):
         told_apart = sign(values.loc[larger] - values.loc[smaller]) == 1
-        text += f"{', over' if told_apart else ' and'} {smaller}"
+        text += f" {'>' if told_apart else 'and'} {smaller}"
     return text
 
 
