@@ -29,7 +29,8 @@
 # curves could not be checked, so none of their numbers is printed here: every number on this page was measured by
 # this run or, where a section says so, by a published one of the `desktop` profile.
 # [The idea in one page](../book/ideas/benign_memorization.md) comes first for those who are new to it, and
-# [its own section](benign-price) says what this page costs.
+# [its own section](benign-price) says what this page costs. Words are in the {ref}`glossary <glossary>`, symbols in the
+# {ref}`notation <notation>`.
 
 # %% [markdown] tags=["setup"]
 # ## Parameters, and how to run this page
@@ -714,3 +715,173 @@ if not others_data.empty:
 #
 # Here it is at work, on a small network and digits with random labels:
 
+# %%
+from memorization.data.augmentation.policies import augmentation
+from memorization.data.labels import random_labels
+from memorization.data.splits import memorized_split
+from memorization.draws import generator
+from memorization.studies.benign_memorization.own_network import memorization_report
+from memorization.models.networks import network
+from memorization.training.batches import LabelledViews
+from memorization.training.recipe import Recipe
+from memorization.training.train import train
+
+# %%
+own = min(memorized, 400)  # digits, whatever the page itself is about
+digits_split = memorized_split("digits", memorized=own, reference=own, test=min(n_test, 1397))
+images, true = digits_split.memorized.floats(), digits_split.memorized.labels
+labels = random_labels(len(true), 10, generator(0, "own case"))
+untrained = network("small_cnn", hidden=[64], generator=generator(0, "own weights"))
+seen = LabelledViews(images, labels[None], seeds=(0,), classes=10)
+model = train([untrained], seen, "mse", Recipe(epochs=min(epochs, 100), batch=min(batch, own))).networks[0]
+
+# %% tags=["hide-input"]
+report = memorization_report(
+    model, untrained, images, labels, true, digits_split.test.floats(), digits_split.test.labels,
+    policy=augmentation("small_digits"), strength=0.5, k=min(k, own),
+)  # fmt: skip
+words = {name: name.replace("_", " ") for name in report.table}
+table(
+    report.table.rename(columns=words).drop(columns="initial probe uncalibrated"),
+    "Layer by layer: what this network knows of the true and of the random labels",
+)  # fmt: skip
+
+# %% tags=["remove-input"]
+say(f"The verdict: {report.verdict}")
+
+# %% [markdown]
+# ## What to know before the verdicts
+#
+# - **Absolute quality.** The small encoder's embedding is a mean over all places. How it compares with its own pixels is
+#   said for each data set above; a verdict of *benign* does not say it.
+# - **Malign** covers a loss and no change alike; the tables have the difference with its interval.
+# - **Fresh views.** The authors train for 10,000 epochs in the paper; how far each budget here comes is in the tables.
+# - **Layers.** The perceptron (claim BM-17) is judged at its last encoder layer, early layers by claim BM-6.
+# - **Recalled**, in a claim's place: so we remember the paper, whose text was not at hand to check it.
+# - **The capacity wall** (claim BM-10) is looked for in a deliberately small network.
+# - **Noise probes of arms with fixed views** are taken on clean views, where the fixed views are not.
+
+# %% tags=["remove-input"]
+start = at_start(core_arms_)
+off = start["uncalibrated_probe"] - start["clean_probe"]
+say(f"""
+- **The baseline.** At initialization batch norm has measured nothing. We calibrate its statistics on the memorized
+  images; without that the probe at initialization would be off by {number(off.mean(), 2)} here.
+""")
+
+# %% [markdown]
+# ## Claims
+#
+# Each claim below is a line of
+# [a data file](https://github.com/memorization-measured/memorization-measured/blob/main/notebooks/claims/benign_memorization.yaml);
+# its verdict is computed from the records. A claim that this profile does not test says so. The summary takes its
+# verdicts from there.
+
+# %% tags=["hide-input"]
+live = {"core": core_ends, "arms": ends}
+recorded = {
+    "wall": wall_ends, "projector": one_row_per_run(projector), "noise": one_row_per_run(partial_noise),
+    "groups": one_row_per_run(grouped), "robust": one_row_per_run(robust), "data": one_row_per_run(others_data),
+}  # fmt: skip
+tables = live | recorded
+trained = {"core": core_arms_, "arms": arms, "wall": wall, "projector": projector, "noise": partial_noise}
+trained |= {"groups": grouped, "robust": robust, "data": others_data}
+at_start = {name: one_row_per_run(records, "start") for name, records in trained.items()}
+at_start["arms"]["standard"] = at_start["arms"]["strength"] == strength
+verdicts = judge(run, None, tables, untrained=at_start)
+verdict_table(verdicts)
+
+# %% tags=["remove-input"]
+say(verdict_sentence(verdicts))
+
+# %% [markdown]
+# ## What did not reproduce
+
+# %% tags=["remove-input"]
+not_reproduced(run, verdicts)
+
+# %% [markdown]
+# ## Summary
+
+# %% tags=["remove-input"]
+say(f"""
+- Are random labels **without** augmentation memorized, and do they spoil the embedding? BM-1: {outcome(verdicts, "BM-1")}.
+- Are they memorized **with** augmentation, and what becomes of the features? BM-2: {outcome(verdicts, "BM-2")}. Do they then sit
+  deeper in the network? BM-5: {outcome(verdicts, "BM-5")}.
+- Is **diversity** the dial? By the number of views, BM-7: {outcome(verdicts, "BM-7")}; by strength, BM-8:
+  {outcome(verdicts, "BM-8")}.
+- Is it the **shared label** that teaches? BM-9: {outcome(verdicts, "BM-9")}.
+- Say **which** memorization accuracy, and **which** initialization, before you say *benign*.
+""")
+
+# %% [markdown]
+# ## Exercises
+#
+# Each is an option of `python -m memorization run benign_memorization`. The solutions were computed at profile `book`,
+# at a smaller size.
+#
+# 1. How many neighbors should vote? `-p k 1` and `-p k 50`: does the verdict change, or just the level?
+
+# %% tags=["hide-input"]
+if run.profile in ("smoke", "book"):
+    counts_of_neighbors = {votes: memorization_report(
+        model, untrained, images, labels, true, digits_split.test.floats(), digits_split.test.labels,
+        policy=augmentation("small_digits"), strength=0.5, k=votes,
+    ) for votes in (1, min(50, own))}  # fmt: skip
+    display(solution("For the small network of the section above: " + listed(
+        f"with k = {votes} {str(one.verdict).rstrip('.')}" for votes, one in counts_of_neighbors.items()
+    ) + "."))  # fmt: skip
+
+# %% [markdown]
+# 2. A wider projector: `-p hidden "[4096]"`. Look at the noise probe of the embedding.
+
+# %% tags=["hide-input"]
+if run.profile in ("smoke", "book"):
+    rooms_of = one_row_per_run(projector)
+    by_room = rooms_of.query("projector_layers < 2").groupby("room").noise_embedding.mean() if len(rooms_of) else {}
+    display(solution("By the records of the `desktop` profile it is " + listed(
+        f"{number(noise, 2)} with {room} hidden units" for room, noise in by_room.items()
+    ) + "."))  # fmt: skip
+
+# %% [markdown]
+# 3. Smaller batches: `-p batch 50`. Is the order of the arms the same?
+#
+# 4. Which augmentation is to thank? `-p policy isometry`: flips and rotations alone.
+
+# %% tags=["hide-input"]
+if run.profile in ("smoke", "book"):
+    quarter = {**recipe, "epochs": max(1, epochs // 4)}
+    usually = {"strength": strength, "policy": policy, "recipe": quarter}
+    tried = [usually, {**usually, "recipe": {**quarter, "batch": max(2, batch // 2)}}, {**usually, "policy": "isometry"}]
+    plainly = {"strength": 0.0, "policy": policy, "recipe": {**quarter, "batch": max(2, batch // 2)}}
+    kept = {name: value for name, value in common.items() if name != "policy"} | {"probe_at": []}
+    trials = one_row_per_run(run.sweep(memorize, [*tried, plainly], fixed=kept, **how | {"seeds": 2}))
+    trials["batch"] = trials["recipe"].map(lambda found: found["batch"])
+    gain = trials.groupby(["strength", "policy", "batch"], sort=False).gain.mean()
+    display(solution(f"After {quarter['epochs']} epochs the probe has moved by " + listed(
+        f"{number(change, 2)} at strength {s:g} of {name.replace('_', ' ')} in batches of {size}" for (s, name, size), change in gain.items()
+    ) + "."))  # fmt: skip
+
+# %% [markdown]
+# (benign-price)=
+# ## What this page costs
+#
+# The {ref}`scoreboard <prices>` has the prices of all pages, and says how to read one.
+
+# %% tags=["remove-input"]
+mine = tables if run.profile == "desktop" else live
+write_price(run, mine)
+price_table(run)
+
+# %% tags=["remove-input"]
+foot(run, tables)
+
+# %% [markdown] tags=["in-short"]
+# ## In short
+
+# %% tags=["in-short", "remove-input"]
+says = (
+    "Trained on random labels with data augmentation, a network memorizes all of them and learns useful "
+    "features nevertheless; the memorization sits in its last layers."
+)
+in_short(verdicts, says, ["BM-1", "BM-2", "BM-5", "BM-9", "BM-11"], cost(run))

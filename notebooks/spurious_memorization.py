@@ -43,7 +43,8 @@
 # fewer inputs, fewer features and 8×8 digits, and `desktop` and `paper` go up to the paper's own
 # sizes. Every prediction is drawn beside the measurement: closed forms at finite $N/d$ that need no fit.
 # [The idea in one page](../book/ideas/spurious_features.md) explains where they come from, and
-# [its own section](price) says what this page costs to run.
+# [its own section](price) says what this page costs to run. Words are in the {ref}`glossary <glossary>`, symbols in the
+# {ref}`notation <notation>`.
 
 # %% [markdown] tags=["setup"]
 # ## Parameters, and how to run this page
@@ -781,6 +782,8 @@ smooth one trial's curve is: its steps from $N$ to $N$ have a standard deviation
 # %% [markdown]
 # (price)=
 # ## What this page costs
+#
+# The {ref}`scoreboard <prices>` has the prices of all pages, and says how to read one.
 
 # %% tags=["remove-input"]
 write_price(run, tables)
