@@ -86,6 +86,18 @@ board.open_table()
 # To change that, run the notebook at one of these profiles and publish what it finds: `make notebooks
 # PROFILE=paper`, then `make results PROFILE=paper`.
 #
+# (prices)=
+# ## What does each page cost?
+#
+# *Time* is what a user waits for, from the page's first cell to its last. Where it is *summed over points*, it adds up the
+# times of all points of its sweeps, though several may have run side by side: so older runs measured it, and so it is
+# where a page was not run as a whole. *Load* is how many processes ran or waited on the machine when the page began: if
+# these are more than its cores, the page waited for others.
+
+# %%
+every_price(run)
+
+# %% [markdown]
 # ## How far can an interval be trusted?
 #
 # Every verdict hangs on a 95 % interval over few seeds. Does it keep that promise on this book's own numbers? Pages

@@ -126,14 +126,18 @@ def test_a_page_that_was_not_run_as_a_whole_has_the_price_of_its_points(run):
         for seed, seconds in ((0, 30.0), (0, 40.0), (1, 20.0)):  # the newest of a point counts
             store.append(_point(seed, seconds))
     for page in (price_table(run).data, every_price(run).data):
-        for text in ("1 min, summed over 2 points; not run as a whole", "51 MiB", "a gpu, 4 cores"):
+        for text in ("not run as a whole; 1 min in 2 points on a gpu, summed over points", "51 MiB"):
             assert text in page
     assert cost(dataclasses.replace(run, profile="paper")) == "not measured yet"
 
 
 def test_every_page_has_its_prices_in_one_table(run):
     assert "No prices are measured yet" in every_price(run).data
-    for folder, name, seconds in ((run.published, "toy", 75), (run.published, "a_b", 5), (run.build, "toy", 45)):
+    for folder, name, seconds in (
+        (run.published, "toy", 75),
+        (run.published, "a_b", 5),
+        (run.build, "toy", 45),
+    ):
         path = folder / "prices" / f"{name}.book.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps([{**PUBLISHED, "seconds": seconds, "computing_seconds": 100}]))

@@ -133,13 +133,15 @@ def _of_points(run: Run, name: str, profile: str) -> Price | None:
     measured = [record.measured for record in records]
     if not measured:
         return None
+    parts = []
+    for device in sorted({str(one["device"]) for one in measured}):
+        seconds = [one["seconds"] for one in measured if one["device"] == device]
+        parts.append(f"{duration(sum(seconds))} in {len(seconds)} points on {device}")
     return {
-        "seconds": sum(one["seconds"] for one in measured),
-        "points": len(measured),
+        "parts": ", ".join(parts),
         "peak_mib": max(one["peak_mib"] for one in measured),
         "date": max(one["date"] for one in measured),
         "versions": measured[-1]["versions"],
-        **{key: ", ".join(sorted({str(one[key]) for one in measured})) for key in ("device", "cores")},
     }
 
 
@@ -172,19 +174,19 @@ def _first(paths: Sequence[Path]) -> Price | None:
 
 def _profile_row(profile: str, price: Price | None) -> dict[str, Any]:
     if price is None:
-        nothing = dict.fromkeys(("peak memory", "device", "load", "measured"), "–")
+        nothing = dict.fromkeys(("device", "peak memory", "load", "measured"), "–")
         return {"profile": profile, "time": "not measured yet", **nothing}
-    summed = "" if "computing_seconds" in price else ", summed over points"  # as older runs measured it
-    if "points" in price:
-        summed = f", summed over {price['points']} points; not run as a whole"
-    return {
-        "profile": profile,
-        "time": f"{duration(price['seconds'])}{summed}",
+    known = {
         "peak memory": _memory(price["peak_mib"]),
-        "device": f"{price['device']}, {price['cores']} cores",
         "load": number(price.get("load")),
         "measured": f"{price['date'][:10]}, torch {price['versions'].get('torch', '–')}",
     }
+    if "parts" in price:
+        time, device = f"not run as a whole; {price['parts']}, summed over points", "–"
+    else:
+        summed = "" if "computing_seconds" in price else ", summed over points"  # as older runs measured it
+        time, device = f"{duration(price['seconds'])}{summed}", f"{price['device']}, {price['cores']} cores"
+    return {"profile": profile, "time": time, "device": device, **known}
 
 
 def duration(seconds: float) -> str:

@@ -229,7 +229,7 @@ _COMPARED = {"at_most": "≤ ", "at_least": "≥ ", "positive": "> "}
 def judged_at(row: Mapping[str, Any]) -> str:
     """Return what published runs at other profiles say of a claim, with links to the scoreboard, as HTML."""
     links = (on_scoreboard(row["id"], profile, verdict) for profile, verdict in row["elsewhere"].items())
-    return "; ".join(f"judged at {link}" for link in links)
+    return f"judged at {', '.join(links)}"
 
 
 def on_scoreboard(claim: str, profile: str, verdict: str = "") -> str:
