@@ -15,7 +15,7 @@
 # Which claims of the papers hold here, at which scale, and with what spread? Each notebook judges the
 # claims of its paper by its own records. This page gathers the verdicts: those of this build where there
 # are any, published ones elsewhere.
-# {ref}`How to read a verdict <verdicts>`.
+# {ref}`How to read a verdict <verdicts>`; words are in the {ref}`glossary <glossary>`.
 
 # %% [markdown] tags=["setup"]
 # ## Parameters
