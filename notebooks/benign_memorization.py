@@ -29,7 +29,8 @@
 # curves could not be checked, so none of their numbers is printed here: every number on this page was measured by
 # this run or, where a section says so, by a published one of the `desktop` profile.
 # [The idea in one page](../book/ideas/benign_memorization.md) comes first for those who are new to it, and
-# [its own section](benign-price) says what this page costs.
+# [its own section](benign-price) says what this page costs. Words are in the {ref}`glossary <glossary>`, symbols in the
+# {ref}`notation <notation>`.
 
 # %% [markdown] tags=["setup"]
 # ## Parameters, and how to run this page
@@ -372,22 +373,26 @@ The best probe, {number(by_strength.probe.max(), 3)}, is at strength {best:g}, w
 # what the views of an image share. The control: give each of the $V$ views a random label **of its own**. The same
 # augmentations are seen, but now nothing is shared. Are the features still good?
 
+# %% tags=["remove-input"]
+views_most = max(set(view_counts) & set(independent_views), default=max(view_counts))
+here = ends[ends.views == views_most]
+two = here.groupby("view_labels")[["probe", "bank_view", "start"]].mean().reindex(["shared", "independent"])
+by_seed = here.pivot_table("probe", "seed", "view_labels")
+
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["true classes in the embedding", "labels of the views known"])
 shown = draw_shared_independent(axes, standard_arms.query("views > 0"), classes=pictures.classes)
 legend_above(figure)
 show(
     run, figure, shown, name="independent",
-    title="The same views, with a label that they share, and with a label for each",
+    title=f"With {views_most} views the probe is {number(two.probe['shared'], 2)} where they share a label, "
+    f"{number(two.probe['independent'], 2)} where each has its own; before training {number(two.start['shared'], 2)}",
     alt="k-NN probe and accuracy on the labels of the views, against the number of views. "
     + curves_in_words(shown, "views", by=["quantity", "arm"]) + ".",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-views_most = max(set(view_counts) & set(independent_views), default=max(view_counts))
-here = ends[ends.views == views_most]
-two, by_seed = here.groupby("view_labels")[["probe", "bank_view", "start"]].mean(), here.pivot_table("probe", "seed", "view_labels")
-if "independent" in two.index and "shared" in two.index:
+if two.probe.notna().all():
     display(say(f"""
     With $V = {views_most}$ views the probe is {number(two.probe["shared"], 3)} for shared labels, {compare(by_seed["shared"], by_seed["independent"])} that for independent ones,
     {number(two.probe["independent"], 3)} (initialization {number(two.start["shared"], 3)}). The augmented pixels are the same; what differs is whether the views share a
@@ -399,6 +404,8 @@ if "independent" in two.index and "shared" in two.index:
 #
 # Each arm walks through training: to the right as it learns the random labels, up or down with what its features hold.
 # Move the epochs, and choose what varies: strength, or the number of views. And ask for the labels on views that are new.
+# Dashed is the probe before training. By our definition an arm is judged at the right, where its labels are memorized: benign
+# above the line, malign otherwise. Of an arm that has not memorized them nothing is said.
 
 # %% tags=["remove-input"]
 trails = training_trails(runs, strength)
@@ -417,7 +424,7 @@ explore(
         "asked": "labels are asked for [name]", "until": "training [epochs]",
     },
     start={"until": epochs}, colors=trail_colors(trails),
-    references={"clean_probe": ("before training: above it benign, below malign", start_probe)},
+    references={"clean_probe": ("before training", start_probe)},
     title=f"Farthest apart in the end: {best.arm} with a probe of {best.clean_probe:.3f}, {worst.arm} with {worst.clean_probe:.3f}",
     alt="Paths of the arms through training: k-NN probe against the share of random labels that are known, with a slider for the "
     f"epoch. Before training the probe is {number(start_probe, 2)}. At the end, {'; '.join(words)}.",
@@ -450,9 +457,11 @@ else:
     figure, axes = panels(2, titles=["true classes in the embedding", "labels of the views known"])
     shown = draw_shared_independent(axes, brief)
     legend_above(figure)
+    most = one_row_per_run(brief).query("views == views.max()").groupby("view_labels").bank_view.mean()
     display(show(
         run, figure, shown, name="wall",
-        title=f"A small network, {brief['epoch'].max()} epochs: views with a label that they share, and with a label for each",
+        title=f"A small network, {brief['epoch'].max()} epochs, {brief['views'].max()} views: it knows {number(100 * most['shared'], 2)} % of "
+        f"the labels where the views share one, {number(100 * most['independent'], 2)} % where each has its own",
         alt="k-NN probe and accuracy on the labels of the views, against the number of views. "
         + curves_in_words(shown, "views", by=["quantity", "arm"]) + ".",
     ))  # fmt: skip
@@ -651,26 +660,60 @@ if not others_data.empty:
     {"; ".join(f"{name} {number(gain, 2)}" for name, gain in over.items())}.
     """))
 
-# %% [markdown]
+# %% [markdown] tags=["theory"]
 # (own-case)=
 # ## Is *my* network's memorization benign?
 #
-# All of this works on a network and data of your own: any `torch.nn.Module`, the names of the submodules to look into,
-# images in $[0, 1]$, the labels that it was trained on, and the true ones.
+# The question is about networks that were trained on **random labels**: nothing but memorization explains that such labels are
+# known, and true classes in the features then came from somewhere else. Take any `torch.nn.Module` with images in $[0, 1]$, their
+# random labels, their true ones, and held-out images. If yours learned *true* labels, memorized and learned cannot be told
+# apart, and the report warns so. Then train it once more by your recipe, with labels drawn by lot for all images, or for a part of
+# them, and ask about the images whose labels were drawn. This runs as it stands:
 #
 # ```python
+# import copy
+# from collections import OrderedDict
+#
+# import torch
+# from sklearn.datasets import load_digits
+# from torch import nn
+#
+# from memorization.studies.benign_memorization.own_network import memorization_report
+#
+# images, true = (torch.as_tensor(part) for part in load_digits(return_X_y=True))
+# images = images.float().view(-1, 1, 8, 8) / 16
+# labels = torch.randint(10, (300,), generator=torch.manual_seed(0))  # drawn by lot
+#
+# model = nn.Sequential(OrderedDict(  # yours
+#     early=nn.Sequential(nn.Conv2d(1, 16, 3, 1, 1), nn.ReLU()),
+#     embedding=nn.Sequential(nn.Conv2d(16, 64, 3, 2, 1), nn.ReLU(), nn.Flatten()),
+#     head=nn.Linear(64 * 4 * 4, 10),
+# ))
+# untrained = copy.deepcopy(model)  # or None: then a new one is drawn by PyTorch's own laws
+# optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+# for _ in range(300):  # your recipe
+#     optimizer.zero_grad()
+#     nn.functional.cross_entropy(model(images[:300]), labels).backward()
+#     optimizer.step()
+#
 # report = memorization_report(
-#     model, untrained, images, labels, true_labels,
-#     test_images, test_labels,
-#     policy=augmentation("full"),
-#     sites={"early": "layer1", "embedding": "avgpool"},
+#     model, untrained, images[:300], labels, true[:300], images[300:], true[300:],
+#     policy="small_digits",  # the augmentation of training, or None; here for the invariance
+#     sites={"early": "early", "embedding": "embedding", "head": "head"},  # your names: submodules
 # )
 # print(report.verdict)
-# report.table
+# print(*report.warnings, sep="\n")
+# print(report.table.round(2).to_string())
 # ```
 #
-# `untrained` is the network before training (`None` draws a new one by PyTorch's own laws). Here it is at work, on a
-# small network and digits with random labels:
+# How to read its table: a row is a layer. *Clean probe* is the share of held-out images whose nearest neighbors there tell
+# the true class, *initial probe* the same before training: where the first is above the second, training has made
+# the features better. *Noise probe* is the share of training images whose neighbors tell their random label: at chance,
+# $1/C$, nothing of the labels is found there. *Linear probe* asks for the true classes by a linear classifier, and
+# *invariance* is zero where views of one image coincide. The verdict compares clean and initial probe at the embedding, if the labels are
+# memorized at all.
+#
+# Here it is at work, on a small network and digits with random labels:
 
 # %%
 from memorization.data.augmentation.policies import augmentation
@@ -714,6 +757,7 @@ say(f"The verdict: {report.verdict}")
 # - **Malign** covers a loss and no change alike; the tables have the difference with its interval.
 # - **Fresh views.** The authors train for 10,000 epochs in the paper; how far each budget here comes is in the tables.
 # - **Layers.** The perceptron (claim BM-17) is judged at its last encoder layer, early layers by claim BM-6.
+# - **Recalled**, in a claim's place: so we remember the paper, whose text was not at hand to check it.
 # - **The capacity wall** (claim BM-10) is looked for in a deliberately small network.
 # - **Noise probes of arms with fixed views** are taken on clean views, where the fixed views are not.
 
@@ -821,6 +865,8 @@ if run.profile in ("smoke", "book"):
 # %% [markdown]
 # (benign-price)=
 # ## What this page costs
+#
+# The {ref}`scoreboard <prices>` has the prices of all pages, and says how to read one.
 
 # %% tags=["remove-input"]
 mine = tables if run.profile == "desktop" else live

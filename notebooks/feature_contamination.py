@@ -28,7 +28,8 @@
 # ([below](contamination-clip)). The paper's text was available in part only: it gives directions and theorems, so every
 # number on this page was measured by this run or, where a section says so, by a published one of the `desktop` profile.
 # [The idea in one page](../book/ideas/feature_contamination.md) comes first for those who are new to it, and
-# [its own section](contamination-price) says what this page costs.
+# [its own section](contamination-price) says what this page costs. Words are in the {ref}`glossary <glossary>`, symbols in the
+# {ref}`notation <notation>`; *outside* is out of distribution.
 
 # %% [markdown] tags=["setup"]
 # ## Parameters, and how to run this page
@@ -620,7 +621,8 @@ adds = {"gain": "red adds"}
 colors = {"red": "red", "blue": "blue", "green": "green", "unframed": "no frame"}
 show(
     run, figure, shown, name="frames",
-    title=f"What a red frame adds to accuracy, by the frames of training: {rows_in_words(shown, 'frame', {'gain': ''})}",
+    title="Percentage points of accuracy that a red frame adds, by the frames of training: "
+    + rows_in_words(shown.assign(mean=100 * shown["mean"]), "frame", {"gain": ""}),
     alt=f"Accuracy on test pictures of digits, for three ways of training. {rows_in_words(shown, 'frame', colors | adds)}.",
 )  # fmt: skip
 
@@ -631,7 +633,8 @@ if not framed_cifar.empty:
     legend_above(figure)
     display(show(
         run, figure, shown, name="frames_cifar10",
-        title=f"What a red frame adds on CIFAR-10, by the frames of training: {rows_in_words(shown, 'frame', {'gain': ''})}",
+        title="Percentage points of accuracy that a red frame adds on CIFAR-10, by the frames of training: "
+        + rows_in_words(shown.assign(mean=100 * shown["mean"]), "frame", {"gain": ""}),
         alt=f"Accuracy on test pictures of CIFAR-10, for three ways of training. {rows_in_words(shown, 'frame', colors | adds)}.",
     ))  # fmt: skip
 
@@ -724,7 +727,7 @@ examples belong to which environment.
 # arms = [{"activation": "gelu", "flip": p} for p in (0.0, 0.1)]
 # setting = {"arms": arms, "background": 64, "shifts": [-2.0]}
 # records = sweep(contaminate, [setting], seeds=5, stacked=True)
-# feature_ends(records).groupby("flip")[["ood_risk", "b_over_c"]].mean()
+# print(feature_ends(records).groupby("flip")[["ood_risk", "b_over_c"]].mean())
 # ```
 
 # %% [markdown]
@@ -732,11 +735,11 @@ examples belong to which environment.
 # ## CLIP and ImageNet
 #
 # The paper's main experiment fits students to CLIP's image encoders on ImageNet and tests them under five shifts. It needs weights, data and
-# GPUs: `pip install 'memorization-measured[clip]'`, the data sets in their published layouts under `MEMORIZATION_DATA`, and
+# GPUs: `pip install -e '.[clip]'` in a clone of the repository, the data sets in their published layouts under `MEMORIZATION_DATA`, and
 # `python -m memorization run feature_contamination --profile paper`. It was written for this book and tested on made pictures in these
 # layouts; **it has not been run in full here**, and the claims FC-P1 and FC-P2 say so.
 
-# %%
+# %% tags=["remove-output"]
 students = [{"architecture": name, **clip_options} for name in clip_students]
 clip_runs = run.recorded(distil_clip, students, "paper", seeds=1)
 supervised = run.recorded(standard_accuracies, [{}] if students else [], "paper", seeds=1)
@@ -744,7 +747,7 @@ clip = clip_table(clip_runs, supervised)
 
 # %% tags=["hide-input"]
 if clip.empty:
-    display(say("*No records of the `paper` profile are published for this section.*"))
+    display(say("*The points of this section wait for ImageNet: none of them is recorded yet. Other points of the `paper` profile are.*"))
 else:
     figure, axes = panels(clip["set"].nunique(), columns=3)
     shown = draw_robustness(axes, clip)
@@ -824,7 +827,7 @@ say(f"""
 # Each is an option of `python -m memorization run feature_contamination`. The solutions were computed at profile `book`,
 # with two networks each.
 #
-# 1. More background than core: `-p background 64`. What happens to the ratio of growth, and does accuracy fail at shift −1 now?
+# 1. More background than core: `-p background 64`. What is background over core at the end, and does accuracy fail at shift −1 now?
 
 # %% tags=["hide-input"]
 if run.profile in ("smoke", "book"):
@@ -874,6 +877,8 @@ differ by {number(apart, 2)} or less.
 # %% [markdown]
 # (contamination-price)=
 # ## What this page costs
+#
+# The {ref}`scoreboard <prices>` has the prices of all pages, and says how to read one.
 
 # %% tags=["remove-input"]
 spent = [checked, runs, neurons, beginning, moved, *swept.values(), losses, by_size, sphere, distilled]
@@ -895,4 +900,9 @@ says = (
     "feature fire on one class only and take along whatever is there; a shift of these features alone "
     "raises the risk."
 )
-in_short(verdicts, says, ["FC-2", "FC-3", "FC-4", "FC-8", "FC-14"], cost(run))
+mind = (
+    "risk is about the margin, accuracy about the sign. Where the background moved, the ReLU network's hinge risk is "
+    f"{number(relu.ood_risk, 2)} (an untrained network's is 1), and {number(100 * relu.ood_accuracy, 3)} % of its answers are right "
+    f"(in distribution {number(100 * relu.id_accuracy, 3)} %)."
+)
+in_short(verdicts, says, ["FC-2", "FC-3", "FC-4", "FC-8", "FC-14"], cost(run), mind)

@@ -6,7 +6,7 @@
 #     language: python
 #   html_theme.sidebar_secondary.remove: true
 #   memorization:
-#     reads: [_build/verdicts, results/verdicts, results/replications, notebooks/claims]
+#     reads: [_build/verdicts, _build/prices, results, notebooks/claims]
 # ---
 
 # %% [markdown]
@@ -15,7 +15,7 @@
 # Which claims of the papers hold here, at which scale, and with what spread? Each notebook judges the
 # claims of its paper by its own records. This page gathers the verdicts: those of this build where there
 # are any, published ones elsewhere.
-# {ref}`How to read a verdict <verdicts>`.
+# {ref}`How to read a verdict <verdicts>`; words are in the {ref}`glossary <glossary>`.
 
 # %% [markdown] tags=["setup"]
 # ## Parameters
@@ -33,7 +33,7 @@ paper: str = "all"  # whose claims are shown | key of the paper, or all | any
 
 # %% tags=["hide-input"]
 from memorization.report.intervals import coverage_table, replicated_pools
-from memorization.report.prices import foot
+from memorization.report.prices import every_price, foot
 from memorization.report.scoreboard import downloads, scoreboard
 from memorization.report.tables import say, table
 from memorization.runs.start import start
@@ -53,8 +53,11 @@ say(board.headline())
 #
 # The drawing shows the primary check: the dot is value − bound, the bar its 95 % interval over seeds, and
 # the check holds where the whole bar lies on the shaded side of the line. Each drawing has a scale of its
-# own; the numbers are below it. *Null* is the verdict on records in which the effect is absent, *replication*
-# how many disjoint sets of seeds gave the same verdict.
+# own; the numbers are below it. *Null* is the verdict on records in which the effect is absent, such as those of
+# untrained networks: *not reproduced* or *undecided* is good there, the effect vanishes where it must. A claim that
+# is reproduced there, too, would say nothing, and the tests refuse it. *Replication* is how many disjoint sets of
+# seeds gave the same verdict. Under *run*, *code* is a digest of all definitions that the experiment reaches, no
+# commit: equal digests mean equal code.
 
 # %%
 board.table()
@@ -83,6 +86,18 @@ board.open_table()
 # To change that, run the notebook at one of these profiles and publish what it finds: `make notebooks
 # PROFILE=paper`, then `make results PROFILE=paper`.
 #
+# (prices)=
+# ## What does each page cost?
+#
+# *Time* is what a user waits for, from the page's first cell to its last. Where it is *summed over points*, it adds up the
+# times of all points of its sweeps, though several may have run side by side: so older runs measured it, and so it is
+# where a page was not run as a whole. *Load* is how many processes ran or waited on the machine when the page began: if
+# these are more than its cores, the page waited for others.
+
+# %%
+every_price(run)
+
+# %% [markdown]
 # ## How far can an interval be trusted?
 #
 # Every verdict hangs on a 95 % interval over few seeds. Does it keep that promise on this book's own numbers? Pages

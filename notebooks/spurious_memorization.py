@@ -30,7 +30,9 @@
 #
 # Here $z_i^s$ is the *spurious query* of training example $i$ (its spurious part, without its core), $g_i = \pm 1$
 # its label, $S_i$ the change of the prediction at $z_i$ when example $i$ is left out, and $R$ the generalization
-# error. So a model that generalizes well cannot memorize much, whatever the alignment $\gamma$; and $\gamma$
+# error. These lines are about expectations, over examples and draws. Behind them is an identity that is exact for each
+# example, $f(z_i^s) = f_{-i}(z_i^s) + F_i S_i$, with the feature alignment $F_i$ whose mean is $\gamma$, and the model
+# $f_{-i}$ that never saw example $i$. So a model that generalizes well cannot memorize much, whatever the alignment $\gamma$; and $\gamma$
 # depends on the activation, on how large the spurious part is, on a ridge if there is one and, until $N \gg d$, on $N/d$.
 
 # %% [markdown] tags=["theory"]
@@ -41,7 +43,8 @@
 # fewer inputs, fewer features and 8×8 digits, and `desktop` and `paper` go up to the paper's own
 # sizes. Every prediction is drawn beside the measurement: closed forms at finite $N/d$ that need no fit.
 # [The idea in one page](../book/ideas/spurious_features.md) explains where they come from, and
-# [its own section](price) says what this page costs to run.
+# [its own section](price) says what this page costs to run. Words are in the {ref}`glossary <glossary>`, symbols in the
+# {ref}`notation <notation>`.
 
 # %% [markdown] tags=["setup"]
 # ## Parameters, and how to run this page
@@ -228,7 +231,7 @@ say(f"""
 At $N = {at.N.iloc[0]}$ the four test accuracies run from {span(means.test_accuracy)}; the theory says that they depend on $N/d$
 alone. The spurious accuracies at the same $N$ run from {span(means.spurious_accuracy)}. Could test accuracy tell how much was
 memorized? By test accuracy the order is {ordered(at, "curve", "test_accuracy")}; by spurious accuracy it is
-{ordered(at, "curve", "spurious_accuracy")} (*over*: told apart by the trials; *and*: not).
+{ordered(at, "curve", "spurious_accuracy")} (*>*: told apart by the trials; *and*: not).
 """)
 
 # %% [markdown]
@@ -449,9 +452,10 @@ $N = {ratio.index[0]}$, where a trial has {ratio.index[0]} stabilities to averag
 """)
 
 # %% [markdown] tags=["theory"]
-# ## The product is exact
+# ## The product is exact, example by example
 #
-# Now both factors together. For every example and every model that interpolates,
+# Now both factors together, in two steps: an identity for each example (claims SM-1 and SM-2), and its expectation, an
+# equality of covariances (claim SM-9). For every example and every model that interpolates,
 # $f(z_i^s) = f_{-i}(z_i^s) + \mathcal F(z_i^s, z_i)\, S_i$, where $f_{-i}$ never saw example $i$. This is an identity, so it
 # must hold to rounding error when each of the $N$ models is really refitted. All $N$ alignments and stabilities come
 # from one factorization; the refits are only there to check it.
@@ -477,8 +481,9 @@ table(
 )
 
 # %% [markdown]
-# In expectation, over examples and draws, the identity becomes {eq}`eq-memorization-product`. Each point on the left is one curve
-# at one $N$: is memorization the product of alignment and stability? And does it stay below the bound?
+# In expectation, over examples and draws, the identity becomes {eq}`eq-memorization-product`: the held-out prediction knows
+# nothing of the label, by definition, and $F_i$ is replaced by its mean. In a finite sample neither is exact. Each point on the left is one
+# curve at one $N$: how far is memorization from the product of the means? And does it stay below the bound?
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["every curve, every N", "one curve, with its bound"])
@@ -486,7 +491,7 @@ products = draw_products(axes, synthetic)
 legend_above(figure)
 show(
     run, figure, products, name="product",
-    title=f"Memorization differs from alignment times stability by {number((products.covariance - products['product']).abs().max(), 2)} or less",
+    title=f"Covariances, mean over trials: memorization differs from alignment times stability by {number((products.covariance - products['product']).abs().max(), 2)} or less",
     alt=f"Left, with a diagonal: the covariance of spurious predictions and labels, {span(products.covariance)}, against alignment "
     f"times stability covariance, {span(products['product'])}. Right, for {products.activation.iloc[0]}: covariance, this product and "
     f"the bound, {span(products.bound)}, against N. "
@@ -777,6 +782,8 @@ smooth one trial's curve is: its steps from $N$ to $N$ have a standard deviation
 # %% [markdown]
 # (price)=
 # ## What this page costs
+#
+# The {ref}`scoreboard <prices>` has the prices of all pages, and says how to read one.
 
 # %% tags=["remove-input"]
 write_price(run, tables)

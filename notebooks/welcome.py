@@ -13,6 +13,10 @@
 #     - _build/notebooks/book/figures/benign_memorization/depth.csv
 #     - _build/notebooks/desktop/figures/benign_memorization/depth.csv
 #     - _build/notebooks/paper/figures/benign_memorization/depth.csv
+#     - _build/notebooks/smoke/figures/feature_contamination/risks.csv
+#     - _build/notebooks/book/figures/feature_contamination/risks.csv
+#     - _build/notebooks/desktop/figures/feature_contamination/risks.csv
+#     - _build/notebooks/paper/figures/feature_contamination/risks.csv
 # ---
 
 # %% [markdown]
@@ -35,7 +39,7 @@ from memorization.report.styles import apply_theme
 from memorization.report.tables import number, say
 from memorization.report.words import curves_in_words, finding
 from memorization.runs.start import start
-from memorization.studies.benign_memorization.figures import draw_known
+from memorization.studies.benign_memorization.figures import BEFORE, draw_known
 
 run = start("welcome", globals())
 apply_theme()
@@ -43,51 +47,79 @@ apply_theme()
 # %% [markdown]
 # ## One network, two sets of labels
 #
-# The same network learns the same pictures of digits twice: with their true labels, and with labels drawn by lot. What does
-# each of its layers know afterwards?
+# The same network learns the same pictures of digits twice: with their true labels, and with labels drawn by lot. Both times
+# with *augmentation*: at each visit a picture is shown as another view, a little turned or shifted. What does each of its
+# layers know afterwards, beside what it knew before training (dashed)?
 
 # %% tags=["remove-input"]
-measured = run.build / "notebooks" / profile / "figures" / "benign_memorization" / "depth.csv"
-known = pd.read_csv(measured) if measured.is_file() else pd.DataFrame()
+figures = run.build / "notebooks" / profile / "figures"
+measured = {name: figures / name / f"{data}.csv" for name, data in (("benign_memorization", "depth"), ("feature_contamination", "risks"))}
+known, risks = (pd.read_csv(path) if path.is_file() else pd.DataFrame() for path in measured.values())
 if known.empty:
     display(say("*This figure is drawn once the page on random labels has been run at this profile.*"))
 
 # %% tags=["remove-input"]
 if not known.empty:
-    figure, axes = panels(2, titles=["trained on true labels", "trained on random labels"])
+    figure, axes = panels(2, titles=["true labels, augmentation", "random labels, augmentation"])
     shown = draw_known(axes, known)
     legend_above(figure)
     at = shown.query("panel == 'random labels'").set_index(["quantity", "site"])["mean"]
     display(show(
         run, figure, shown, name="layers",
-        title=f"Trained on random labels: the last layer gives back {number(100 * at['random label', 'logits'], 3)} % of them, the "
-        f"layers before still tell {number(100 * at['true class', 'embedding'], 2)} % of the true classes",
+        title=f"After training on random labels with augmentation the last layer gives back {number(100 * at['random label', 'logits'], 3)} % "
+        f"of them, and the embedding tells {number(100 * at['true class', 'embedding'], 2)} % of the true classes; before training "
+        f"{number(100 * at[BEFORE, 'embedding'], 2)} %",
         alt="What can be read at each layer, from the image to the answer. "
         + curves_in_words(shown, "site", by=["panel", "quantity"]) + ".",
     ))  # fmt: skip
 
+# %% tags=["remove-input"]
+if not known.empty:
+    learned, begun = at["true class"], at[BEFORE]
+    after = ", ".join(f"{100 * (learned - begun)[site]:+.1f} in `{site}`" for site in begun.index)
+    display(say(f"""
+    Before anything is learned, the untrained network tells {number(100 * begun.iloc[0], 2)} % of the true classes in
+    `{begun.index[0]}` and {number(100 * begun["embedding"], 2)} % in its embedding, by its structure alone. What counts is the change, in percentage
+    points: {after.replace("-", "−")}.
+    """))
+
 # %% [markdown]
-# A layer *knows* a label if the nearest neighbors of an image, in that layer, have it too.
+# A layer *knows* a label if the nearest neighbors of an image, in that layer, have it too; the *embedding* is the output of
+# the part that makes features, and the layers behind it answer. And without augmentation?
 # {doc}`Why this happens, and when it does not <benign_memorization>`, is one of the questions below.
 #
 # ## Five findings
 
 # %% tags=["remove-input"]
 board = scoreboard(run.build / "verdicts", run.published / "verdicts", run.claims_path.parent)
-found = {
-    "SM-15": "A model that generalizes better remembers less of a spurious feature",
-    "BM-2": "A network that learns random labels by heart, under augmentation, ends with better features than it began with",
-    "BM-5": "Augmentation moves the random labels into the last layers",
-    "FC-3": "A network without errors can fail where only the background moved, which never told anything of the label",
-    "FC-8": "The more diverse the backgrounds in training, the smaller that failure",
+found = {  # a claim in plain words, and what its number is
+    "SM-15": ("A model that generalizes better remembers less of a spurious feature", "covariance of answers with labels that is lost, per unit of test accuracy gained"),
+    "BM-2": (
+        "A network that learns random labels by heart, under augmentation, ends with better features than it began with",
+        "gain of the share of true classes that its embedding tells",
+    ),
+    "BM-5": ("Augmentation moves the random labels into the last layers", "share of them that the embedding tells, without minus with augmentation"),
+    "FC-3": (
+        "Where the background alone moves, which never told anything of the label, the risk of a network grows: its margins shrink",
+        "hinge risk there minus in distribution, where an untrained network's is 1",
+    ),
+    "FC-8": ("The more diverse the backgrounds in training, the less of them a network learns", "mean weight on the background, all of one sign minus half of them negated"),
 }
+
+# %% tags=["remove-input"]
 rows = {row["id"]: row for row in board.best()} | {row["id"]: row for row in board.rows if row["profile"] == profile}
 pages = {claim: f"{rows[claim]['notebook']}.html" for claim in found}
-say("\n".join(f"1. {finding(rows[claim], pages[claim], words)}" for claim, words in found.items()))
+lines = [f"1. {finding(rows[claim], pages[claim], *words)}" for claim, words in found.items()]
+if not risks.empty:
+    right = risks[risks["step"] == risks["step"].max()].set_index(["arm", "quantity"])["mean"]["ReLU"]
+    lines[3] += f" Of its answers {number(100 * right['ood_accuracy'], 3)} % are right there, {number(100 * right['id_accuracy'], 3)} % in distribution."
+say("\n".join(lines))
 
 # %% [markdown]
-# Each number is the one that the claim behind the link was judged by, with its 95 % interval over seeds. The
-# {doc}`scoreboard <scoreboard>` has all claims, at every scale, with what did not hold:
+# Each number is the one that the claim behind the link was judged by, with its 95 % interval over seeds, at this page's
+# scale. The {doc}`scoreboard <scoreboard>` has all claims, at every scale, with what did not hold. To count them, each claim
+# is taken once, with its verdict at the largest scale at which it was tested, so the count differs from those of the pages, which
+# are of one scale:
 
 # %% tags=["remove-input"]
 say(board.headline().splitlines()[0])
@@ -119,7 +151,8 @@ say(board.headline().splitlines()[0])
 # :::
 #
 # :::{grid-item-card} Run it again
-# `make book` makes all of it, with the same records and verdicts; [how](../book/read_and_rerun.md), and what each page costs.
+# `make book` makes all of it, with the same records and verdicts: [how](../book/read_and_rerun.md), and
+# {ref}`what each page costs <prices>`.
 # :::
 #
 # :::{grid-item-card} Change it
@@ -128,8 +161,8 @@ say(board.headline().splitlines()[0])
 # :::
 #
 # :::{grid-item-card} Audit your own network
-# [Is my network's memorization benign?](own-case) takes a network, images and labels of yours, and says layer by layer what
-# was memorized.
+# [Is my network's memorization benign?](own-case) takes a network of yours that was trained on random labels, its images and
+# labels, and says layer by layer what was memorized; and what to do with a network that learned true ones.
 # :::
 # ::::
 #
@@ -138,7 +171,8 @@ say(board.headline().splitlines()[0])
 # - **No typed results.** A number in a sentence is computed by the notebook that the sentence is in.
 # - **Failures stay.** A claim that does not hold is shown as such, with what was tried.
 # - **Spread is shown.** Intervals are 95 % intervals of a mean over seeds, and they decide, not the mean.
-# - **The price is measured.** Each notebook says how long it takes and how much memory it needs, on which machine and when.
+# - **The price is measured.** Each notebook says how long it takes and how much memory it needs, on which machine and when;
+#   {ref}`one table <prices>` has all of them.
 # - **The code is beside the result.** Each figure links to its data and to the notebook that made it.
 #
 # Words with a special meaning are in the [glossary](../book/glossary.md), symbols in the [notation](../book/notation.md).

@@ -220,7 +220,7 @@ def test_an_order_is_judged_at_each_of_its_steps(verdict, records):
     )
     row = verdict(check, tables={"toy": turned})
     assert (row["verdict"], row["note"]) == (NOT, "worst of 4 places; 1 fails")
-    assert row["checks"][0]["place"] == "kind = low, 20 minus 50"
+    assert row["checks"][0]["place"] == "kind = low, N = 20 minus N = 50"
 
 
 def test_groups_without_a_gap_are_not_in_order(verdict, records):
@@ -343,7 +343,7 @@ def test_equal_records_give_equal_bytes(run, verdict):
 
 def test_the_stored_row_says_where_it_comes_from(run, verdict):
     row = verdict({**HOLDS, "where": "N == 10"})
-    assert json.loads(run.verdicts_path.read_text()) == [row]
+    assert [stored | {"elsewhere": {}} for stored in json.loads(run.verdicts_path.read_text())] == [row]
     assert (row["device"], row["code_version"], row["notebook"], row["profile"]) == (
         "a cpu",
         "c0de",
@@ -351,6 +351,24 @@ def test_the_stored_row_says_where_it_comes_from(run, verdict):
         "book",
     )
     assert row["date"] == "2026-03-12T00:00:00Z"  # the newest of the selected records
+
+
+def test_groups_are_named_in_words(verdict, records):
+    rows = records.assign(warm=records["kind"] == "high", share=records["N"] / 100)
+    check = {"test": "positive", "by": ["warm", "share"], "sequence": [[True, 0.1], [False, 0.2]]}
+    row = verdict(check, tables={"toy": rows})
+    assert row["checks"][0]["place"] == "warm, share = 0.1 minus not warm, share = 0.2"
+    row = verdict({"test": "positive", "by": "kind", "sequence": ["high", "low"]})
+    assert row["checks"][0]["place"] == "high minus low"
+
+
+def test_what_other_profiles_published_of_a_claim_stands_beside_the_verdict(run, verdict):
+    row = verdict(HOLDS)
+    folder = run.published / "verdicts"
+    folder.mkdir(parents=True)
+    for profile, found in {"book": "partly", "desktop": "undecided", "paper": UNTESTED}.items():
+        (folder / f"toy.{profile}.json").write_text(json.dumps([{**row, "verdict": found}]))
+    assert verdict(HOLDS)["elsewhere"] == {"desktop": "undecided"}  # its own profile is judged here
 
 
 def test_records_of_older_code_are_marked(verdict, records):

@@ -10,11 +10,13 @@ from memorization.report.prices import (
     benchmark_table,
     cost,
     duration,
+    every_price,
     foot,
     price_table,
     read_benchmarks,
     write_price,
 )
+from memorization.runs.records import Record, RecordStore
 
 
 @pytest.fixture
@@ -109,6 +111,40 @@ def test_a_damaged_published_price_is_named(run):
     path.write_text("[{")
     with pytest.raises(ValueError, match=r"toy.paper.json is not readable JSON"):
         price_table(run)
+
+
+def _point(seed, seconds):
+    measured = {"seconds": seconds, "peak_mib": 50.0 + seed, "device": "a gpu", "cores": 4}
+    measured |= {"date": "2026-02-01T00:00:00Z", "versions": {}}
+    return Record("point", {"N": 1}, seed, ({"y": 1.0},), "c0de", measured)
+
+
+def test_a_page_that_was_not_run_as_a_whole_has_the_price_of_its_points(run):
+    path = run.published / "records" / "toy.paper.jsonl"
+    path.parent.mkdir(parents=True)
+    with RecordStore(path) as store:
+        for seed, seconds in ((0, 30.0), (0, 40.0), (1, 20.0)):  # the newest of a point counts
+            store.append(_point(seed, seconds))
+    for page in (price_table(run).data, every_price(run).data):
+        for text in ("not run as a whole; 1 min in 2 points on a gpu, summed over points", "51 MiB"):
+            assert text in page
+    assert cost(dataclasses.replace(run, profile="paper")) == "not measured yet"
+
+
+def test_every_page_has_its_prices_in_one_table(run):
+    assert "No prices are measured yet" in every_price(run).data
+    for folder, name, seconds in (
+        (run.published, "toy", 75),
+        (run.published, "a_b", 5),
+        (run.build, "toy", 45),
+    ):
+        path = folder / "prices" / f"{name}.book.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([{**PUBLISHED, "seconds": seconds, "computing_seconds": 100}]))
+    page = every_price(run).data
+    assert '<a href="a_b.html">a b</a>' in page
+    assert "45 s" in page  # of this build
+    assert "1 min 15 s" not in page
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from memorization.report.claims import read_claims
 from memorization.report.judging import NOT, NOT_CLAIMED, PARTLY, REPRODUCED, UNDECIDED, UNTESTED
 from memorization.report.schema import schema
 from memorization.report.scoreboard import (
@@ -112,6 +113,13 @@ def test_a_check_that_was_not_made_has_no_numbers(row):
     assert "not tested (theorem, primary): a number" in page
     assert "<svg" not in page
     assert 'data-label="null">–<' in page
+
+
+def test_a_claim_that_is_not_tested_here_says_where_it_was_judged(row):
+    page = verdict_table([row(verdict=UNTESTED, elsewhere={"desktop": REPRODUCED})]).data
+    assert 'judged at <a href="scoreboard.html?profile=desktop&amp;words=T-1#' in page
+    assert ">desktop: reproduced</a>" in page
+    assert "judged at" not in verdict_table([row(elsewhere={"desktop": REPRODUCED})]).data
 
 
 def test_what_is_undecided_says_how_many_seeds_would_decide(row):
@@ -297,6 +305,15 @@ def test_a_row_leads_to_where_it_was_judged_and_to_the_lines_of_its_claim(folder
     page = scoreboard(*folders, claims=claims).table().data
     assert '<a href="toy.html#claim-T-1">' in page
     assert f'/blob/main/notebooks/claims/toy.yaml#L1-L{last}"' in page
+
+
+def test_a_published_verdict_is_shown_in_the_words_of_its_claim_today(folders, row, tmp_path, claims_of):
+    claims = _known(tmp_path, claims_of, statement="Something falls slowly.")
+    digest = read_claims(claims / "toy.yaml")[0].digest
+    _store(folders[1], "toy.book.json", row(digest=digest), row(id="T-2"))
+    page = scoreboard(*folders, claims=claims).table().data
+    assert "Something falls slowly." in page
+    assert "Something rises." in page  # judged by other checks than today's
 
 
 def test_fields_offer_what_the_rows_answer_to(folders, row):

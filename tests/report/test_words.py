@@ -80,7 +80,7 @@ def test_a_comparison_pairs_by_seed():
 def test_an_order_says_who_is_told_apart():
     means = {"a": [1.0, 1.1, 1.2], "b": [3.0, 3.1, 3.2], "c": [1.1, 1.0, 1.15]}
     rows = [{"arm": arm, "seed": s, "y": y} for arm, ys in means.items() for s, y in enumerate(ys)]
-    assert ordered(pd.DataFrame(rows), "arm", "y") == "b, over a and c"
+    assert ordered(pd.DataFrame(rows), "arm", "y") == "b > a and c"
 
 
 def test_lists_and_ranges():
@@ -116,7 +116,7 @@ def test_rows_of_marks_are_described_with_what_was_measured():
 
 def test_an_outcome_is_the_verdict_with_its_number():
     row = {"id": "BM-12", "verdict": "undecided", "value": 0.71, "low": 0.69, "high": 0.73}
-    row |= {"quantity": "a number", "checks": []}
+    row |= {"quantity": "a number", "checks": [], "test": "positive"}
     assert outcome([row], "BM-12") == "undecided (a number: 0.710 [0.690, 0.730])"
     assert outcome([row | {"low": None, "high": None}], "BM-12") == "undecided (a number: 0.71)"
     silent = row | {"verdict": "not tested at this scale", "value": None}
@@ -130,7 +130,8 @@ def test_an_outcome_of_an_unknown_claim_is_refused():
 
 ROW = {
     "id": "T-1", "statement": "It falls.", "verdict": "reproduced", "quantity": "a number", "value": 0.5,
-    "low": 0.25, "high": 0.75, "tally": "paper", "identity": False, "checks": [],
+    "low": 0.25, "high": 0.75, "tally": "paper", "identity": False, "checks": [], "test": "positive",
+    "profile": "book", "elsewhere": {},
 }  # fmt: skip
 
 
@@ -157,6 +158,7 @@ def test_a_finding_that_another_check_keeps_from_holding_shows_that_check():
         "origin": "paper",
         "what": "another",
         "place": "N = 10",
+        "test": "positive",
     }
     checks = [primary, {**other, "value": 0.1, "low": -0.1, "high": 0.3}]
     said = finding(ROW | {"verdict": "undecided", "checks": checks})
@@ -178,16 +180,50 @@ def test_a_page_in_short_says_what_holds_and_what_does_not():
     lines = in_short(rows, "All falls.", ["T-1", "T-3"], "3 s").data.splitlines()
     assert lines[:2] == [
         "- **The paper says:** All falls.",
-        "- **Holds here:** 2 of its 4 claims (1 of them need another scale), among them",
+        "- **Holds here:** 2 of the 3 claims of the paper that profile `book` tests (1 more cannot be "
+        "tested at this scale), among them",
     ]
     assert "T-1" in lines[2]
     assert lines[3] == "- **Does not, or is not decided:**"
     assert lines[4].startswith("  - Not decided here: It falls")
-    assert lines[5:] == ["- **Costs:** 3 s."]
+    assert lines[5:] == ["- **At other scales:** no verdicts are published.", "- **Costs:** 3 s."]
     none = in_short([ROW], "All falls.", ["T-1"], "3 s").data
     assert "decided:** none of them." in none
     with pytest.raises(ValueError, match="no verdict on claim 'T-9'; there are verdicts on T-1"):
         in_short([ROW], "All falls.", ["T-9"], "3 s")
+
+
+def test_a_page_in_short_says_which_verdicts_differ_at_other_scales():
+    rows = [
+        ROW | {"elsewhere": {"desktop": "undecided", "paper": "reproduced"}},
+        ROW | {"id": "T-2", "elsewhere": {"desktop": "undecided"}},
+        ROW | {"id": "T-3", "verdict": "not tested at this scale", "elsewhere": {"desktop": "reproduced"}},
+    ]
+    said = in_short(rows, "All falls.", ["T-1"], "3 s", mind="A risk.").data.splitlines()
+    place = "#what-is-the-evidence-for-each-claim"
+    links = [
+        f'<a href="scoreboard.html?profile=desktop&amp;words={claim}{place}">{claim}</a>'
+        for claim in ("T-1", "T-2", "T-3")
+    ]
+    assert said[-3:] == [
+        f"- **At other scales:** at `desktop` reproduced: {links[2]}; at `desktop` undecided: {links[0]} and "
+        f"{links[1]}.",
+        "- **Mind:** A risk.",
+        "- **Costs:** 3 s.",
+    ]
+    same = in_short([ROW | {"elsewhere": {"paper": "reproduced"}}], "All falls.", [], "3 s").data
+    assert "other scales:** the same verdicts." in same
+
+
+def test_a_finding_says_what_its_number_is_called_and_what_it_should_equal():
+    row = ROW | {"test": "equals", "expected": 0.4, "tolerance": 0.2}
+    assert finding(row, called="slope").startswith("It falls (slope: 0.50 [0.25, 0.75], expected 0.4 ± 0.2; ")
+
+
+def test_a_finding_that_was_not_tested_here_says_what_another_scale_found():
+    silent = ROW | {"verdict": "not tested at this scale", "elsewhere": {"desktop": "partly"}}
+    assert "T-1</a>; judged at <a href=" in finding(silent)
+    assert ">desktop: partly</a>)." in finding(silent)
 
 
 def test_what_did_not_reproduce_is_listed_with_why_and_what_was_tried(run, claims_of):

@@ -132,6 +132,7 @@ def test_leaving_with_status_zero_is_no_success(job):
 SHOWN = [  # of any profile
     "results/records/tiny.paper.jsonl",
     "results/prices/tiny.book.json",
+    "results/verdicts/tiny.desktop.json",
     "results/replications/tiny.book.json",
 ]
 

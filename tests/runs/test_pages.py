@@ -1,6 +1,7 @@
 """A page of the book, made of an executed notebook: its order, words on folded code, links to experiments."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -80,3 +81,22 @@ def test_an_experiment_links_to_where_it_is_defined(pages):
     assert len(links) == 1
     assert links[0].startswith("Source of the experiment: [`point`](https://github.com/")
     assert links[0].endswith("/blob/main/lib/memorization/studies/toy.py#L4)")  # no git here, so no commit
+
+
+def test_figures_and_claims_link_to_their_lines_at_the_commit_that_changed_them_last(tmp_path):
+    (tmp_path / "notebooks" / "claims").mkdir(parents=True)
+    (tmp_path / "notebooks" / "toy.py").write_text("# %%\na = 1\n\n# %%\nshow(run)\n")
+    (tmp_path / "notebooks" / "claims" / "toy.yaml").write_text("- id: T-1\n")
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "a"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    ask = ["git", "-C", str(tmp_path), "rev-parse", "HEAD"]
+    commit = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    html = '<a href="https://x.org/blob/main/notebooks/toy.py">source</a>'
+    html += '<a href="https://x.org/blob/main/notebooks/claims/toy.yaml#L1-L1">claims</a>'
+    output = {"output_type": "display_data", "data": {"text/html": [html]}}
+    path = tmp_path / "toy.ipynb"
+    path.write_text(json.dumps({"cells": [cell("code", "show(run)") | {"outputs": [output]}]}))
+    (shown,) = json.loads(as_page(tmp_path, path))["cells"][0]["outputs"][0]["data"]["text/html"]
+    assert f'/blob/{commit}/notebooks/toy.py#L5"' in shown
+    assert f'/blob/{commit}/notebooks/claims/toy.yaml#L1-L1"' in shown

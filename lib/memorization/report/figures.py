@@ -31,7 +31,9 @@ from memorization.report.tables import over_seeds
 if TYPE_CHECKING:
     from memorization.runs.start import Run
 
-INTERVALS = "Bands and bars: 95 % intervals of the mean over seeds."
+INTERVALS = (
+    "Bands and bars: 95 % intervals of the mean over seeds; the narrowest hide behind lines and marks."
+)
 IN_OUT = ("in distribution", "out of distribution")
 
 _DPI = 192  # twice the 96 pixels per inch of a page, for sharp screens

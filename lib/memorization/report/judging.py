@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from memorization.checks import check_choice
 from memorization.report.claims import LINES, Check, Claim, ClaimError, Value, located, read_claims
 from memorization.report.expressions import check_column, select, values
-from memorization.report.files import write_json
+from memorization.report.files import read_rows, write_json
 from memorization.report.intervals import LEVEL, mean_interval, seeds_to_decide
+from memorization.runs.parameters import PROFILES
 
 if TYPE_CHECKING:
     from memorization.runs.start import Run
@@ -69,7 +70,8 @@ def judge(
 
     Returns:
         One row per claim, in the order of the claims; quantity, value, intervals and bound are those of the
-        primary check, at the place that is nearest to failing.
+        primary check, at the place that is nearest to failing. Beyond what is stored, ``elsewhere`` has the
+        published verdicts of other profiles, by profile.
 
     Raises:
         ClaimError: A check of this profile names a table or column that is not there; where the parameters
@@ -88,7 +90,20 @@ def judge(
         rows.append(row)
     write_json(run.verdicts_path, rows)
     write_json(run.evidence_path, evidence)
-    return rows
+    elsewhere = _elsewhere(run)
+    return [row | {"elsewhere": elsewhere.get(row["id"], {})} for row in rows]
+
+
+def _elsewhere(run: Run) -> dict[str, dict[str, str]]:
+    """The published verdicts of each claim at the profiles that are not the run's, where it was tested."""
+    found: dict[str, dict[str, str]] = {}
+    for profile in PROFILES:
+        path = run.published / "verdicts" / f"{run.name}.{profile}.json"
+        if profile != run.profile and path.is_file():
+            for row in read_rows(path):
+                if row["verdict"] not in (UNTESTED, NOT_CLAIMED):
+                    found.setdefault(row["id"], {})[profile] = row["verdict"]
+    return found
 
 
 @dataclass(frozen=True)
@@ -462,8 +477,17 @@ def _places(rows: pd.DataFrame, check: Check) -> Iterator[tuple[str, pd.DataFram
         yield _named(check.each, key), here
 
 
-def _named(columns: Sequence[str], key: Sequence[object]) -> str:
-    return ", ".join(f"{column} = {value}" for column, value in zip(columns, key, strict=True))
+def _named(columns: Sequence[str], key: Sequence[object], *, bare: bool = False) -> str:
+    """A place or group in words: ``kind = phi4, alpha = 0.5, not augmented``; bare, its texts stand alone."""
+    return ", ".join(_word(column, value, bare) for column, value in zip(columns, key, strict=True))
+
+
+def _word(column: str, value: object, bare: bool) -> str:
+    words = column.replace("_", " ")
+    if isinstance(value, bool | np.bool_):
+        return words if value else f"not {words}"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if bare and isinstance(value, str) else f"{words} = {text}"
 
 
 def _parts(rows: pd.DataFrame, check: Check) -> list[tuple[str, list[pd.DataFrame]]]:
@@ -473,7 +497,7 @@ def _parts(rows: pd.DataFrame, check: Check) -> list[tuple[str, list[pd.DataFram
     if not check.by:
         return [("", [rows])]
     groups = [_group(rows, check, wanted) for wanted in check.sequence]
-    names = [" ".join(map(str, wanted)) for wanted in check.sequence]
+    names = [_named(check.by, wanted, bare=True) for wanted in check.sequence]
     pairs = range(len(groups) - 1)
     return [(f"{names[one]} minus {names[one + 1]}", groups[one : one + 2]) for one in pairs]
 

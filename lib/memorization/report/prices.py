@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from memorization.report.styles import COLORS
 from memorization.report.tables import number, table
 from memorization.runs.parameters import PROFILES
 from memorization.runs.provenance import seconds_since
+from memorization.runs.records import RecordStore, newest
 
 if TYPE_CHECKING:
     from memorization.runs.start import Run
@@ -93,8 +94,55 @@ def price_table(run: Run) -> HTML:
         ValueError: A published file is damaged; the message names it.
     """
     shown = [profile for profile in PROFILES if profile != "smoke" or profile == run.profile]
-    frame = pd.DataFrame([_profile_row(profile, _last_price(run, profile)) for profile in shown])
+    prices = [(profile, _last_price(run, profile) or _of_points(run, run.name, profile)) for profile in shown]
+    frame = pd.DataFrame([_profile_row(profile, price) for profile, price in prices])
     return table(frame, f"Measured price of {run.name}, by profile")
+
+
+def every_price(run: Run) -> HTML:
+    """Show what each page costs at each profile: measured by this build, or published.
+
+    Args:
+        run: The started run of any page.
+
+    Raises:
+        ValueError: A file is damaged; the message names it.
+    """
+    results = [*run.published.glob("prices/*.json"), *run.published.glob("records/*.jsonl")]
+    names = sorted({path.name.partition(".")[0] for path in results})
+    rows = [
+        {"page": f'<a href="{name}.html">{name.replace("_", " ")}</a>', **_profile_row(profile, price)}
+        for name in names
+        for profile in PROFILES
+        if profile != "smoke" and (price := _any_price(run, name, profile))
+    ]
+    if not rows:
+        return HTML("<p>No prices are measured yet: run <code>make book</code>.</p>")
+    return table(pd.DataFrame(rows), "Measured price of each page, by profile", markup=["page"], stacked=True)
+
+
+def _any_price(run: Run, name: str, profile: str) -> Price | None:
+    """The price of a page: of this build, published, or of its published points."""
+    places = [folder / "prices" / f"{name}.{profile}.json" for folder in (run.build, run.published)]
+    return _first(places) or _of_points(run, name, profile)
+
+
+def _of_points(run: Run, name: str, profile: str) -> Price | None:
+    """What the published points of a page cost that was not run as a whole; None where there are none."""
+    records = newest(RecordStore(run.published / "records" / f"{name}.{profile}.jsonl").read()).values()
+    measured = [record.measured for record in records]
+    if not measured:
+        return None
+    parts = []
+    for device in sorted({str(one["device"]) for one in measured}):
+        seconds = [one["seconds"] for one in measured if one["device"] == device]
+        parts.append(f"{duration(sum(seconds))} in {len(seconds)} points on {device}")
+    return {
+        "parts": ", ".join(parts),
+        "peak_mib": max(one["peak_mib"] for one in measured),
+        "date": max(one["date"] for one in measured),
+        "versions": measured[-1]["versions"],
+    }
 
 
 def cost(run: Run) -> str:
@@ -113,6 +161,11 @@ def _last_price(run: Run, profile: str) -> Price | None:
     paths = [published]
     if profile == run.profile:
         paths = [run.price_path, built, published] if run.own else [run.price_path]
+    return _first(paths)
+
+
+def _first(paths: Sequence[Path]) -> Price | None:
+    """The price in the first of some files that is there."""
     for path in paths:
         if path.is_file() and (rows := read_rows(path)):
             return rows[0]
@@ -121,17 +174,19 @@ def _last_price(run: Run, profile: str) -> Price | None:
 
 def _profile_row(profile: str, price: Price | None) -> dict[str, Any]:
     if price is None:
-        nothing = dict.fromkeys(("peak memory", "device", "load", "measured"), "–")
+        nothing = dict.fromkeys(("device", "peak memory", "load", "measured"), "–")
         return {"profile": profile, "time": "not measured yet", **nothing}
-    waited = "computing_seconds" in price  # before, times of points were added up
-    return {
-        "profile": profile,
-        "time": duration(price["seconds"]) if waited else f"{duration(price['seconds'])}, summed over points",
+    known = {
         "peak memory": _memory(price["peak_mib"]),
-        "device": f"{price['device']}, {price['cores']} cores",
         "load": number(price.get("load")),
         "measured": f"{price['date'][:10]}, torch {price['versions'].get('torch', '–')}",
     }
+    if "parts" in price:
+        time, device = f"not run as a whole; {price['parts']}, summed over points", "–"
+    else:
+        summed = "" if "computing_seconds" in price else ", summed over points"  # as older runs measured it
+        time, device = f"{duration(price['seconds'])}{summed}", f"{price['device']}, {price['cores']} cores"
+    return {"profile": profile, "time": time, "device": device, **known}
 
 
 def duration(seconds: float) -> str:

@@ -30,6 +30,7 @@ from memorization.report.judging import (
 )  # fmt: skip
 from memorization.report.schema import missing_key, schema
 from memorization.report.tables import number, table, with_interval
+from memorization.report.words import expected, judged_at
 from memorization.runs.parameters import PROFILES, REPOSITORY
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _claim_cells(row: Row, name: str = "", links: str = "") -> dict[str, str]:
     return {
         "claim": f"{head}<p>{escape(row['statement'])}</p>{links}{_checks(row['checks'])}",
         "primary check": "".join(_decided(check, row["dataset"]) for check in shown) + _aside(row["note"]),
-        "verdict": _badge(row["verdict"]) + "".join(map(_aside, _remarks(row))),
+        "verdict": _badge(row["verdict"]) + "".join(map(_aside, _remarks(row))) + _other_scales(row),
         "null": escape((row["null"] or "–").removesuffix(" at this scale")),
         "replication": _replication(row["replication"]),
     }
@@ -140,7 +141,7 @@ def _decided(check: Row, data: str) -> str:
     head = f"<p>{outcome}{escape(_named(check))}</p>"
     if check["value"] is None:
         return head
-    numbers = f"<b>{escape(_measured(check))}</b>, expected {escape(_expected(check))}"
+    numbers = f"<b>{escape(_measured(check))}</b>, expected {escape(expected(check))}"
     effect = f"<p>value − bound: {escape(_effect(check))}</p>" if _has_effect(check) else ""
     origin = f"bound: {_ORIGINS[check['origin']]} ({check['tolerance_origin']})"
     seeds = f"{check['seeds']} seeds" + (f"; data of all checks: {data}" if data else "")
@@ -159,6 +160,13 @@ def _remarks(row: Row) -> list[str]:
     remarks = [f"counted as {TALLIES[_tally(row)]}"] if _tally(row) != "paper" else []
     seeds = row["seeds_to_decide"]
     return [*remarks, f"about {number(seeds)} seeds of this spread would decide"] if seeds else remarks
+
+
+def _other_scales(row: Row) -> str:
+    """What published runs at other profiles say of a claim that this one does not test."""
+    if row["verdict"] != UNTESTED or not row.get("elsewhere"):
+        return ""
+    return f'<p class="aside">{judged_at(row)}</p>'
 
 
 def _replication(found: Row | None) -> str:
@@ -197,18 +205,6 @@ def _has_effect(check: Row) -> bool:
     return check["gap_low"] is not None and check["test"] != "between" and check["expected"] != 0
 
 
-def _expected(check: Row) -> str:
-    """Return the bound of a check, for example ``≤ 0.72`` or ``0.345 ± 0.01``."""
-    bound, tolerance = check["expected"], check["tolerance"]
-    slack = f" ± {number(tolerance)}" if tolerance else ""
-    if check["test"] == "between":
-        return f"{number(bound[0])} to {number(bound[1])}{slack}"
-    return f"{_COMPARED.get(check['test'], '')}{number(bound)}{slack}"
-
-
-_COMPARED = {"at_most": "≤ ", "at_least": "≥ ", "positive": "> "}
-
-
 def drawing(check: Row) -> str:
     """Draw the effect of a check against its bound, as SVG: a dot, its 95 % interval, the bounds as lines.
 
@@ -228,7 +224,7 @@ def drawing(check: Row) -> str:
 
     least, most = map(x, allowed)
     lines = "".join(f'<path class="bound" d="M{x(bound)} 1V19"/>' for bound in bounds)
-    words = f"value − bound {_effect(check)}; expected {_expected(check)}"
+    words = f"value − bound {_effect(check)}; expected {expected(check)}"
     return (
         f'<svg class="effect" viewBox="0 0 160 20" role="img" aria-label="{escape(words, quote=True)}">'
         f'<path class="allowed" d="M{least} 3H{most}V17H{least}Z"/>{lines}'
@@ -250,7 +246,7 @@ def _check(check: Row) -> str:
     marks = [check["origin"] if check["origin"] != "pilot" else "ours"]
     marks += ["primary"] if check["primary"] else []
     marks += ["true by construction"] if check["identity"] else []
-    numbers = f": {_measured(check)}, expected {_expected(check)}" if check["value"] is not None else ""
+    numbers = f": {_measured(check)}, expected {expected(check)}" if check["value"] is not None else ""
     effect = f", value − bound {_effect(check)}" if numbers and _has_effect(check) else ""
     note = f"; {check['note']}" if check["note"] else ""
     head = f"{check['outcome']} ({', '.join(marks)}): {_named(check)}"
@@ -484,7 +480,17 @@ def scoreboard(live: Path, published: Path, claims: Path | None = None) -> Score
         source = "this build" if name in mine else "published"
         rows += [{**row, "source": source} for row in _read(path)]
     known = [claim for path in sorted(claims.glob("*.yaml")) for claim in read_claims(path)] if claims else []
+    today = {(claim.id, claim.digest): claim for claim in known}
+    rows = [_in_todays_words(row, today.get((row["id"], row["digest"]))) for row in rows]
     return Scoreboard(tuple(rows), tuple(known))
+
+
+def _in_todays_words(row: Row, claim: Claim | None) -> Row:
+    """A row in the words of the claim that it was judged by, which may have been put better since."""
+    if claim is None:
+        return row
+    words = {"place": claim.place, "statement": claim.statement}
+    return {**row, **words, "note": claim.not_claimed or row["note"]}
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -77,9 +77,9 @@ def compare(one: pd.Series, other: pd.Series) -> str:
 
 
 def ordered(records: pd.DataFrame, by: str, y: str) -> str:
-    """Name the groups from the largest mean to the smallest: ``A, over B and C``.
+    """Name the groups from the largest mean to the smallest: ``A > B and C``.
 
-    ``over`` stands where neighbors are told apart by their paired differences, ``and`` where they are not.
+    ``>`` stands where neighbors are told apart by their paired differences, ``and`` where they are not.
 
     Args:
         records: rows with a column ``seed``; several rows of a group and seed are averaged.
@@ -91,7 +91,7 @@ def ordered(records: pd.DataFrame, by: str, y: str) -> str:
     text = str(names[0])
     for larger, smaller in pairwise(names):
         told_apart = sign(values.loc[larger] - values.loc[smaller]) == 1
-        text += f"{', over' if told_apart else ' and'} {smaller}"
+        text += f" {'>' if told_apart else 'and'} {smaller}"
     return text
 
 
@@ -199,17 +199,46 @@ def outcome(verdicts: Sequence[Mapping[str, Any]], claim: str) -> str:
     return f"{rows[0]['verdict']} ({found})" if found else str(rows[0]["verdict"])
 
 
-def _number(row: Mapping[str, Any]) -> str:
+def _number(row: Mapping[str, Any], called: str = "") -> str:
     """The quantity that a verdict rests on, with its interval; empty where none was measured.
 
     It is the primary check's, or that of the check for which the claim is not reproduced although this holds.
+    What it should be equal to stands behind it.
     """
     if row["value"] is None or row["verdict"] == UNTESTED:
         return ""
-    shown, what = row, row["quantity"]
+    shown, what = row, called or row["quantity"]
     for check in hindering(row):
         shown, what = check, check["what"] + (f", at {check['place']}" if check["place"] else "")
-    return f"{what}: {with_interval(shown['value'], shown['low'], shown['high'])}"
+    asked = f", expected {expected(shown)}" if shown["test"] == "equals" else ""
+    return f"{what}: {with_interval(shown['value'], shown['low'], shown['high'])}{asked}"
+
+
+def expected(check: Mapping[str, Any]) -> str:
+    """Return the bound of a check, for example ``≤ 0.72`` or ``0.345 ± 0.01``."""
+    bound, tolerance = check["expected"], check["tolerance"]
+    slack = f" ± {number(tolerance)}" if tolerance else ""
+    if check["test"] == "between":
+        return f"{number(bound[0])} to {number(bound[1])}{slack}"
+    return f"{_COMPARED.get(check['test'], '')}{number(bound)}{slack}"
+
+
+_COMPARED = {"at_most": "≤ ", "at_least": "≥ ", "positive": "> "}
+
+
+def judged_at(row: Mapping[str, Any]) -> str:
+    """Return what published runs at other profiles say of a claim, with links to the scoreboard, as HTML."""
+    links = (on_scoreboard(row["id"], profile, verdict) for profile, verdict in row["elsewhere"].items())
+    return f"judged at {', '.join(links)}"
+
+
+def on_scoreboard(claim: str, profile: str, verdict: str = "") -> str:
+    """Return a link to a claim's row on the scoreboard, as HTML: ``desktop: undecided``, or the claim."""
+    words = f"{profile}: {verdict}" if verdict else claim
+    return f'<a href="scoreboard.html?profile={profile}&amp;words={claim}#{_ROWS}">{words}</a>'
+
+
+_ROWS = "what-is-the-evidence-for-each-claim"  # the section of the scoreboard that has the rows
 
 
 # What is said before a claim that has not simply held.
@@ -223,27 +252,34 @@ _BUT = {
 }
 
 
-def finding(row: Mapping[str, Any], page: str = "", words: str = "") -> str:
+def finding(row: Mapping[str, Any], page: str = "", words: str = "", called: str = "") -> str:
     """Write a verdict as one Markdown sentence: what is claimed, whether it holds, its number, a link.
 
     Args:
         row: the verdict.
         page: address of the page that judged it; empty on that page itself.
         words: the claim in plain words; default: its statement.
+        called: what its number is, in plain words; default: the quantity of its primary check.
     """
     link = f'<a href="{page}#claim-{row["id"]}">{row["id"]}</a>'
-    found = f"{_number(row)}; {link}" if _number(row) else link
+    silent = row["verdict"] == UNTESTED and row.get("elsewhere")
+    found = "; ".join(filter(None, [_number(row, called), link, judged_at(row) if silent else ""]))
     return f"{_BUT[row['verdict']]}{(words or row['statement']).rstrip('.')} ({found})."
 
 
-def in_short(verdicts: Sequence[Mapping[str, Any]], says: str, claims: Sequence[str], cost: str) -> Markdown:
+def in_short(
+    verdicts: Sequence[Mapping[str, Any]], says: str, claims: Sequence[str], cost: str, mind: str = ""
+) -> Markdown:
     """Write the short version of a page: what the paper says, what holds here, what does not, what it costs.
+
+    Where published runs at other profiles came to other verdicts, it says which.
 
     Args:
         verdicts: what ``judge`` returned.
         says: the paper's message, one or two sentences.
         claims: ids of the claims that carry it; each is listed below its verdict.
         cost: what the page costs to run, in words.
+        mind: what else to know of its numbers, a sentence.
 
     Raises:
         ValueError: no verdict is about one of these claims.
@@ -256,16 +292,32 @@ def in_short(verdicts: Sequence[Mapping[str, Any]], says: str, claims: Sequence[
     holds = [row for row in theirs if row["verdict"] == REPRODUCED]
     chosen = [row for row in map(known.__getitem__, claims) if row["verdict"] == REPRODUCED]
     silent = [row for row in theirs if row["verdict"] == UNTESTED]
-    rest = f" ({len(silent)} of them need another scale)" if silent else ""
+    tested = len(theirs) - len(silent)
+    rest = f" ({len(silent)} more cannot be tested at this scale)" if silent else ""
     others = [row for row in theirs if row["verdict"] in (PARTLY, UNDECIDED, NOT)]
     others += [known[claim] for claim in claims if known[claim]["verdict"] in (UNTESTED, NOT_CLAIMED)]
     parts = [
         f"**The paper says:** {says}",
-        f"**Holds here:** {len(holds)} of its {len(theirs)} claims{rest}{_below(chosen, ', among them')}",
+        f"**Holds here:** {len(holds)} of the {tested} claims of the paper that profile "
+        f"`{verdicts[0]['profile']}` tests{rest}{_below(chosen, ', among them')}",
         f"**Does not, or is not decided:**{_below(others) or ' none of them.'}",
+        f"**At other scales:** {_at_other_scales(verdicts)}.",
+        f"**Mind:** {mind}" if mind else "",
         f"**Costs:** {cost}.",
     ]
-    return say("\n".join(f"- {part}" for part in parts))
+    return say("\n".join(f"- {part}" for part in parts if part))
+
+
+def _at_other_scales(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """Name the claims whose published verdict at another profile is another one than here, with links."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in verdicts:
+        for profile, verdict in row["elsewhere"].items():
+            if verdict != row["verdict"]:
+                found.setdefault((profile, verdict), []).append(on_scoreboard(row["id"], profile))
+    parts = [f"at `{at}` {verdict}: {listed(links)}" for (at, verdict), links in sorted(found.items())]
+    known = any(row["elsewhere"] for row in verdicts)
+    return "; ".join(parts) or ("the same verdicts" if known else "no verdicts are published")
 
 
 def _below(rows: Sequence[Mapping[str, Any]], head: str = "") -> str:

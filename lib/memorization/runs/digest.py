@@ -493,9 +493,10 @@ def reads(source: str) -> list[str]:
 
 
 def _files(root: Path, name: str, source: str) -> Iterator[Path]:
-    """The files it may show, published records of every profile among them: a page shows those of others."""
+    """The files it may show, published results of every profile among them: a page shows those of others."""
     results = [
         *(root / "results").glob(f"records/{name}.*.jsonl"),
+        *(root / "results").glob(f"verdicts/{name}.*.json"),
         *(root / "results").glob(f"prices/{name}.*.json"),
         *(root / "results").glob(f"replications/{name}.*.json"),
     ]

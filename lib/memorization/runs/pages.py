@@ -1,4 +1,4 @@
-"""From an executed notebook to a page of the book: reading order, words on folded code, links to experiments.
+"""From an executed notebook to a page of the book: reading order, words on folded code, links to sources.
 
 A notebook runs from its parameters on, and ends with its verdicts. A reader wants the verdicts first, in
 short, and the parameters last: cells tagged ``in-short`` follow the title, those tagged ``setup`` come last.
@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from memorization.runs.parameters import REPOSITORY
 Cell = dict[str, Any]
 # A picture inside a notebook, in HTML inside JSON, beside the name of its file (``report.figures``).
 _PICTURE = re.compile(r'data-file=\\"([^"\\]+)\\" (src|srcset)=\\"data:image/png;base64,[^"\\]+\\"')
+_AT_MAIN = re.compile(r"/blob/main/(notebooks/[\w/]+\.(?:py|yaml))(#L\d+)?")
 _SWEEPS = ("sweep", "recorded")
 # What folded code holds, by its tag or else by what it calls; the first that fits.
 _TAGGED = {
@@ -43,7 +45,9 @@ def as_page(root: Path, path: Path) -> str:
     """
     notebook = json.loads(path.read_text(encoding="utf-8"))
     sources = _sources(root, notebook.setdefault("cells", []))
-    cells = [cell for one in notebook["cells"] for cell in (_named(one), *_linked(one, sources))]
+    cells = [
+        cell for one in notebook["cells"] for cell in (_pinned(root, _named(one)), *_linked(one, sources))
+    ]
     notebook["cells"] = _in_reading_order(cells)
     return _PICTURE.sub(r'\2=\\"\1\\"', json.dumps(notebook, indent=1, ensure_ascii=False)) + "\n"
 
@@ -110,9 +114,30 @@ def _sources(root: Path, cells: list[Cell]) -> dict[str, str]:
     return links
 
 
-def _commit(root: Path) -> str:
-    """The commit that last changed the library; ``main`` outside a git checkout."""
-    ask = ["git", "-C", str(root), "log", "-1", "--format=%H", "--", "lib"]
+def _pinned(root: Path, cell: Cell) -> Cell:
+    """A cell whose outputs link to its own lines, at the commit that last changed the linked file."""
+    if not cell.get("outputs"):
+        return cell
+
+    def place(found: re.Match[str]) -> str:
+        return (
+            f"/blob/{_commit(root, found[1])}/{found[1]}{found[2] or _line(root / found[1], _source(cell))}"
+        )
+
+    return {**cell, "outputs": json.loads(_AT_MAIN.sub(place, json.dumps(cell["outputs"])))}
+
+
+def _line(path: Path, source: str) -> str:
+    """Where a cell begins in its notebook's text, as the end of a link; empty where it is not found."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, found, _ = text.partition(source.strip())
+    return f"#L{before.count(chr(10)) + 1}" if found else ""
+
+
+@cache
+def _commit(root: Path, changed: str = "lib") -> str:
+    """The commit that last changed a file or folder; ``main`` outside a git checkout."""
+    ask = ["git", "-C", str(root), "log", "-1", "--format=%H", "--", changed]
     try:
         done = subprocess.run(ask, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

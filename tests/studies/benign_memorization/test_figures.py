@@ -121,11 +121,22 @@ def test_what_layers_know_is_told_apart_by_the_labels_of_training(three_arms):
     depth = benign.draw_depth(panels(2)[1], three_arms)
     _, axes = panels(2)
     shown = benign.draw_known(axes, depth, classes=4)
-    assert legend_of(axes[0]) == ["true class", "chance"]
-    assert legend_of(axes[1]) == ["random label", "true class", "chance"]
+    assert legend_of(axes[0]) == ["true class", benign.BEFORE, "chance"]
+    assert legend_of(axes[1]) == ["random label", "true class", benign.BEFORE, "chance"]
     known = shown.query("panel == 'random labels' and quantity == 'random label'").set_index("site")["mean"]
     assert known.to_dict() == pytest.approx({"conv1": 0.1, "embedding": 0.28, "hidden": 0.46, "logits": 0.64})
     assert [line.get_ydata()[0] for line in axes[1].lines if line.get_label() == "chance"] == [0.25]
+
+
+def test_what_an_untrained_network_knows_is_dashed_in_both_panels(three_arms):
+    depth = benign.draw_depth(panels(2)[1], three_arms)
+    _, axes = panels(2)
+    shown = benign.draw_known(axes, depth, classes=4)
+    untrained = depth.query("arm == 'initialization' and quantity == 'clean_probe'")["mean"].tolist()
+    for ax in axes:
+        dashed = [line for line in ax.lines if line.get_linestyle() == "--"]
+        assert [list(line.get_ydata()) for line in dashed] == [pytest.approx(untrained)]
+    assert shown.groupby("panel")["quantity"].apply(lambda names: benign.BEFORE in set(names)).all()
 
 
 def test_invariance_is_drawn_for_every_arm_below_the_line_of_none(three_arms):

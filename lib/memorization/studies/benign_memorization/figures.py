@@ -35,6 +35,7 @@ from memorization.studies.benign_memorization.tables import FRESH, arm_names, at
 
 PROBE_LABEL = "k-NN probe [fraction]"
 NOISE_LABEL = "noise probe [fraction]"
+BEFORE = "true class before training"
 MEMORIZED_LABEL = "accuracy on labels [fraction]"
 
 _MUTED = COLORS["initialization"]
@@ -228,7 +229,7 @@ def draw_depth(axes: Sequence[Axes], records: pd.DataFrame, *, classes: int = 10
 
 
 def draw_known(axes: Sequence[Axes], depth: pd.DataFrame, *, classes: int = 10) -> pd.DataFrame:
-    """Draw what each layer knows of true classes and random labels, after training on either.
+    """Draw what each layer knows of true classes and random labels, after training on either and before.
 
     Args:
         axes: two panels: trained on true labels, trained on random ones, both with augmentation.
@@ -236,8 +237,10 @@ def draw_known(axes: Sequence[Axes], depth: pd.DataFrame, *, classes: int = 10) 
         classes: number C of classes; chance is 1/C.
 
     Returns:
-        What is drawn: rows of ``depth`` with ``panel``, and ``quantity`` true class or random label.
+        What is drawn: rows of ``depth`` with ``panel``, and ``quantity`` true class, random label or true
+        class before training.
     """
+    start = depth[(depth["arm"] == "initialization") & (depth["quantity"] == "clean_probe")]
     drawn = []
     for ax, arm, panel in zip(axes, ("true labels", "augmentation"), _PANELS, strict=True):
         mine = depth[depth["arm"] == arm].sort_values("depth")
@@ -249,6 +252,8 @@ def draw_known(axes: Sequence[Axes], depth: pd.DataFrame, *, classes: int = 10) 
             ax.plot(one["depth"], one["mean"], label=label, color=color, marker=marker)
             fill_interval(ax, one, "depth", color)
             drawn.append(one)
+        ax.plot(start["depth"], start["mean"], color=_MUTED, linestyle="--", label=BEFORE, zorder=1)
+        drawn.append(start.assign(panel=panel, quantity=BEFORE))
         chance_line(ax, classes)
         ax.set_xticks(list(one["depth"]), list(one["site"]), rotation=30, ha="right", rotation_mode="anchor")
         ax.set(xlabel="layer, from image to answer [name]", ylabel="known [fraction]", ylim=(0, 1.05))
