@@ -162,7 +162,7 @@ def test_tables_that_do_not_fit_are_refused(tables, message):
 
 # ---- networks that stop one by one
 
-STOPPING = Recipe(epochs=200, batch=12, learning_rate=2e-2, stop_below=0.5, stop_after=2)
+STOPPING = Recipe(epochs=200, batch=12, learning_rate=2e-2, stop_below=0.1, stop_after=2)
 
 
 def test_a_network_stops_once_its_loss_was_low_and_takes_its_tables_along():
@@ -170,7 +170,7 @@ def test_a_network_stops_once_its_loss_was_low_and_takes_its_tables_along():
     assert len(set(together.epochs)) > 1
     for member in range(MODELS):
         rows = together.history[together.history.member == member].loss.tolist()
-        below = [loss <= 0.5 for loss in rows]
+        below = [loss <= 0.1 for loss in rows]
         if len(rows) < STOPPING.epochs:
             assert below[-2:] == [True, True]
         assert not any(a and b for a, b in zip(below[:-2], below[1:-1], strict=True))
@@ -187,15 +187,16 @@ class LostError(Exception):
     """The machine went away."""
 
 
-@pytest.mark.parametrize("lost_at", [1, 20, 60])
+@pytest.mark.parametrize("lost_at", [1, 30, 33])
 def test_a_killed_training_ends_with_the_same_numbers(tmp_path, lost_at):
     def lose(done, epochs):
         if done == lost_at:
             raise LostError
 
     straight = train(networks(), batches(), objective(), STOPPING)
-    assert max(straight.epochs) > 60
-    options = {"checkpoint": tmp_path / "run.pt", "checkpoint_every": 3}
+    assert min(straight.epochs) < 30  # some have left, with their tables
+    assert max(straight.epochs) > 33
+    options = {"checkpoint": tmp_path / "run.pt", "checkpoint_every": 2}
     with pytest.raises(LostError):
         train(networks(), batches(), objective(), STOPPING, progress=lose, **options)
     resumed = train(networks(), batches(), objective(), STOPPING, **options)

@@ -285,3 +285,11 @@ def test_a_rate_that_is_too_large_is_named():
         descend(KERNEL, columns(GAMMA, SIGMA, [RATE, 1e38]), epochs=20)
     with pytest.raises(ValueError, match="epochs=0; allowed: a whole number, 1 or more"):
         descend(KERNEL, columns(GAMMA, SIGMA, RATE), epochs=0)
+
+
+def test_twins_refuse_a_half_without_a_class_and_a_rate_that_is_too_large():
+    few = Kernel.of(linear_problem(n=2, d=2, majority_rate=0.5, seed=0))
+    with pytest.raises(ValueError, match=r"class \d is missing from one half; use stratified halves"):
+        linear_twins(few, gamma=GAMMA, sigma=SIGMA, rate=RATE, epochs=2, seed=0)
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        linear_twins(KERNEL, gamma=GAMMA, sigma=SIGMA, rate=1e38, epochs=20, seed=0)

@@ -24,6 +24,7 @@ from memorization.training.held_out import (
     CrossRisk,
     HeldOut,
     attribute_shift,
+    check_inferred,
     error_weights,
     group_weights,
     k_fold_predictions,
@@ -43,6 +44,7 @@ METHODS = (
 )  # fmt: skip
 SELECTIONS = ("last", "annotated", "inferred")
 _NEED_TWINS = {"xrm_group_dro", "mat", "logit_correction"}
+_ROBUST = ("group_dro", "xrm_group_dro")
 _JTT_FACTOR, _JTT_SHARE, _FOLDS = 20.0, 0.1, 5
 
 Make = Callable[[torch.Generator], nn.Module]
@@ -199,7 +201,8 @@ def compare_methods(
 
     Raises:
         ValueError: an unknown name, ``group annotations required``, or no method or seed.
-        RuntimeError: inferred groups are needed and degenerate.
+        RuntimeError: inferred groups are needed and degenerate, in the training or the validation set.
+        TrainingError: the loss of a network is not finite.
     """
     check_choice("selection", selection, SELECTIONS)
     if not methods or len(set(methods)) < len(methods):
@@ -220,16 +223,17 @@ def compare_methods(
     inferred = [None if one.degenerate else one for one in found]
     if selection == "inferred":
         for one, part in zip(found, splits, strict=True):
-            one.mistakes_at(part.validation.inputs, part.validation.labels)
+            mistakes = one.mistakes_at(part.validation.inputs, part.validation.labels)
+            check_inferred(mistakes, part.validation.labels, part.validation.classes)
 
     def watch(step: int, member: int, network: nn.Module) -> list[dict[str, Any]]:
         method, k = members[member]
         return [{"method": method, "seed": seeds[k], **evaluate(network, splits[k], inferred[k])}]
 
     done = _train_stack(members, splits, seeds, tables, plan, watch, selection)
-    networks = {
-        (method, seeds[k]): done.networks[m] for m, (method, k) in enumerate(members) if m not in done.failed
-    }
+    if done.failed:
+        raise next(iter(done.failed.values()))
+    networks = {(method, seeds[k]): done.networks[m] for m, (method, k) in enumerate(members)}
     rows = done.watched.rename(columns={"epoch": "step"}).drop(columns="member")
     return Outcome(rows[rows.step > 0].reset_index(drop=True), networks, dict(zip(seeds, found, strict=True)))
 
@@ -327,7 +331,7 @@ def subset_answers(
     Args:
         one: the data set.
         seed: of subsets and weights.
-        methods: of ``METHODS``.
+        methods: of ``METHODS``, without those of group distributionally robust optimization.
         plan: how networks are trained.
         models: networks a method, >= 2.
         fraction: of the training set in a subset, in (0, 1).
@@ -335,7 +339,17 @@ def subset_answers(
     Returns:
         By method, whether each network is right at each training example, (models, N), bool; and which
         examples each network had, (models, N), bool.
+
+    Raises:
+        ValueError: an unknown method, one with group weights, or no subset can be drawn.
+        TrainingError: the loss of a network is not finite.
     """
+    for method in methods:
+        check_choice("method", method, METHODS)
+        if method in _ROBUST:
+            raise ValueError(
+                f"method {method!r} has group weights that belong to the whole set; leave it out"
+            )
     part = one.train
     included = random_subsets(models, len(part), fraction, generator(seed, "subsets"))
     found = None
@@ -356,5 +370,7 @@ def subset_answers(
         [part] * len(members), [seed] * len(members), draw=plan.draw, device=plan.device
     )
     done = train([n.to(plan.device) for n in networks], batches, objective.to(plan.device), plan.recipe)
+    if done.failed:
+        raise next(iter(done.failed.values()))
     right = torch.stack([predict(n, part.inputs).argmax(1).cpu() == part.labels for n in done.networks])
     return dict(zip(methods, right.split(models), strict=True)), included
