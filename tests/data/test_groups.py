@@ -20,7 +20,9 @@ from memorization.draws import generator
 def grouped(n=6, values=2, **change):
     numbers = torch.arange(n)
     columns = {"inputs": torch.zeros(n, 3), "labels": numbers % 2, "attributes": numbers % max(1, values)}
-    return GroupedSet(**{**columns, "ids": numbers + 10, "classes": 2, "values": values, "name": "toy"} | change)
+    return GroupedSet(
+        **{**columns, "ids": numbers + 10, "classes": 2, "values": values, "name": "toy"} | change
+    )
 
 
 # ---- group numbers

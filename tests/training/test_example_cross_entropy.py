@@ -74,7 +74,9 @@ def assert_same(network, other, **near):
         torch.testing.assert_close(mine, theirs, **near)
 
 
-@pytest.mark.parametrize(("draw", "batch", "steps"), [("whole", 1, 20), ("shuffle", 12, 20), ("replace", 3, 30)])
+@pytest.mark.parametrize(
+    ("draw", "batch", "steps"), [("whole", 1, 20), ("shuffle", 12, 20), ("replace", 3, 30)]
+)
 def test_a_stack_of_weights_shifts_and_groups_is_what_plain_code_does(draw, batch, steps):
     recipe = Recipe(steps=steps, batch=batch, learning_rate=1e-2)
     done = train(networks(), batches(draw=draw), objective(), recipe)

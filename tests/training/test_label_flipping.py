@@ -169,9 +169,7 @@ def test_twins_see_the_same_batches(draw):
 
 def assert_alike(one, other, rows=range(4), **near):
     for mine, m in zip(range(len(one.networks)), rows, strict=True):
-        for value, same in zip(
-            one.networks[mine].parameters(), other.networks[m].parameters(), strict=True
-        ):
+        for value, same in zip(one.networks[mine].parameters(), other.networks[m].parameters(), strict=True):
             torch.testing.assert_close(value, same, **near)
         assert torch.equal(one.states[mine]["labels"], other.states[m]["labels"])
 

@@ -21,7 +21,9 @@ CHECKS = [
 @pytest.mark.parametrize(("setting", "formula", "solver"), CHECKS)
 def test_the_closed_form_is_near_the_exact_solution(setting, formula, solver):
     row = capacity_rule(**setting, minority=0.1, seed=0)[0]
-    assert [row[f"limit_{name}"] for name in ("core", "spurious", "noise")] == pytest.approx(formula, rel=3e-3)
+    assert [row[f"limit_{name}"] for name in ("core", "spurious", "noise")] == pytest.approx(
+        formula, rel=3e-3
+    )
     assert [row[name] for name in ("core", "spurious", "noise")] == pytest.approx(solver, rel=0.05)
     assert row["spurious_error"] == pytest.approx(abs(row["spurious"] / row["limit_spurious"] - 1))
     assert row["spurious_error"] < 0.02

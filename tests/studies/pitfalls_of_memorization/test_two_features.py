@@ -87,7 +87,9 @@ ARMS = {
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_dual_form_is_gradient_descent_on_two_logits(arm):
     layer, seen = direct(**ARMS[arm][0])
-    descent = descend(KERNEL, columns(GAMMA, SIGMA, RATE, **ARMS[arm][1]), epochs=EPOCHS, look_at=range(1, 99))
+    descent = descend(
+        KERNEL, columns(GAMMA, SIGMA, RATE, **ARMS[arm][1]), epochs=EPOCHS, look_at=range(1, 99)
+    )
     w = (layer.weight[1] - layer.weight[0]).detach()
     torch.testing.assert_close(descent.logits[:, 0].double(), inputs(PROBLEM.train) @ w, atol=1e-4, rtol=1e-4)
     at_test = two_features.test_logits(KERNEL, descent.columns, descent.dual)[:, 0].double()
