@@ -1,4 +1,6 @@
-"""Cross-entropy that each network weighs, shifts or groups in its own way; networks that stop by their loss."""
+"""Cross-entropy with weights, shifts and groups of a network's own; networks that stop by their loss."""
+
+from itertools import pairwise
 
 import pytest
 import torch
@@ -175,7 +177,7 @@ def test_a_network_stops_once_its_loss_was_low_and_takes_its_tables_along():
         below = [loss <= 0.1 for loss in rows]
         if len(rows) < STOPPING.epochs:
             assert below[-2:] == [True, True]
-        assert not any(a and b for a, b in zip(below[:-2], below[1:-1], strict=True))
+        assert not any(a and b for a, b in pairwise(below[:-1]))
         alone = train(networks([member]), batches([member]), objective([member]), STOPPING)
         assert together.epochs[member] == alone.epochs[0] == len(rows)
         assert_same(together.networks[member], alone.networks[0], rtol=1e-7, atol=1e-7)

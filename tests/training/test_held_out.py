@@ -38,8 +38,8 @@ ALIGNED = "held-out predictions are not aligned with the training set"
 @pytest.mark.parametrize(
     "logits",
     [LOGITS[:-1], LOGITS[:, :1], LOGITS.flatten(), LOGITS[None], LOGITS.long(),
-     LOGITS.masked_fill(LOGITS == LOGITS[3, 1], float("nan")),
-     LOGITS.masked_fill(LOGITS == LOGITS[3, 1], float("inf"))],
+     LOGITS.masked_fill(LOGITS[3, 1] == LOGITS, float("nan")),
+     LOGITS.masked_fill(LOGITS[3, 1] == LOGITS, float("inf"))],
 )  # fmt: skip
 def test_what_is_no_finite_prediction_of_each_example_is_refused(logits):
     with pytest.raises(ValueError, match=SHAPE):
@@ -194,12 +194,12 @@ GROUPS = torch.tensor([0] * 12 + [1] * 3 + [2] * 5)
 def test_group_weights_let_each_group_count_alike():
     weights = group_weights(GROUPS, 3)
     assert weights.mean().item() == pytest.approx(1)
-    assert [weights[GROUPS == g].sum().item() for g in range(3)] == pytest.approx([20 / 3] * 3)
+    assert [weights[g == GROUPS].sum().item() for g in range(3)] == pytest.approx([20 / 3] * 3)
 
 
 def test_subsample_weights_keep_as_many_of_each_group_as_the_smallest_has():
     weights = subsample_weights(GROUPS, 3, generator(0, "subsample"))
-    assert [(weights[GROUPS == g] > 0).sum().item() for g in range(3)] == [3, 3, 3]
+    assert [(weights[g == GROUPS] > 0).sum().item() for g in range(3)] == [3, 3, 3]
     assert weights[weights > 0].tolist() == pytest.approx([20 / 9] * 9)
     others = {tuple(subsample_weights(GROUPS, 3, generator(s, "subsample")).tolist()) for s in range(5)}
     assert len(others) > 1
@@ -211,7 +211,7 @@ def test_errors_of_a_first_network_count_more():
     weights = error_weights(LOGITS, labels, 20.0)
     assert weights.mean().item() == pytest.approx(1)
     assert (weights[:6] / weights[6]).tolist() == pytest.approx([20.0] * 6)
-    with pytest.raises(ValueError, match="factor=0.0; allowed: a number above 0"):
+    with pytest.raises(ValueError, match=r"factor=0\.0; allowed: a number above 0"):
         error_weights(LOGITS, labels, 0.0)
 
 

@@ -41,7 +41,7 @@ def test_a_twin_learns_nothing_of_examples_that_it_is_held_out_from():
 def test_the_loss_of_a_pair_is_the_sum_over_classes_of_the_mean_in_the_class_of_both_halves():
     held_in = torch.where(HALF[:, None], OUTPUTS[0], OUTPUTS[1])
     each = F.cross_entropy(held_in, LABELS, reduction="none")
-    balanced = sum(each[LABELS == k].mean() for k in range(C))
+    balanced = sum(each[k == LABELS].mean() for k in range(C))
     assert flipping()(OUTPUTS, LABELS.expand(2, -1), ALL).sum().item() == pytest.approx(balanced.item())
     plain = flipping(balanced=False)(OUTPUTS, LABELS.expand(2, -1), ALL)
     assert plain.sum().item() == pytest.approx(each.mean().item())

@@ -1,4 +1,4 @@
-"""Methods side by side: each is a plain training with its own tables; which step is chosen; what is refused."""
+"""Methods side by side: each is a plain training with its own tables; one step of it is chosen."""
 
 import math
 import warnings
@@ -287,9 +287,10 @@ def test_degenerate_twins_warn_and_cannot_select():
     assert found.rows.validation_worst_inferred.isna().all()
     for more in ({"selection": "inferred"}, {"methods": ["xrm_group_dro"]}):
         given = {"methods": ["erm"], **more}
-        with warnings.catch_warnings(), pytest.raises(RuntimeError, match="inferred groups are degenerate"):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compare_methods(splits, [0], given.pop("methods"), PLAN, **given)
+            with pytest.raises(RuntimeError, match="inferred groups are degenerate"):
+                compare_methods(splits, [0], plan=PLAN, **given)
 
 
 def test_a_validation_set_whose_inferred_groups_are_degenerate_cannot_select():

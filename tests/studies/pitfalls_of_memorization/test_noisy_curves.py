@@ -1,4 +1,4 @@
-"""Noisy curves: the published draw, networks that stop by their loss, and what kind of memorization a fit is."""
+"""Noisy curves: the published draw, networks that stop by their loss, kinds of memorization."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The dual form of the two-feature problem against plain gradient descent on a linear layer with two outputs."""
+"""The dual form of the two-feature problem against plain gradient descent on a linear layer."""
 
 import pytest
 import torch
@@ -62,7 +62,7 @@ def direct(*, gamma=GAMMA, sigma=SIGMA, rate=RATE, epochs=EPOCHS, shift=None, we
         each = F.cross_entropy(logits, y, reduction="none")
         loss = (each if weights is None else each * weights).mean()
         if eta is not None:
-            losses = torch.stack([each[GROUPS == g].mean() for g in range(4)])
+            losses = torch.stack([each[g == GROUPS].mean() for g in range(4)])
             loss = (q * losses).sum()
         optimizer.zero_grad()
         loss.backward()
@@ -237,7 +237,7 @@ def test_label_noise_flips_a_share_of_the_training_labels_and_nothing_else():
     for name in ("core", "spurious", "noise", "majority"):
         assert torch.equal(getattr(noisy.train, name), getattr(PROBLEM.train, name))
     assert noisy.test is PROBLEM.test
-    with pytest.raises(ValueError, match="label_noise=1.0; allowed: a fraction in"):
+    with pytest.raises(ValueError, match=r"label_noise=1\.0; allowed: a fraction in"):
         with_label_noise(PROBLEM, 1.0, 0)
 
 

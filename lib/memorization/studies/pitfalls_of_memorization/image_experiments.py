@@ -111,9 +111,9 @@ def group_methods(
         For each seed one row per method: at the last step ``train_worst``, ``test_worst``, ``test_average``
         (plain mean), ``test_average_train_mix`` and ``test_group_0``...; ``annotated_worst`` and
         ``inferred_worst``, the test set's worst-group accuracy at the step that validation chooses by
-        annotated or inferred groups (NaN where these are degenerate); and of the twins the shares ``flipped_majority`` and
-        ``flipped_minority``, and how well inferred groups find the minority: ``recall`` and ``precision`` of
-        the training set, ``validation_recall`` and ``validation_precision``.
+        annotated or inferred groups (NaN where these are degenerate); and of the twins the shares
+        ``flipped_majority`` and ``flipped_minority``, and how well inferred groups find the minority:
+        ``recall`` and ``precision`` of the training set, ``validation_recall`` and ``validation_precision``.
     """
     seeds = check_seeds(seeds)
     make = partial(spurious_digits, dataset, minority=minority, shown=shown, n_train=n_train, root=data_root)
