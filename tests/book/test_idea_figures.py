@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from memorization.models.networks import resnet18
+from memorization.studies.pitfalls_of_memorization.theory import max_margin
 
-PAGE = (Path(__file__).resolve().parents[2] / "book" / "ideas" / "benign_memorization.md").read_text()
+IDEAS = Path(__file__).resolve().parents[2] / "book" / "ideas"
+PAGE = (IDEAS / "benign_memorization.md").read_text()
 SIDE, SCALE, RATIO = 32, (0.08, 1.0), (3 / 4, 4 / 3)
 
 
@@ -46,3 +48,13 @@ def test_a_usual_crop_is_reachable(size):
 @pytest.mark.parametrize("size", [(32, 20), (7, 7), (36, 32)])
 def test_a_crop_too_long_or_too_small_or_too_large_is_not_reachable(size):
     assert not is_reachable(*size)
+
+
+def test_the_limit_at_the_published_figure_is_the_one_on_the_page():
+    page = (IDEAS / "pitfalls_of_memorization.md").read_text()
+    n, d, sigma = 1000, 1798, 0.5
+    minority = int((1 - 0.9) * n)
+    limit = max_margin(majority=n - minority, minority=minority, d=d, gamma=5.0, sigma=sigma)
+    assert f"{minority} exceptions, the capacity is {sigma**2 * d} and" in page
+    assert f"four times the exceptions are {4 * minority}:" in page
+    assert f"an accuracy of {limit.minority:.2f} in the limit" in page

@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from memorization.data.groups import GroupedSet, color_mnist
 from memorization.draws import generator
+from memorization.training import held_out
 from memorization.training.held_out import (
     HeldOut,
     attribute_shift,
@@ -68,11 +69,11 @@ def test_predictions_of_fewer_examples_than_the_training_set_has_are_called_so()
 
 def test_predictions_for_another_seed_of_color_mnist_are_refused(real_data):
     one, other = (color_mnist(seed=seed, sizes=(40, 10, 10), root=real_data).train for seed in (0, 1))
-    held_out = HeldOut(one.ids, LOGITS[:1, :2].expand(40, 2))
-    memorization_shift(held_out, one.labels, one.ids, 0.1)
+    said = HeldOut(one.ids, LOGITS[:1, :2].expand(40, 2))
+    memorization_shift(said, one.labels, one.ids, 0.1)
     assert len(one) == len(other)
     with pytest.raises(ValueError, match=f"{ALIGNED}: place 0 differs"):
-        memorization_shift(held_out, other.labels, other.ids, 0.1)
+        memorization_shift(said, other.labels, other.ids, 0.1)
 
 
 # ---- the shift of memorization-aware training
@@ -143,11 +144,10 @@ def test_predictions_that_say_nothing_shift_by_the_prior():
 
 
 def test_ninety_percent_give_the_logarithms_of_their_shares():
-    labels = torch.tensor([0] * 50 + [1] * 50)
+    labels, ids = torch.tensor([0] * 50 + [1] * 50), torch.arange(100)
     said = labels.clone()
     said[[0, 1, 2, 3, 4, 50, 51, 52, 53, 54]] ^= 1
-    held_out = HeldOut(torch.arange(100), 3.0 * F.one_hot(said, 2))
-    found = memorization_shift(held_out, labels, held_out.ids, 0.001)
+    found = memorization_shift(HeldOut(ids, 3.0 * F.one_hot(said, 2)), labels, ids, 0.001)
     right, wrong = math.log(0.9), math.log(0.1)
     torch.testing.assert_close(found[5], torch.tensor([right, wrong]), rtol=0, atol=1e-4)  # a majority point
     torch.testing.assert_close(found[0], torch.tensor([wrong, right]), rtol=0, atol=1e-4)  # an exception
@@ -334,10 +334,11 @@ def test_a_mistake_of_one_twin_is_enough():
     assert cross_mistakes(logits, torch.tensor([0, 0, 1])).tolist() == [0, 1, 1]
 
 
-def test_predicting_leaves_a_network_in_its_mode():
+def test_predicting_leaves_a_network_in_its_mode(monkeypatch):
+    monkeypatch.setattr(held_out, "_NUMBERS_AT_ONCE", 60)  # seven examples of eight numbers
     dropping = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 2)).train()
     one = made_set()
-    found = predict(dropping, one.inputs, batch=7)
+    found = predict(dropping, one.inputs)
     torch.testing.assert_close(found, dropping[1](one.inputs).detach())
     assert dropping.training
 

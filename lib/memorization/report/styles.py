@@ -42,6 +42,12 @@ _ARMS = {
     "teacher": (_GREEN, "o"),
     "student": (_VERMILLION, "s"),
     "standard": (_OCHRE, "^"),
+    "ERM": (_VERMILLION, "s"),
+    "GroupDRO": (_OCHRE, "^"),
+    "XRM + GroupDRO": (_GREEN, "X"),
+    "MAT": (_BLUE, "o"),
+    "MAT-oracle": (_SKY, "D"),
+    "group-balanced weights": (_PURPLE, "P"),
 }
 _SPARE_MARKERS = ("v", "X", "<", ">", "p", "*")
 COLORS = MappingProxyType(

@@ -32,6 +32,7 @@ _DEGENERATE = (
     "inferred groups are degenerate: a class has only one of them; train the twins longer, or select on the "
     "last step"
 )
+_NUMBERS_AT_ONCE = 50_000_000  # of the inputs of one forward pass: 332 photographs of 224 x 224
 _FLOOR = 1e-6  # inside the logarithm of a shift, as in the published code: no class is ruled out altogether
 
 
@@ -212,7 +213,7 @@ class LabelFlipping(nn.Module):
         classes: C.
         balanced: the loss is the sum over classes of the mean loss in the class, as in the XRM repository;
             False: the mean over all examples, as in the published linear experiment. Both are over both
-                halves together.
+            halves together.
         flipping: False leaves labels as they are.
     """
 
@@ -345,8 +346,9 @@ def _inferred_counts(mistakes: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, inputs: Tensor, batch: int = 4096) -> Tensor:
+def predict(network: nn.Module, inputs: Tensor) -> Tensor:
     """Return a network's outputs in evaluation mode, in the order of the inputs: shape (N, C)."""
+    batch = max(1, min(4096, _NUMBERS_AT_ONCE // inputs[0].numel()))
     mode = network.training
     network.eval()
     device = next(network.parameters()).device

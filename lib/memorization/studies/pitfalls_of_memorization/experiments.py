@@ -435,8 +435,8 @@ def linear_influence(
             raise ValueError(
                 "method 'group_dro' has group weights that belong to the whole set; leave it out"
             )
-        settings: dict[str, Any] = {"gamma": gamma, "sigma": sigma, "rate": rate, "epochs": epochs}
-        one, _ = _linear_columns(kernel, [(method, temperature)], **settings, seed=seed)
+        settings: dict[str, Any] = {"sigma": sigma, "rate": rate, "epochs": epochs, "seed": seed}
+        one, _ = _linear_columns(kernel, [(method, temperature)], gamma=gamma, **settings)
         assert one.weights is not None
         weights = one.weights * subsets
         which = columns([gamma] * models, sigma, rate, shifts=one.shifts, weights=weights)

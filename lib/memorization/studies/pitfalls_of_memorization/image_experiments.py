@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from memorization.checks import check_seeds, check_whole
-from memorization.data.groups import GroupedSplits, color_mnist, spurious_digits
+from memorization.data.groups import GroupedSet, GroupedSplits, color_mnist, spurious_digits
 from memorization.measures.influence import self_influence
 from memorization.models.networks import mlp
 from memorization.runs.sweep import experiment
@@ -137,37 +137,53 @@ _KEPT = ("train_worst", "test_worst", "test_average", "test_average_train_mix", 
 
 
 def method_rows(
-    splits: Sequence[GroupedSplits], seeds: Sequence[int], methods: Sequence[str], plan: Plan
+    splits: Sequence[GroupedSplits],
+    seeds: Sequence[int],
+    methods: Sequence[str],
+    plan: Plan,
+    *,
+    twin_splits: Sequence[GroupedSplits] | None = None,
 ) -> list[list[Row]]:
-    """Train methods and return, for each seed, the rows of :func:`group_methods`."""
-    outcome = compare_methods(splits, seeds, methods, plan)
+    """Train methods and return, for each seed, the rows of :func:`group_methods`; see ``compare_methods``."""
+    outcome = compare_methods(splits, seeds, methods, plan, twin_splits=twin_splits)
     chosen: dict[str, dict[tuple[int, str], Row]] = {}
     for name in SELECTIONS:
         records = at_selected(outcome.rows, name).to_dict("records")
         rows_of = [{str(k): v for k, v in row.items()} for row in records]
         chosen[name] = {(int(row["seed"]), str(row["method"])): row for row in rows_of}
     answers = []
-    for seed, one in zip(seeds, splits, strict=True):
+    for seed, one in zip(seeds, twin_splits or splits, strict=True):
         twins = outcome.twins[seed]
         known = {"flip_rate": twins.flip_rate, "degenerate": int(twins.degenerate)}
-        exceptions = one.train.attributes != one.train.labels
+        exceptions = _exceptions(one.train)
         for name, members in (("majority", ~exceptions), ("minority", exceptions)):
             known[f"flipped_{name}"] = float(twins.flipped[members].double().mean())
         known |= _found(twins.mistakes, exceptions, "")
         if not twins.degenerate:
             mistakes = twins.mistakes_at(one.validation.inputs, one.validation.labels)
-            known |= _found(mistakes, one.validation.attributes != one.validation.labels, "validation_")
+            known |= _found(mistakes, _exceptions(one.validation), "validation_")
         rows = []
         for method in methods:
             last = chosen["last"][seed, method]
             groups = {name: float(value) for name, value in last.items() if name.startswith("test_group_")}
             kept = {name: float(last[name]) for name in _KEPT if name in last}
-            selected = {f"{s}_worst": float(chosen[s][seed, method]["test_worst"]) for s in SELECTIONS[1:]}
+            selected: Row = {}
+            for name in SELECTIONS[1:]:
+                at = chosen[name][seed, method]
+                selected[f"{name}_worst"] = float(at["test_worst"])
+                selected[f"validation_{name}"] = float(at[f"validation_worst_{name}"])
             if twins.degenerate:
                 selected["inferred_worst"] = float("nan")  # there is nothing to choose a step by
             rows.append({"method": method, **kept, **selected, **groups, **known})
         answers.append(rows)
     return answers
+
+
+def _exceptions(one: GroupedSet) -> Tensor:
+    """Examples whose attribute is not their class's; none where there are not two of both."""
+    if (one.classes, one.values) != (2, 2):
+        return torch.zeros(len(one), dtype=torch.bool)
+    return one.attributes != one.labels
 
 
 def _found(mistakes: Tensor, exceptions: Tensor, prefix: str) -> dict[str, float]:

@@ -63,6 +63,8 @@ class Plan:
         eta: step of group distributionally robust optimization, > 0.
         evaluate_every: steps between two looks at the validation set.
         device: where to compute.
+        make_twin: makes a twin; None: as the methods' networks.
+        one_by_one: train one network after the other, where they are too large to be stacked.
     """
 
     make: Make
@@ -73,6 +75,8 @@ class Plan:
     eta: float = 0.1
     evaluate_every: int = 50
     device: str = "cpu"
+    make_twin: Make | None = None
+    one_by_one: bool = False
 
     @property
     def looks(self) -> list[int]:
@@ -187,6 +191,7 @@ def compare_methods(
     plan: Plan,
     *,
     selection: str = "last",
+    twin_splits: Sequence[GroupedSplits] | None = None,
 ) -> Outcome:
     """Train every method on every seed's data, all networks in one stack.
 
@@ -198,6 +203,8 @@ def compare_methods(
         selection: which step each network ends with: the ``last`` one; or the last of those at which
             worst-group accuracy on the validation set was largest, by ``annotated`` or by ``inferred``
             groups.
+        twin_splits: what twins see instead, the same examples in the same order: features of a frozen
+            network, say.
 
     Raises:
         ValueError: an unknown name, ``group annotations required``, or no method or seed.
@@ -214,28 +221,42 @@ def compare_methods(
             "group annotations required for selection='annotated'; give a validation set with attributes"
         )
     check_whole("evaluate_every", plan.evaluate_every, 1)
-    twins = [plan.make(generator(seed, "twin", k)) for seed in seeds for k in (0, 1)]
+    make_twin, seen = plan.make_twin or plan.make, twin_splits or splits
+    twins = [make_twin(generator(seed, "twin", k)) for seed in seeds for k in (0, 1)]
     found = train_twins(
-        twins, [one.train for one in splits], seeds, plan.twins, draw=plan.draw, device=plan.device
-    )  # fmt: skip
+        twins, [one.train for one in seen], seeds, plan.twins, draw=plan.draw, device=plan.device
+    )
     members = [(method, k) for k in range(len(seeds)) for method in methods]
     tables = [prepare(method, splits[k].train, seeds[k], plan, found[k]) for method, k in members]
-    inferred = [None if one.degenerate else one for one in found]
+    inferred = [
+        one.mistakes_at(part.validation.inputs, part.validation.labels)
+        if selection == "inferred" or not one.degenerate else None
+        for one, part in zip(found, seen, strict=True)
+    ]  # fmt: skip
     if selection == "inferred":
-        for one, part in zip(found, splits, strict=True):
-            mistakes = one.mistakes_at(part.validation.inputs, part.validation.labels)
+        for mistakes, part in zip(inferred, splits, strict=True):
+            assert mistakes is not None
             check_inferred(mistakes, part.validation.labels, part.validation.classes)
+    rows: list[pd.DataFrame] = []
+    networks: dict[tuple[str, int], nn.Module] = {}
+    every = range(len(members))
+    for some in [[m] for m in every] if plan.one_by_one else [list(every)]:
+        trained = [members[m] for m in some]
 
-    def watch(step: int, member: int, network: nn.Module) -> list[dict[str, Any]]:
-        method, k = members[member]
-        return [{"method": method, "seed": seeds[k], **evaluate(network, splits[k], inferred[k])}]
+        def watch(step: int, member: int, network: nn.Module, trained: Any = trained) -> list[dict[str, Any]]:
+            method, k = trained[member]
+            return [{"method": method, "seed": seeds[k], **evaluate(network, splits[k], inferred[k])}]
 
-    done = _train_stack(members, splits, seeds, tables, plan, watch, selection)
-    if done.failed:
-        raise next(iter(done.failed.values()))
-    networks = {(method, seeds[k]): done.networks[m] for m, (method, k) in enumerate(members)}
-    rows = done.watched.rename(columns={"epoch": "step"}).drop(columns="member")
-    return Outcome(rows[rows.step > 0].reset_index(drop=True), networks, dict(zip(seeds, found, strict=True)))
+        done = _train_stack(trained, splits, seeds, [tables[m] for m in some], plan, watch, selection)
+        if done.failed:
+            raise next(iter(done.failed.values()))
+        rows.append(done.watched.rename(columns={"epoch": "step"}).drop(columns="member"))
+        ended = zip(trained, done.networks, strict=True)
+        networks |= {(method, seeds[k]): network for (method, k), network in ended}
+    table = pd.concat(rows, ignore_index=True)
+    return Outcome(
+        table[table.step > 0].reset_index(drop=True), networks, dict(zip(seeds, found, strict=True))
+    )
 
 
 def _train_stack(
@@ -244,8 +265,8 @@ def _train_stack(
     seeds: Sequence[int],
     tables: Sequence[Tables],
     plan: Plan,
-    watch: Callable[[int, int, nn.Module], list[dict[str, Any]]] | None,
-    selection: str = "last",
+    watch: Callable[[int, int, nn.Module], list[dict[str, Any]]],
+    selection: str,
 ) -> Trained:
     """Train one network for each member, all in one stack, each with its own tables and its seed's data."""
 
@@ -262,22 +283,25 @@ def _train_stack(
     best = "" if selection == "last" else f"score_{selection}"
 
     def watched(step: int, member: int, network: nn.Module) -> list[dict[str, Any]]:
-        rows = [] if watch is None else watch(step, member, network)
+        rows = watch(step, member, network)
         # A network that has not learned yet is balanced by chance: the first look never counts.
-        scored = (
-            {f"score_{name}": rows[0][f"validation_worst_{name}"] for name in SELECTIONS[1:]} if rows else {}
-        )
-        return [{**row, **(scored if step else dict.fromkeys(scored, -1.0))} for row in rows]
+        scores = {
+            f"score_{name}": rows[0][f"validation_worst_{name}"] if step else -1.0 for name in SELECTIONS[1:]
+        }
+        return [{**row, **scores} for row in rows]
 
     return train(
-        networks, batches, objective, plan.recipe,
-        watch=None if watch is None else watched, watch_at=plan.looks, keep_best=best,
-    )  # fmt: skip
+        networks, batches, objective, plan.recipe, watch=watched, watch_at=plan.looks, keep_best=best
+    )
 
 
-def evaluate(network: nn.Module, splits: GroupedSplits, found: CrossRisk | None) -> dict[str, float]:
-    """Measure a network on the three parts of a data set, by annotated groups and, in validation, by inferred
-    ones.
+def evaluate(network: nn.Module, splits: GroupedSplits, inferred: Tensor | None) -> dict[str, float]:
+    """Measure a network on all parts of a data set, by annotated and, in validation, by inferred groups.
+
+    Args:
+        network: maps inputs to logits.
+        splits: the data set.
+        inferred: groups of the validation examples that twins inferred, shape (N,), 0 or 1; None: not known.
 
     Returns:
         ``train_worst``, ``train_average``, ``validation_worst_annotated``, ``validation_worst_inferred`` (NaN
@@ -293,8 +317,8 @@ def evaluate(network: nn.Module, splits: GroupedSplits, found: CrossRisk | None)
         if name == "validation":
             row["validation_worst_annotated"] = measured.worst
             row["validation_worst_inferred"] = math.nan
-            if found is not None:
-                groups = 2 * part.labels + found.mistakes_at(part.inputs, part.labels)
+            if inferred is not None:
+                groups = 2 * part.labels + inferred
                 by_inferred = group_accuracies(predictions, part.labels, groups, 2 * part.classes)
                 row["validation_worst_inferred"] = by_inferred.worst
         else:
