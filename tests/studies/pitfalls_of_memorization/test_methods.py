@@ -171,6 +171,16 @@ def test_subsampling_trains_on_as_many_of_each_group_as_the_smallest_has(outcome
     assert_same(trained, outcome.networks["subsample", 0])
 
 
+def test_inferred_groups_are_pairs_of_label_and_mistake(outcome):
+    one, found = SPLITS[0].train, outcome.twins[0]
+    mistakes = torch.randint(2, (len(one),), generator=generator(0, "mistakes"))
+    tables = prepare("xrm_group_dro", one, 0, PLAN, replace(found, mistakes=mistakes))
+    assert torch.equal(tables.groups, 2 * one.labels + mistakes)
+    annotated = prepare("group_dro", one, 0, PLAN, found)
+    assert torch.equal(annotated.groups, 2 * one.labels + one.attributes)
+    assert (prepare("mat", one, 0, PLAN, found).groups == -1).all()
+
+
 def test_other_predictions_may_take_the_place_of_the_twins():
     one = SPLITS[0].train
     held_out = HeldOut(one.ids, 3.0 * F.one_hot(one.attributes, 2))
@@ -275,6 +285,29 @@ def test_an_untrained_network_that_is_balanced_by_chance_is_not_chosen():
     found = compare_methods([splits], [0], ["erm"], plan, selection="annotated")
     assert at_selected(found.rows, "annotated").step.item() == 20
     assert found.rows.step.tolist() == [10, 20]
+
+
+def test_a_first_look_that_is_better_than_all_others_does_not_count():
+    def knowing(source):
+        made = nn.Linear(8, 2)
+        with torch.no_grad():
+            made.weight.zero_()
+            made.bias.zero_()
+            made.weight[:, 0] = torch.tensor([-1.0, 1.0])  # the core feature alone
+        return made
+
+    def turned(part):
+        return replace(part, labels=1 - part.labels)  # so that learning makes it worse
+
+    splits = SPLITS[0]._replace(train=turned(SPLITS[0].train))
+    plan = replace(PLAN, make=knowing, recipe=Recipe(steps=20, learning_rate=0.5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = compare_methods([splits], [0], ["erm"], plan, selection="annotated")
+    assert evaluate(knowing(None), splits, None)["validation_worst_annotated"] == 1
+    assert found.rows.validation_worst_annotated.max() < 0.5
+    ended = evaluate(found.networks["erm", 0], splits, None)
+    assert ended["validation_worst_annotated"] == found.rows.validation_worst_annotated.max()
 
 
 # ---- what is refused

@@ -123,6 +123,14 @@ def test_the_true_function_is_described_as_in_the_specification():
     assert found["label_mse"] == pytest.approx(0.08**2, rel=0.7)  # twenty draws of the noise
 
 
+def test_straightness_does_not_depend_on_the_scale_and_variation_does():
+    curve = noisy_curve(0)
+    y = 3 * core_function(curve.sweep) - 1
+    found = describe(Fitted(y, curve.targets, 1, 0.0), curve)
+    assert found["straightness"] == pytest.approx(0.730, abs=1e-3)
+    assert found["variation"] == pytest.approx(3, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
