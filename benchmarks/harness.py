@@ -45,6 +45,8 @@ class Case:
         repeats: how often each way runs.
         threads: threads of PyTorch in both ways; None leaves its own choice.
         device: where both ways compute; a GPU's work is waited for, and its memory is what counts.
+        share: of the work that the plain way does, in (0, 1], where all of it would take long: the ratio is
+            for equal work, the seconds are as measured, and ``work`` says so.
     """
 
     work: str
@@ -55,6 +57,7 @@ class Case:
     repeats: int = 3
     threads: int | None = None
     device: str = "cpu"
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def compare(case: Case) -> dict[str, Any]:
         "work": case.work,
         "plain_seconds": slow,
         "our_seconds": fast,
-        "ratio": slow / fast,
+        "ratio": slow / case.share / fast,
         "plain_peak_mib": max(run.peak_mib for run in plain),
         "our_peak_mib": max(run.peak_mib for run in ours),
         **circumstances(ours[0].threads, case.device),

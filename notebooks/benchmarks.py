@@ -47,9 +47,10 @@ benchmark_table(rows)
 # %% [markdown]
 # Where it comes from: regressions are solved in the small dimension, with a kernel that is never built from explicit
 # features, and one factorization serves every training-set size of a curve; a batch of images is augmented as one
-# operation, with random numbers per image and no worker processes; many small networks are trained as one. Where a row
-# is near 1, the work is the arithmetic itself, and nothing beside it costs time. Measure it on your machine with
-# `make benchmarks`.
+# operation, with random numbers per image and no worker processes; many small networks are trained as one; a linear
+# model with more inputs than examples is trained in its dual form, one number an example, and many settings of it are
+# columns of one product. Where a row is near 1, the work is the arithmetic itself, and nothing beside it costs time.
+# Measure it on your machine with `make benchmarks`.
 #
 # ## Where this page comes from
 

@@ -434,12 +434,12 @@ scored = mean_influence(influence)
 figure, axes = panels(2, titles=list(influence.arm.unique()))
 shown = draw_influence(axes, influence, {0: "majority", 1: "minority"})
 legend_above(figure)
-of_minority = scored.query("minority == 1")
+of_minority = scored.query("exception == 1")
 show(
     run, figure, shown, name="influence",
     title=f"Mean self-influence of the minority: {listed(f'{number(one.influence.mean(), 2)} under {arm}' for arm, one in of_minority.groupby('arm', sort=False))}",
     alt="Histograms of self-influence of majority and minority, a panel a method. Means: " + "; ".join(
-        f"{arm}, {'minority' if few else 'majority'} {number(one.influence.mean(), 2)}" for (arm, few), one in scored.groupby(["arm", "minority"], sort=False)
+        f"{arm}, {'minority' if few else 'majority'} {number(one.influence.mean(), 2)}" for (arm, few), one in scored.groupby(["arm", "exception"], sort=False)
     ) + ".",
 )  # fmt: skip
 
@@ -582,7 +582,7 @@ groups = {(0, 0): "below five, red", (0, 1): "below five, green", (1, 0): "from 
 one_draw = of_digits[of_digits.seed == of_digits.seed.min()]
 figure, axes = panels(4, columns=2, titles=["", "", "", ""], height=2.2)
 shown = draw_most_memorized(axes, one_draw.query("method == 'erm'"), "digits", groups)
-few = digit_scores.query("minority == 1")
+few = digit_scores.query("exception == 1")
 show(
     run, figure, one_draw, name="most_memorized",
     title=f"Mean self-influence of the minority's digits: {listed(f'{number(one.influence.mean(), 2)} under {arm}' for arm, one in few.groupby('arm', sort=False))}",

@@ -173,6 +173,16 @@ def test_the_whole_set_comes_at_each_step():
     assert tensors(draw="whole").steps(4) == 1
 
 
+def test_the_whole_set_is_shown_as_it_lies_without_a_copy():
+    own = torch.stack([NUMBERS, NUMBERS + 1])
+    for inputs, more in ((NUMBERS, {}), (own, {"own": True})):
+        for one in first(TensorBatches(inputs, CLASSES_OF, (0, 1), 4, draw="whole", **more), 4, 3, begin=2):
+            assert one.inputs.data_ptr() == inputs.data_ptr()
+            assert torch.equal(one.inputs, inputs.expand(2, *NUMBERS.shape))
+            assert torch.equal(one.targets, CLASSES_OF)
+            assert one.examples.tolist() == [list(range(12))] * 2
+
+
 def test_balanced_draws_show_each_class_that_is_there_as_often():
     seen = torch.cat([one.targets[0] for one in first(tensors(draw="balanced"), 12, 500)])
     counts = torch.bincount(seen, minlength=4)

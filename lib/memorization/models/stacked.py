@@ -214,7 +214,9 @@ def batched_forward(network: nn.Module) -> Step:
     steps = [_step(name, layer) for name, layer in _leaves("", network) or []]
 
     def forward(values: Values, x: Tensor) -> Tensor:
-        x = x.movedim(1, -1).contiguous()
+        x = x.movedim(1, -1)
+        if x.ndim > 3:  # products read vectors as they lie
+            x = x.contiguous()
         for step in steps:
             x = step(values, x)  # type: ignore[misc]
         return x.movedim(-1, 1).contiguous()

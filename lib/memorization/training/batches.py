@@ -386,13 +386,13 @@ class TensorBatches:
 
     def stream(self, batch: int, first: int = 0) -> Iterator[Batch]:
         """Yield the batches from step ``first`` on; each draw belongs to its seed and step, or epoch."""
+        if self.draw == "whole":  # the same at each step: nothing is gathered
+            yield from itertools.repeat(self._whole())
         steps, models = self.steps(batch), torch.arange(len(self.seeds))[:, None]
         order = torch.empty(0)
         for step in itertools.count(first):
             epoch, place = divmod(step, steps)
-            if self.draw == "whole":
-                chosen = torch.arange(self.examples).expand(len(self.seeds), -1)
-            elif self.draw == "shuffle":
+            if self.draw == "shuffle":
                 if place == 0 or step == first:
                     order = torch.stack(
                         [torch.randperm(self.examples, generator=g) for g in self._sources(epoch)]
@@ -423,6 +423,14 @@ class TensorBatches:
         """Return a checksum of the tensors, the seeds, and how examples are drawn."""
         data = checksum(self.inputs, self.targets)
         return {"data": data, "seeds": str(self.seeds), "draws": f"{self.draw} {self.purpose}"}
+
+    def _whole(self) -> Batch:
+        """All examples as they lie; shared inputs are not copied for each network."""
+        inputs, targets = self.inputs.to(self.device), self.targets.to(self.device)
+        if not self.own:
+            inputs = inputs.expand(len(self.seeds), *inputs.shape)
+        examples = torch.arange(self.examples, device=self.device).expand(len(self.seeds), -1)
+        return Batch(inputs, targets, examples, targets if self.classes else None)
 
     def _sources(self, number: int) -> list[torch.Generator]:
         return [generator(seed, self.purpose, number) for seed in self.seeds]

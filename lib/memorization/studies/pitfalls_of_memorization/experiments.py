@@ -268,51 +268,6 @@ def linear_diagram(
     return rows
 
 
-@experiment("linear_minority")
-def linear_minority(
-    *,
-    rates: Sequence[float],
-    methods: Sequence[str],
-    gamma: float = 5.0,
-    sigma: float = 0.5,
-    rate: float = 0.01,
-    epochs: int = 1000,
-    n: int = 1000,
-    d: int = 1798,
-    seed: int,
-) -> list[Row]:
-    """Train methods at several sizes of the minority.
-
-    Args:
-        rates: shares of training examples whose features disagree, each in (0, 1).
-        methods: of ``LINEAR_METHODS``.
-        gamma: as in :func:`linear_methods`, like the next.
-        sigma: strength of the noise.
-        rate: learning rate.
-        epochs: as in ``descend``.
-        n: examples of each split.
-        d: noise coordinates.
-        seed: whole number >= 0.
-
-    Returns:
-        The rows of :func:`linear_methods` with ``minority``, the share.
-    """
-    same: dict[str, Any] = {
-        "methods": methods,
-        "gamma": gamma,
-        "sigma": sigma,
-        "rate": rate,
-        "epochs": epochs,
-        "n": n,
-        "d": d,
-    }
-    return [
-        {"minority": share, **row}
-        for share in rates
-        for row in linear_methods(**same, majority_rate=1 - share, seed=seed)
-    ]
-
-
 @experiment("linear_road")
 def linear_road(
     *,
@@ -422,8 +377,8 @@ def linear_influence(
         seed: whole number >= 0.
 
     Returns:
-        One row for each example and method: ``method``, ``id``, ``minority`` (0 or 1), ``influence`` (NaN
-        without an estimate).
+        One row for each example and method: ``method``, ``id``, ``exception`` (1 in the minority, else 0) and
+        ``influence`` (NaN without an estimate).
     """
     kernel = Kernel.of(linear_problem(n=n, d=d, majority_rate=majority_rate, seed=seed))
     included = random_subsets(models, n, fraction, generator(seed, "subsets"))
@@ -442,7 +397,7 @@ def linear_influence(
         which = columns([gamma] * models, sigma, rate, shifts=one.shifts, weights=weights)
         right = (descend(kernel, which, epochs=epochs).logits > 0) == labels[:, None]
         rows += example_rows(
-            method, self_influence(right.T, included), torch.arange(n), {"minority": minority}
+            method, self_influence(right.T, included), torch.arange(n), {"exception": minority}
         )
     return rows
 

@@ -140,7 +140,8 @@ def draw_diagram(
         ax.plot(edges, range(len(edges)), color=INK, linestyle=":", linewidth=2.2)
         ax.set(xlabel="noise σ [std]", ylabel="spurious strength γ [ratio]")
         ax.grid(visible=False)
-    figure.colorbar(shown, ax=list(axes), label="minority accuracy [fraction]", shrink=0.9)
+    bar = figure.colorbar(shown, ax=list(axes), label="minority accuracy [fraction]", shrink=0.9)
+    bar.ax.xaxis.set_visible(False)
     return means
 
 
@@ -191,7 +192,7 @@ _BINS = np.linspace(-0.5, 1, 31)
 
 
 def draw_influence(
-    axes: Sequence[Axes], scores: pd.DataFrame, groups: Mapping[Any, str], by: str = "minority"
+    axes: Sequence[Axes], scores: pd.DataFrame, groups: Mapping[Any, str], by: str = "exception"
 ) -> pd.DataFrame:
     """Draw how self-influence is spread in each group, a panel a method.
 

@@ -22,7 +22,7 @@ from memorization.runs.sweep import experiment
 from memorization.studies.pitfalls_of_memorization.experiments import example_rows
 from memorization.studies.pitfalls_of_memorization.methods import (
     SELECTIONS,
-    Plan,
+    Comparison,
     at_selected,
     compare_methods,
     subset_answers,
@@ -53,11 +53,11 @@ def image_plan(
     batch: int,
     device: str,
     **more: Any,
-) -> Plan:
+) -> Comparison:
     """Return how networks on image vectors are trained: Adam, and the full batch where ``batch`` is 0."""
     draw = "replace" if batch else "whole"
     common: dict[str, Any] = {"learning_rate": rate, "batch": batch or 1}
-    return Plan(
+    return Comparison(
         partial(_head, inputs, tuple(widths)),
         Recipe(steps=steps, **common),
         Recipe(steps=twin_steps, **common),
@@ -140,7 +140,7 @@ def method_rows(
     splits: Sequence[GroupedSplits],
     seeds: Sequence[int],
     methods: Sequence[str],
-    plan: Plan,
+    plan: Comparison,
     *,
     twin_splits: Sequence[GroupedSplits] | None = None,
 ) -> list[list[Row]]:
@@ -233,7 +233,7 @@ def group_influence(
         seed: of data, subsets and weights.
 
     Returns:
-        One row for each image and method: ``method``, ``id``, ``label``, ``attribute``, ``minority`` and
+        One row for each image and method: ``method``, ``id``, ``label``, ``attribute``, ``exception`` and
         ``influence``.
     """
     check_whole("models", models, 2)
@@ -251,7 +251,7 @@ def group_influence(
 
 
 def influence_rows(
-    one: GroupedSplits, seed: int, methods: Sequence[str], plan: Plan, *, models: int, fraction: float
+    one: GroupedSplits, seed: int, methods: Sequence[str], plan: Comparison, *, models: int, fraction: float
 ) -> list[Row]:
     """Return the rows of :func:`group_influence` of any data set."""
     answers, included = subset_answers(one, seed, methods, plan, models=models, fraction=fraction)
@@ -259,7 +259,7 @@ def influence_rows(
     more = {
         "label": part.labels,
         "attribute": part.attributes,
-        "minority": (part.attributes != part.labels).long(),
+        "exception": (part.attributes != part.labels).long(),
     }
     rows: list[Row] = []
     for method, right in answers.items():
@@ -331,7 +331,7 @@ def color_mnist_draw(
         "batch": int(chosen["batch"]),
         "weight_decay": chosen["weight_decay"],
     }
-    plan = Plan(
+    plan = Comparison(
         partial(_xavier_perceptron, splits.train.inputs.shape[1]), Recipe(steps=steps, **common),
         Recipe(steps=twin_steps, **common), "shuffle", temperature=chosen["temperature"], device=device,
     )  # fmt: skip

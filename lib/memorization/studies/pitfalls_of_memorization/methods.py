@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from memorization.checks import check_choice, check_whole
 from memorization.data.groups import GroupedSet, GroupedSplits, check_groups_present
 from memorization.draws import generator
-from memorization.measures.groups import group_accuracies
+from memorization.measures.accuracy import group_accuracies
 from memorization.measures.influence import random_subsets
 from memorization.training.held_out import (
     CrossRisk,
@@ -51,8 +51,8 @@ Make = Callable[[torch.Generator], nn.Module]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How methods are trained on one kind of data.
+class Comparison:
+    """How methods are compared on one kind of data: networks, recipes, batches.
 
     Attributes:
         make: makes a network from a generator of its weights.
@@ -98,7 +98,7 @@ def prepare(
     method: str,
     one: GroupedSet,
     seed: int,
-    plan: Plan,
+    plan: Comparison,
     found: CrossRisk | None,
     held_out: HeldOut | None = None,
 ) -> Tables:
@@ -154,7 +154,7 @@ def prepare(
     return Tables(weights, shifts, groups)
 
 
-def _first_logits(one: GroupedSet, seed: int, plan: Plan) -> Tensor:
+def _first_logits(one: GroupedSet, seed: int, plan: Comparison) -> Tensor:
     """A briefly trained network's outputs: its errors are what Just Train Twice weighs."""
     steps = max(1, round(_JTT_SHARE * plan.recipe.total(1)))
     recipe = Recipe(
@@ -188,7 +188,7 @@ def compare_methods(
     splits: Sequence[GroupedSplits],
     seeds: Sequence[int],
     methods: Sequence[str],
-    plan: Plan,
+    plan: Comparison,
     *,
     selection: str = "last",
     twin_splits: Sequence[GroupedSplits] | None = None,
@@ -264,7 +264,7 @@ def _train_stack(
     splits: Sequence[GroupedSplits],
     seeds: Sequence[int],
     tables: Sequence[Tables],
-    plan: Plan,
+    plan: Comparison,
     watch: Callable[[int, int, nn.Module], list[dict[str, Any]]],
     selection: str,
 ) -> Trained:
@@ -346,7 +346,7 @@ def at_selected(rows: pd.DataFrame, selection: str) -> pd.DataFrame:
 
 
 def subset_answers(
-    one: GroupedSplits, seed: int, methods: Sequence[str], plan: Plan, *, models: int, fraction: float
+    one: GroupedSplits, seed: int, methods: Sequence[str], plan: Comparison, *, models: int, fraction: float
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Train networks of each method on random subsets of one training set, and ask each about all of it.
 

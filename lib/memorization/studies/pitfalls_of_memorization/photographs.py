@@ -32,7 +32,7 @@ from memorization.studies.pitfalls_of_memorization.image_experiments import (
     influence_rows,
     method_rows,
 )
-from memorization.studies.pitfalls_of_memorization.methods import Plan
+from memorization.studies.pitfalls_of_memorization.methods import Comparison
 from memorization.training.batches import TensorBatches
 from memorization.training.held_out import predict
 from memorization.training.recipe import Recipe
@@ -199,7 +199,7 @@ def bird_networks(
         For each seed one row per method, as ``group_methods`` returns them.
     """
     seeds, splits = check_seeds(seeds), pooled(waterbirds64(data_root))
-    plan = Plan(
+    plan = Comparison(
         _bird_network,
         Recipe(steps=steps, batch=batch, learning_rate=rate),
         Recipe(steps=twin_steps, batch=batch, learning_rate=rate),
@@ -409,7 +409,7 @@ def benchmark_methods(
         twin_splits = [frozen_features(frozen, splits, device)]
         make_twin = partial(_seeded, partial(_zero_head, twin_splits[0].train.inputs.shape[1], classes))
     fine = dataset in _FINE_TUNED
-    plan = Plan(
+    plan = Comparison(
         make_whole if fine else make_twin,
         Recipe(steps=steps or usual, **common),
         Recipe(steps=twin_steps or usual, **common),

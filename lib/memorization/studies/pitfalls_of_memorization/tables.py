@@ -18,7 +18,7 @@ def mean_influence(scores: pd.DataFrame) -> pd.DataFrame:
         scores: rows of ``linear_influence``, ``group_influence`` or ``bird_influence``; those without an
             estimate are left out of the mean.
     """
-    known = [name for name in ("method", "arm", "minority", "seed") if name in scores]
+    known = [name for name in ("method", "arm", "exception", "seed") if name in scores]
     return scores.groupby(known, sort=False)["influence"].mean().reset_index()
 
 

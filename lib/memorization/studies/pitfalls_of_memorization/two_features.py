@@ -23,6 +23,7 @@ from memorization.draws import generator
 from memorization.training.held_out import check_halves
 
 _JITTER = 0.12  # standard deviation of both features around -1 or +1, in the published code
+_LOOKED_AT_ONCE = 256  # columns of a product that looks wait for: alone, each would cost more than a step
 PUBLISHED_SEED = 1234  # of the training set of Figure 1; the test set has the next one
 
 
@@ -252,9 +253,13 @@ def descend(kernel: Kernel, which: Columns, *, epochs: int, look_at: Sequence[in
     wanted = {*look_at, epochs}
     members, q = _robust_start(which)
     accuracies: dict[int, dict[str, Tensor]] = {}
+    kept: dict[int, tuple[Tensor, Tensor]] = {}
     for epoch in range(1, epochs + 1):
         if epoch in wanted:
-            accuracies[epoch] = _accuracies(kernel, which, z, dual)
+            kept[epoch] = z.clone(), dual.clone()
+            if epoch == epochs or len(kept) * len(which.gamma) >= _LOOKED_AT_ONCE:
+                accuracies |= _accuracies(kernel, which, kept)
+                kept = {}
         if epoch == epochs:
             break
         shifted = z if which.shifts is None else z + which.shifts
@@ -293,17 +298,23 @@ def _check_finite(z: Tensor, which: Columns) -> None:
         raise FloatingPointError(f"logits are not finite at {at}; lower the learning rate")
 
 
-def _accuracies(kernel: Kernel, which: Columns, z: Tensor, dual: Tensor) -> dict[str, Tensor]:
+def _accuracies(
+    kernel: Kernel, which: Columns, kept: dict[int, tuple[Tensor, Tensor]]
+) -> dict[int, dict[str, Tensor]]:
+    """Accuracies at several epochs, from logits and dual (n, C) of each: all of them are one product."""
+    settings, looks = len(which.gamma), len(kept)
+    wide = Columns(which.gamma.repeat(looks), which.sigma.repeat(looks), which.rate.repeat(looks))
+    z, dual = (torch.cat(values, 1) for values in zip(*kept.values(), strict=True))
     parts = {
         "train": (kernel.problem.train, z),
-        "test": (kernel.problem.test, test_logits(kernel, which, dual)),
+        "test": (kernel.problem.test, test_logits(kernel, wide, dual)),
     }
-    found = {}
+    found: dict[str, tuple[Tensor, ...]] = {}
     for split, (one, logits) in parts.items():
-        right = ((logits > 0) == (one.labels[:, None] > 0.5)).double()
-        found[f"{split}_majority"] = right[one.majority].mean(0)
-        found[f"{split}_minority"] = right[~one.majority].mean(0)
-    return found
+        right = (logits > 0) == (one.labels[:, None] > 0.5)
+        for name, members in (("majority", one.majority), ("minority", ~one.majority)):
+            found[f"{split}_{name}"] = right[members].double().mean(0).split(settings)
+    return {epoch: {name: value[k] for name, value in found.items()} for k, epoch in enumerate(kept)}
 
 
 def test_logits(kernel: Kernel, which: Columns, dual: Tensor) -> Tensor:
