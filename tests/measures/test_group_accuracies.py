@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from memorization.draws import generator
-from memorization.measures.groups import group_accuracies
+from memorization.measures.accuracy import group_accuracies
 
 PREDICTIONS = torch.tensor([0, 0, 1, 1, 1, 0, 0])
 LABELS = torch.tensor([0, 0, 0, 1, 1, 1, 1])

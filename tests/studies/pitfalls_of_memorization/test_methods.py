@@ -15,7 +15,7 @@ from memorization.data.groups import GroupedSet, GroupedSplits, spurious_digits
 from memorization.draws import generator
 from memorization.studies.pitfalls_of_memorization.methods import (
     METHODS,
-    Plan,
+    Comparison,
     at_selected,
     compare_methods,
     evaluate,
@@ -49,7 +49,7 @@ def made_splits(seed=0, minority=0.15, n=80):
     return GroupedSplits(part("train", n, minority), part("validation", 60, 0.2), part("test", 60, 0.5))
 
 
-PLAN = Plan(
+PLAN = Comparison(
     partial(network, 8), Recipe(steps=30, learning_rate=1e-2), Recipe(steps=120, learning_rate=1e-2),
     evaluate_every=10,
 )  # fmt: skip

@@ -14,7 +14,6 @@ from memorization.studies.pitfalls_of_memorization.experiments import (
     linear_diagram,
     linear_influence,
     linear_methods,
-    linear_minority,
     linear_road,
 )
 from memorization.studies.pitfalls_of_memorization.image_experiments import (
@@ -36,10 +35,6 @@ POINTS = {
     "linear_curves": (linear_curves, {**SMALL, "method": "mat", "sigma": 0.5, "look_at": [1, 5]}),
     "linear_methods": (linear_methods, {**SMALL, "temperatures": [0.1, 1.0], "label_noise": 0.05}),
     "linear_diagram": (linear_diagram, {**SMALL, "gammas": [2.0, 5.0], "sigmas": [0.0, 0.5]}),
-    "linear_minority": (
-        linear_minority,
-        {"rates": [0.1, 0.3], "methods": ["erm", "mat"], "n": 60, "d": 20, "epochs": 20, "seed": 0},
-    ),
     "linear_road": (linear_road, {**SMALL, "look_at": [1, 10]}),
     "capacity_rule": (capacity_rule, {"n": 20, "d": 400, "gamma": 5.0, "sigma": 0.5, "seed": 0}),
     "linear_influence": (
@@ -150,17 +145,11 @@ def test_other_methods_have_a_diagram_too(method):
         assert rows[1][key] == pytest.approx(alone[key])
 
 
-def test_the_share_of_the_minority_is_in_the_rows(found):
-    assert [(row["minority"], row["method"]) for row in found("linear_minority")] == [
-        (0.1, "erm"), (0.1, "mat"), (0.3, "erm"), (0.3, "mat")
-    ]  # fmt: skip
-
-
 def test_self_influence_is_larger_for_what_can_only_be_memorized():
     rows = linear_influence(
         methods=["erm"], models=30, n=100, d=400, epochs=400, rate=0.02, majority_rate=0.9, seed=0
     )
-    minority, majority = ([r["influence"] for r in rows if r["minority"] == m] for m in (1, 0))
+    minority, majority = ([r["influence"] for r in rows if r["exception"] == m] for m in (1, 0))
     assert len(minority) == int((1 - 0.9) * 100)
     assert np.nanmean(minority) > 0.5
     assert abs(np.nanmean(majority)) < 0.1
@@ -171,7 +160,7 @@ def test_each_image_has_an_influence_for_each_method(found):
     assert len(rows) == 2 * 100
     assert {row["method"] for row in rows} == {"erm", "mat"}
     assert len({row["id"] for row in rows}) == 100
-    assert all(row["minority"] == int(row["label"] != row["attribute"]) for row in rows)
+    assert all(row["exception"] == int(row["label"] != row["attribute"]) for row in rows)
     values = [row["influence"] for row in rows if not math.isnan(row["influence"])]
     assert all(-1 <= value <= 1 for value in values)
     assert len(values) < 200  # three models: some images were in all or none of the subsets
@@ -273,7 +262,6 @@ def test_methods_on_color_mnist_have_plain_rows(real_data):
         ("linear_methods", {"label_noise": 1.0}, "label_noise=1.0; allowed"),
         ("linear_methods", {"n": 1}, "n=1; allowed"),
         ("linear_diagram", {"method": "mat"}, "unknown method 'mat'"),
-        ("linear_minority", {"rates": [0.0]}, "majority_rate=1.0; allowed"),
         ("linear_road", {"sigma": 0.0}, "sigma=0.0; allowed: a number above 0"),
         ("capacity_rule", {"d": 0}, "d=0; allowed"),
         ("capacity_rule", {"minority": 0.0}, "minority"),
