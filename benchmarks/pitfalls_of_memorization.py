@@ -27,7 +27,7 @@ from memorization.draws import generator
 from memorization.measures.influence import random_subsets, self_influence
 from memorization.studies.pitfalls_of_memorization.experiments import linear_diagram
 from memorization.studies.pitfalls_of_memorization.image_experiments import image_plan
-from memorization.studies.pitfalls_of_memorization.methods import Plan, Tables, prepare
+from memorization.studies.pitfalls_of_memorization.methods import Comparison, Tables, prepare
 from memorization.studies.pitfalls_of_memorization.two_features import (
     PUBLISHED_SEED,
     Kernel,
@@ -300,7 +300,7 @@ def subsets_found(inputs: Linear, logits: Tensor) -> Found:
 class Methods:
     """Data of each seed, what each network's method does to each example, and initial networks."""
 
-    plan: Plan
+    plan: Comparison
     splits: tuple[GroupedSplits, ...]
     tables: tuple[Tables, ...]
     networks: tuple[nn.Module, ...]

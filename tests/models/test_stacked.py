@@ -265,3 +265,26 @@ def test_a_tap_that_never_meets_the_image_gives_zeros():
     window = Window((3, 3), padding=(3, 3), dilation=(3, 3))
     images = pictures(1, 1)
     assert torch.equal(columns_of(images, window), unfolded(images, window))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_tanh_has_a_batched_form(way):
+    def make(seed):
+        layers = nn.Sequential(
+            nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2)
+        ).double()
+        for value in layers.parameters():
+            nn.init.normal_(value, generator=generator(seed, "weights"))
+        return layers
+
+    members = [make(seed) for seed in range(3)]
+    assert has_batched_form(members[0])
+    assert StackedNetwork(members).way == "batched"
+    x, targets = torch.rand(3, 4, 6, dtype=torch.float64), torch.rand(3, 4, 2, dtype=torch.float64)
+    stack = StackedNetwork(members, way)
+    for m, member in enumerate(members):
+        torch.testing.assert_close(stack(x)[m], member(x[m]), rtol=1e-12, atol=1e-12)
+    stacked = gradients(stack, x, targets)
+    for m, member in enumerate(members):
+        for name, gradient in gradients(copy.deepcopy(member), x[m], targets[m]).items():
+            torch.testing.assert_close(stacked[name.replace(".", "/")][m], gradient, rtol=1e-9, atol=1e-11)

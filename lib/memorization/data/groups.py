@@ -192,7 +192,7 @@ def spurious_digits(
         seed: of the split and the minority, >= 0.
         shown: ``colored``: the attribute is the channel that holds the image; ``background``: two coordinates
             beside the pixels tell it.
-        n_train: training images, at most 900 of digits, 50,000 of the others; None: 900 and 4,000.
+        n_train: training images, at most 900 of digits, 59,000 of the others; None: 900 and 4,000.
         root: folder of the data sets.
 
     Returns:

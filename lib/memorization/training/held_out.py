@@ -11,6 +11,7 @@ and are refused where these do not fit.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ from memorization.training.objectives import ExampleCrossEntropy
 from memorization.training.recipe import Recipe
 from memorization.training.train import train
 
+_DEGENERATE = (
+    "inferred groups are degenerate: a class has only one of them; train the twins longer, or select on the "
+    "last step"
+)
 _NUMBERS_AT_ONCE = 50_000_000  # of the inputs of one forward pass: 332 photographs of 224 x 224
 _FLOOR = 1e-6  # inside the logarithm of a shift, as in the published code: no class is ruled out altogether
 
@@ -103,16 +108,17 @@ def memorization_shift(held_out: HeldOut, labels: Tensor, ids: Tensor, temperatu
     Raises:
         ValueError: ``temperature must be > 0``, or predictions of other examples.
     """
-    check_finite("temperature", temperature)
-    if temperature <= 0:
+    if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be > 0; got {temperature}")
     classes = held_out.logits.shape[1]
-    check_one_each("labels", labels, len(held_out.ids), 0)
-    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise ValueError(
-            f"labels must be integers in [0, K); got {int(labels.min())}..{int(labels.max())}, K={classes}"
-        )
     held_out.check(ids, classes)
+    check_tensor("labels", labels)
+    if labels.dtype != torch.int64 or not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        raise ValueError(
+            f"labels must be integers in [0, K); got {labels.dtype} in {labels.min():g}..{labels.max():g}, "
+            f"K={classes}"
+        )
+    check_one_each("labels", labels, len(ids), classes)
     said = (held_out.logits.double() / temperature).softmax(1)  # (N, C), of the held-out class
     true = F.one_hot(labels, classes).double()
     joint = said.T @ true  # (held-out class, label)
@@ -315,16 +321,28 @@ class CrossRisk:
                 them.
         """
         if self.degenerate:
-            raise RuntimeError(
-                "inferred groups are degenerate: a class has only one of them; train the twins longer, or "
-                "select on the last step"
-            )
+            raise RuntimeError(_DEGENERATE)
         return cross_mistakes([predict(twin, inputs) for twin in self.twins], labels)
 
 
 def cross_mistakes(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
     """Return 1 where one of the networks' predictions (N, C) is not the label (N,), else 0."""
     return torch.stack([one.argmax(1) != labels for one in logits]).any(0).long()
+
+
+def check_inferred(mistakes: Tensor, labels: Tensor, classes: int) -> None:
+    """Refuse inferred groups (N,) of which a class has only one: nothing can be selected by them.
+
+    Raises:
+        RuntimeError: ``inferred groups are degenerate``.
+    """
+    if bool((_inferred_counts(mistakes, labels, classes) == 0).any()):
+        raise RuntimeError(_DEGENERATE)
+
+
+def _inferred_counts(mistakes: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Members by class and inferred group: shape (C, 2)."""
+    return torch.bincount(2 * labels + mistakes, minlength=2 * classes).view(classes, 2)
 
 
 @torch.no_grad()
@@ -337,6 +355,25 @@ def predict(network: nn.Module, inputs: Tensor) -> Tensor:
     outputs = torch.cat([network(part.to(device)) for part in inputs.split(batch)])
     network.train(mode)
     return outputs
+
+
+def check_halves(labels: Tensor, held_in: Tensor, classes: int) -> None:
+    """Refuse halves of which one lacks a class: its twin would never have seen it.
+
+    Args:
+        labels: shape (N,), int64 in 0..C-1.
+        held_in: whether the first twin learns an example, shape (N,), bool; the second one learns the others.
+        classes: C.
+
+    Raises:
+        ValueError: ``class k is missing from one half``.
+    """
+    for half in (held_in, ~held_in):
+        missing = (torch.bincount(labels[half], minlength=classes) == 0).nonzero().flatten()
+        if len(missing):
+            raise ValueError(
+                f"class {int(missing[0])} is missing from one half; use stratified halves or more data"
+            )
 
 
 def train_twins(
@@ -368,20 +405,15 @@ def train_twins(
     Raises:
         ValueError: ``class k is missing from one half``; or sets of several sizes.
     """
+    each = [seed for seed in seeds for _ in range(2)]
+    batches = stacked_batches([one for one in sets for _ in range(2)], each, draw=draw, device=device)
     halves = []
     for one, seed in zip(sets, seeds, strict=True):
         held_in = torch.rand(len(one), generator=generator(seed, "twins")) < 0.5
-        for half in (held_in, ~held_in):
-            missing = (torch.bincount(one.labels[half], minlength=one.classes) == 0).nonzero().flatten()
-            if len(missing):
-                raise ValueError(
-                    f"class {int(missing[0])} is missing from one half; use stratified halves or more data"
-                )
+        check_halves(one.labels, held_in, one.classes)
         halves += [held_in, ~held_in]
     in_halves = torch.stack(halves).to(device)
     labels = torch.stack([one.labels for one in sets for _ in range(2)]).to(device)
-    each = [seed for seed in seeds for _ in range(2)]
-    batches = stacked_batches([one for one in sets for _ in range(2)], each, draw=draw, device=device)
     objective = LabelFlipping(labels, in_halves, each, sets[0].classes, balanced=balanced, flipping=flipping)
     trained = train([twin.to(device) for twin in twins], batches, objective, recipe)
     if trained.failed:
@@ -393,12 +425,12 @@ def train_twins(
         held_out = held_out_of(logits, in_halves[2 * number : 2 * number + 2])[0].cpu()
         flipped = trained.states[2 * number]["labels"].cpu() != one.labels
         mistakes = cross_mistakes(list(logits.cpu()), one.labels)
-        counts = torch.bincount(2 * one.labels + mistakes, minlength=2 * one.classes)
+        counts = _inferred_counts(mistakes, one.labels, one.classes)
         degenerate = bool((counts == 0).any())
         if degenerate:
             warnings.warn(
                 f"Cross-Risk Minimization is degenerate at seed {seeds[number]}: a class has only one "
-                f"inferred group (members by class and group: {counts.view(-1, 2).tolist()})",
+                f"inferred group (members by class and group: {counts.tolist()})",
                 RuntimeWarning,
                 stacklevel=2,
             )

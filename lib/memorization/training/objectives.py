@@ -130,8 +130,8 @@ class ExampleCrossEntropy(nn.Module):
     group-balanced weights or on a subset (weights), memorization-aware or with another logit correction
     (shifts), and by group distributionally robust optimization (GroupDRO; Sagawa et al., ICLR 2020), whose
     group weights ``q`` are the state: the loss is ``sum_g q_g loss_g``, and after each step ``q_g`` is
-    multiplied by ``exp(eta loss_g)``. A group without an example in the batch has no loss: its ``q`` is not
-    moved, and those of the others are scaled to sum 1.
+    multiplied by ``exp(eta loss_g)`` and all are scaled to sum 1. A group without an example in the batch has
+    no loss: its ``q`` is not multiplied, and in the loss those of the others are scaled to sum 1.
 
     Args:
         weights: shape (M, N), >= 0, of mean 1 over the examples of a network; None: 1.

@@ -111,9 +111,9 @@ def group_methods(
         For each seed one row per method: at the last step ``train_worst``, ``test_worst``, ``test_average``
         (plain mean), ``test_average_train_mix`` and ``test_group_0``...; ``annotated_worst`` and
         ``inferred_worst``, the test set's worst-group accuracy at the step that validation chooses by
-        annotated or inferred groups; and of the twins the shares ``flipped_majority`` and
-        ``flipped_minority``, and how well inferred groups find the minority: ``recall`` and ``precision`` of
-        the training set, ``validation_recall`` and ``validation_precision``.
+        annotated or inferred groups (NaN where these are degenerate); and of the twins the shares
+        ``flipped_majority`` and ``flipped_minority``, and how well inferred groups find the minority:
+        ``recall`` and ``precision`` of the training set, ``validation_recall`` and ``validation_precision``.
     """
     seeds = check_seeds(seeds)
     make = partial(spurious_digits, dataset, minority=minority, shown=shown, n_train=n_train, root=data_root)
@@ -172,6 +172,8 @@ def method_rows(
                 at = chosen[name][seed, method]
                 selected[f"{name}_worst"] = float(at["test_worst"])
                 selected[f"validation_{name}"] = float(at[f"validation_worst_{name}"])
+            if twins.degenerate:
+                selected["inferred_worst"] = float("nan")  # there is nothing to choose a step by
             rows.append({"method": method, **kept, **selected, **groups, **known})
         answers.append(rows)
     return answers
@@ -282,6 +284,8 @@ def published_draw(number: int) -> dict[str, float]:
         ``rate``, ``batch``, ``weight_decay``, ``temperature``.
     """
     check_whole("draw", number)
+    if number > 9:
+        raise ValueError(f"draw={number}; allowed: 0 to 9, those that were published")
     stream = np.random.RandomState(number)
     rate, size, decay = 10 ** stream.uniform(-5, -3), stream.uniform(3, 6), 10 ** stream.uniform(-6, -3)
     temperature = np.random.RandomState(number).choice(TEMPERATURES)

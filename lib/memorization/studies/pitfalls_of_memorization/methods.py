@@ -24,6 +24,7 @@ from memorization.training.held_out import (
     CrossRisk,
     HeldOut,
     attribute_shift,
+    check_inferred,
     error_weights,
     group_weights,
     k_fold_predictions,
@@ -43,6 +44,7 @@ METHODS = (
 )  # fmt: skip
 SELECTIONS = ("last", "annotated", "inferred")
 _NEED_TWINS = {"xrm_group_dro", "mat", "logit_correction"}
+_ROBUST = ("group_dro", "xrm_group_dro")
 _JTT_FACTOR, _JTT_SHARE, _FOLDS = 20.0, 0.1, 5
 
 Make = Callable[[torch.Generator], nn.Module]
@@ -206,7 +208,8 @@ def compare_methods(
 
     Raises:
         ValueError: an unknown name, ``group annotations required``, or no method or seed.
-        RuntimeError: inferred groups are needed and degenerate.
+        RuntimeError: inferred groups are needed and degenerate, in the training or the validation set.
+        TrainingError: the loss of a network is not finite.
     """
     check_choice("selection", selection, SELECTIONS)
     if not methods or len(set(methods)) < len(methods):
@@ -230,20 +233,26 @@ def compare_methods(
         if selection == "inferred" or not one.degenerate else None
         for one, part in zip(found, seen, strict=True)
     ]  # fmt: skip
+    if selection == "inferred":
+        for mistakes, part in zip(inferred, splits, strict=True):
+            assert mistakes is not None
+            check_inferred(mistakes, part.validation.labels, part.validation.classes)
     rows: list[pd.DataFrame] = []
     networks: dict[tuple[str, int], nn.Module] = {}
     every = range(len(members))
-    for part in [[m] for m in every] if plan.one_by_one else [list(every)]:
-        trained = [members[m] for m in part]
+    for some in [[m] for m in every] if plan.one_by_one else [list(every)]:
+        trained = [members[m] for m in some]
 
         def watch(step: int, member: int, network: nn.Module, trained: Any = trained) -> list[dict[str, Any]]:
             method, k = trained[member]
             return [{"method": method, "seed": seeds[k], **evaluate(network, splits[k], inferred[k])}]
 
-        done = _train_stack(trained, splits, seeds, [tables[m] for m in part], plan, watch, selection)
+        done = _train_stack(trained, splits, seeds, [tables[m] for m in some], plan, watch, selection)
+        if done.failed:
+            raise next(iter(done.failed.values()))
         rows.append(done.watched.rename(columns={"epoch": "step"}).drop(columns="member"))
         ended = zip(trained, done.networks, strict=True)
-        networks |= {(method, seeds[k]): network for (method, k), network in ended if network is not None}
+        networks |= {(method, seeds[k]): network for (method, k), network in ended}
     table = pd.concat(rows, ignore_index=True)
     return Outcome(
         table[table.step > 0].reset_index(drop=True), networks, dict(zip(seeds, found, strict=True))
@@ -346,7 +355,7 @@ def subset_answers(
     Args:
         one: the data set.
         seed: of subsets and weights.
-        methods: of ``METHODS``.
+        methods: of ``METHODS``, without those of group distributionally robust optimization.
         plan: how networks are trained.
         models: networks a method, >= 2.
         fraction: of the training set in a subset, in (0, 1).
@@ -354,7 +363,17 @@ def subset_answers(
     Returns:
         By method, whether each network is right at each training example, (models, N), bool; and which
         examples each network had, (models, N), bool.
+
+    Raises:
+        ValueError: an unknown method, one with group weights, or no subset can be drawn.
+        TrainingError: the loss of a network is not finite.
     """
+    for method in methods:
+        check_choice("method", method, METHODS)
+        if method in _ROBUST:
+            raise ValueError(
+                f"method {method!r} has group weights that belong to the whole set; leave it out"
+            )
     part = one.train
     included = random_subsets(models, len(part), fraction, generator(seed, "subsets"))
     found = None
@@ -375,5 +394,7 @@ def subset_answers(
         [part] * len(members), [seed] * len(members), draw=plan.draw, device=plan.device
     )
     done = train([n.to(plan.device) for n in networks], batches, objective.to(plan.device), plan.recipe)
+    if done.failed:
+        raise next(iter(done.failed.values()))
     right = torch.stack([predict(n, part.inputs).argmax(1).cpu() == part.labels for n in done.networks])
     return dict(zip(methods, right.split(models), strict=True)), included

@@ -20,6 +20,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from memorization.checks import check_finite, check_whole
 from memorization.draws import generator
+from memorization.training.held_out import check_halves
 
 _JITTER = 0.12  # standard deviation of both features around -1 or +1, in the published code
 _LOOKED_AT_ONCE = 256  # columns of a product that looks wait for: alone, each would cost more than a step
@@ -377,11 +378,16 @@ def linear_twins(
         epochs: >= 1; as in :func:`descend`.
         seed: of halves, second initial weights and flips.
         flipping: False keeps the labels.
+
+    Raises:
+        ValueError: ``class k is missing from one half``: too few examples.
+        FloatingPointError: logits are not finite: the learning rate is too large.
     """
     check_whole("epochs", epochs, 1)
     problem, pair = kernel.problem, columns([gamma, gamma], sigma, rate)
     n, source = len(problem.train.labels), generator(seed, "linear", "twins")
     first = torch.rand(n, generator=source) < 0.5
+    check_halves(problem.train.labels.long(), first, 2)
     held_in = torch.stack([first, ~first], 1)
     bound = len(problem.start) ** -0.5
     other = torch.empty(2, len(problem.start)).uniform_(-bound, bound, generator=source)
@@ -397,5 +403,6 @@ def linear_twins(
             sure = torch.sigmoid(held_out.abs())
             flips = torch.rand(n, generator=source) < (2 * sure - 1).clamp(0, 1)
             labels = torch.where(flips, (held_out > 0).float(), labels)
+    _check_finite(z, pair)
     held_out = torch.where(held_in[:, 0], z[:, 1], z[:, 0])
     return LinearTwins(held_out, labels != problem.train.labels)
