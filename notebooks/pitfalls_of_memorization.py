@@ -112,7 +112,7 @@ from memorization.studies.pitfalls_of_memorization.experiments import (
     capacity_rule, draw_noisy_curves, fit_noisy_curves, linear_curves, linear_diagram, linear_influence, linear_methods, linear_road,
 )  # fmt: skip
 from memorization.studies.pitfalls_of_memorization.figures import (
-    draw_by_minority, draw_decision, draw_diagram, draw_influence, draw_kinds, draw_label_noise, draw_most_memorized,
+    draw_by_minority, draw_decision, draw_diagram, draw_influence, draw_kinds, draw_wrong_labels, draw_most_memorized,
     draw_noisy_curve, draw_panel, draw_road, draw_temperatures, named,
 )  # fmt: skip
 from memorization.studies.pitfalls_of_memorization.image_experiments import color_mnist_draw, group_influence, group_methods
@@ -297,7 +297,7 @@ noisy = named(noisy)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["majority", "minority"])
-draw_label_noise(axes, noisy)
+draw_wrong_labels(axes, noisy)
 legend_above(figure)
 show(
     run, figure, noisy, name="label_noise",

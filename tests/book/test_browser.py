@@ -313,7 +313,12 @@ def test_an_effect_is_seen_on_either_background(opened, scheme):
     assert abs(bar - around) > 400
 
 
-EXPLORED = ["spurious_memorization", "benign_memorization", "feature_contamination", "pitfalls_of_memorization"]
+EXPLORED = [
+    "spurious_memorization",
+    "benign_memorization",
+    "feature_contamination",
+    "pitfalls_of_memorization",
+]
 
 
 @pytest.mark.parametrize("name", EXPLORED)

@@ -221,10 +221,10 @@ def test_another_step_of_group_weights_is_another_training(tmp_path):
 
 @pytest.mark.parametrize(
     "given", [{"stop_below": 0.0}, {"stop_below": -1.0}, {"stop_below": float("nan")},
-              {"stop_below": 0.1, "stop_at": 0.9}],
+              {"stop_below": 0.1, "stop_at": 0.9}, {"stop_below": 0.1, "steps": 10}],
 )  # fmt: skip
 def test_a_loss_to_stop_at_is_above_zero_and_alone(given):
-    with pytest.raises(ValueError, match=r"stop_below=.*allowed: one of a loss above 0 and an accuracy"):
+    with pytest.raises(ValueError, match=r"stop_below=.*allowed: a loss above 0, and then no stop_at"):
         Recipe(**given)
 
 

@@ -270,7 +270,7 @@ def color_mnist(
 
     Args:
         variant: of ``COLOR_VARIANTS``.
-        seed: of the flips, >= 0; ids hold it, so predictions for one seed's labels do not fit another's.
+        seed: of the flips, >= 0; ids hold it and the variant, so predictions for other labels do not fit.
         sizes: first so many training images train, the next are for validation; so many test images.
         root: folder of the data sets.
 
@@ -281,7 +281,7 @@ def color_mnist(
         ValueError: an unknown variant, or more images than there are. FileNotFoundError: MNIST is absent.
     """
     check_choice("variant", variant, COLOR_VARIANTS)
-    rates = COLOR_VARIANTS[variant]
+    rates, place = COLOR_VARIANTS[variant], list(COLOR_VARIANTS).index(variant)
     train, test = (load_images("mnist", half, root) for half in ("train", "test"))
     if len(sizes) != 3 or sizes[0] + sizes[1] > len(train) or sizes[2] > len(test) or min(sizes) < 10:
         raise ValueError(
@@ -300,7 +300,7 @@ def color_mnist(
         labels = (images.labels < 5).long() ^ (torch.rand(size, generator=source) < label_rate).long()
         colors = labels ^ (torch.rand(size, generator=source) < color_rate).long()
         vectors = images.pixels[:, 0, ::2, ::2].flatten(1).float() / 255
-        ids = torch.arange(first, first + size) + 100_000 * seed
+        ids = torch.arange(first, first + size) + 100_000 * (len(COLOR_VARIANTS) * seed + place)
         environment = environment * (part != "test")
         inputs = colored(vectors, colors)
         parts.append(GroupedSet(inputs, labels, environment, ids, 2, 2, f"ColorMNIST {variant}"))

@@ -97,10 +97,12 @@ class Recipe:
             raise ValueError(f"warmup={self.warmup} epochs and {self.warmup_steps} steps; give one of them")
         if self.stop_at is not None and not 0 < self.stop_at <= 1:
             raise ValueError(f"stop_at={self.stop_at}; allowed: an accuracy in (0, 1], or None")
-        if self.stop_below is not None and not (self.stop_below > 0 and self.stop_at is None):
+        if self.stop_below is not None and (
+            not self.stop_below > 0 or self.stop_at is not None or self.steps is not None
+        ):
             raise ValueError(
-                f"stop_below={self.stop_below}, stop_at={self.stop_at}; allowed: one of a loss above 0 and "
-                "an accuracy"
+                f"stop_below={self.stop_below}, stop_at={self.stop_at}, steps={self.steps}; allowed: a loss "
+                "above 0, and then no stop_at, and epochs to count"
             )
         if self.clip is not None and not (self.clip > 0 and math.isfinite(self.clip)):
             raise ValueError(f"clip={self.clip}; allowed: a finite number above 0, or None")

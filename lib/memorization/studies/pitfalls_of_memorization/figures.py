@@ -181,7 +181,7 @@ def draw_road(ax: Axes, road: pd.DataFrame) -> None:
     log_ticks(ax, road["epoch"])
 
 
-def draw_label_noise(axes: Sequence[Axes], records: pd.DataFrame) -> None:
+def draw_wrong_labels(axes: Sequence[Axes], records: pd.DataFrame) -> None:
     """Draw majority and minority accuracy against the share of flipped training labels, for each method."""
     for ax, part in zip(axes, ("majority", "minority"), strict=True):
         draw_arms(ax, records, "label_noise", f"test_{part}")

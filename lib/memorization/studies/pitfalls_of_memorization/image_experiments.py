@@ -28,6 +28,7 @@ from memorization.studies.pitfalls_of_memorization.methods import (
     subset_answers,
 )
 from memorization.training.recipe import Recipe
+from memorization.training.train import TrainingError
 
 Row = dict[str, Any]
 
@@ -86,7 +87,7 @@ def group_methods(
     data_root: str | None = None,
     device: str = "cpu",
     seeds: Sequence[int],
-) -> list[list[Row]]:
+) -> list[list[Row] | TrainingError]:
     """Train every method on images with a spurious attribute, all methods and seeds in one stack.
 
     Args:
@@ -143,25 +144,33 @@ def method_rows(
     plan: Comparison,
     *,
     twin_splits: Sequence[GroupedSplits] | None = None,
-) -> list[list[Row]]:
-    """Train methods and return, for each seed, the rows of :func:`group_methods`; see ``compare_methods``."""
+    correlated: bool = True,
+) -> list[list[Row] | TrainingError]:
+    """Train methods and return, for each seed, the rows of :func:`group_methods`; see ``compare_methods``.
+
+    A seed of which a network failed has its error in place of rows. ``correlated``: the attribute goes with
+    the label, so that there is a minority to be found.
+    """
     outcome = compare_methods(splits, seeds, methods, plan, twin_splits=twin_splits)
     chosen: dict[str, dict[tuple[int, str], Row]] = {}
     for name in SELECTIONS:
         records = at_selected(outcome.rows, name).to_dict("records")
         rows_of = [{str(k): v for k, v in row.items()} for row in records]
         chosen[name] = {(int(row["seed"]), str(row["method"])): row for row in rows_of}
-    answers = []
+    answers: list[list[Row] | TrainingError] = []
     for seed, one in zip(seeds, twin_splits or splits, strict=True):
+        if seed in outcome.failed:
+            answers.append(outcome.failed[seed])
+            continue
         twins = outcome.twins[seed]
         known = {"flip_rate": twins.flip_rate, "degenerate": int(twins.degenerate)}
-        exceptions = _exceptions(one.train)
+        exceptions = _exceptions(one.train, correlated)
         for name, members in (("majority", ~exceptions), ("minority", exceptions)):
             known[f"flipped_{name}"] = float(twins.flipped[members].double().mean())
         known |= _found(twins.mistakes, exceptions, "")
         if not twins.degenerate:
             mistakes = twins.mistakes_at(one.validation.inputs, one.validation.labels)
-            known |= _found(mistakes, _exceptions(one.validation), "validation_")
+            known |= _found(mistakes, _exceptions(one.validation, correlated), "validation_")
         rows = []
         for method in methods:
             last = chosen["last"][seed, method]
@@ -179,9 +188,9 @@ def method_rows(
     return answers
 
 
-def _exceptions(one: GroupedSet) -> Tensor:
-    """Examples whose attribute is not their class's; none where there are not two of both."""
-    if (one.classes, one.values) != (2, 2):
+def _exceptions(one: GroupedSet, correlated: bool) -> Tensor:
+    """Examples whose attribute is not their class's; none unless two of both go together."""
+    if (one.classes, one.values) != (2, 2) or not correlated:
         return torch.zeros(len(one), dtype=torch.bool)
     return one.attributes != one.labels
 
@@ -335,7 +344,9 @@ def color_mnist_draw(
         partial(_xavier_perceptron, splits.train.inputs.shape[1]), Recipe(steps=steps, **common),
         Recipe(steps=twin_steps, **common), "shuffle", temperature=chosen["temperature"], device=device,
     )  # fmt: skip
-    rows = method_rows([splits], [seed], methods, plan)[0]
+    rows = method_rows([splits], [seed], methods, plan, correlated=False)[0]
+    if isinstance(rows, TrainingError):
+        raise rows
     return [{**chosen, **row} for row in rows]
 
 

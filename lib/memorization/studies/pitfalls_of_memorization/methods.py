@@ -36,7 +36,7 @@ from memorization.training.held_out import (
 )
 from memorization.training.objectives import ExampleCrossEntropy
 from memorization.training.recipe import Recipe
-from memorization.training.train import Trained, train
+from memorization.training.train import Trained, TrainingError, train
 
 METHODS = (
     "erm", "weights", "subsample", "group_dro", "xrm_group_dro", "mat", "mat_k_fold", "mat_oracle",
@@ -177,11 +177,13 @@ class Outcome:
             test set.
         networks: the trained networks, by method and seed.
         twins: what twins found out, by seed.
+        failed: by seed, the error of a network whose loss is not finite; such a seed has no rows.
     """
 
     rows: pd.DataFrame
     networks: dict[tuple[str, int], nn.Module]
     twins: dict[int, CrossRisk]
+    failed: dict[int, TrainingError]
 
 
 def compare_methods(
@@ -239,6 +241,7 @@ def compare_methods(
             check_inferred(mistakes, part.validation.labels, part.validation.classes)
     rows: list[pd.DataFrame] = []
     networks: dict[tuple[str, int], nn.Module] = {}
+    failed: dict[int, TrainingError] = {}
     every = range(len(members))
     for some in [[m] for m in every] if plan.one_by_one else [list(every)]:
         trained = [members[m] for m in some]
@@ -248,15 +251,14 @@ def compare_methods(
             return [{"method": method, "seed": seeds[k], **evaluate(network, splits[k], inferred[k])}]
 
         done = _train_stack(trained, splits, seeds, [tables[m] for m in some], plan, watch, selection)
-        if done.failed:
-            raise next(iter(done.failed.values()))
+        for member, error in done.failed.items():
+            failed.setdefault(seeds[trained[member][1]], error)
         rows.append(done.watched.rename(columns={"epoch": "step"}).drop(columns="member"))
         ended = zip(trained, done.networks, strict=True)
-        networks |= {(method, seeds[k]): network for (method, k), network in ended}
+        networks |= {(method, seeds[k]): network for (method, k), network in ended if network is not None}
     table = pd.concat(rows, ignore_index=True)
-    return Outcome(
-        table[table.step > 0].reset_index(drop=True), networks, dict(zip(seeds, found, strict=True))
-    )
+    kept = table[(table.step > 0) & ~table.seed.isin(list(failed))].reset_index(drop=True)
+    return Outcome(kept, networks, dict(zip(seeds, found, strict=True)), failed)
 
 
 def _train_stack(

@@ -111,7 +111,7 @@ def fit_curves(
     targets = torch.stack([one.targets for one in curves])[..., None]
     recipe = Recipe(epochs=most_steps, learning_rate=1e-3, stop_below=tolerance, stop_after=1)
     batches = TensorBatches(inputs, targets, tuple(range(len(curves))), draw="whole", own=True)
-    networks = [_network(width, one.source) for one in curves]
+    networks = [_network(width, _again(one.source)) for one in curves]
     done = train(networks, batches, "mse", recipe)
     if done.failed:
         raise next(iter(done.failed.values()))
@@ -132,6 +132,11 @@ def _network(width: int, source: torch.Generator) -> nn.Module:
         return nn.Sequential(*layers[:-1])
 
     return initialize(build(make, torch.Generator()), source)
+
+
+def _again(source: torch.Generator) -> torch.Generator:
+    """A generator in the same state: a second fit of a curve begins from the same weights."""
+    return torch.Generator().set_state(source.get_state())
 
 
 def describe(fitted: Fitted, curve: NoisyCurve) -> dict[str, float]:

@@ -36,7 +36,7 @@ from memorization.studies.pitfalls_of_memorization.methods import Comparison
 from memorization.training.batches import TensorBatches
 from memorization.training.held_out import predict
 from memorization.training.recipe import Recipe
-from memorization.training.train import train
+from memorization.training.train import TrainingError, train
 
 FEATURES = ("random_patches", "random_network", "self_trained")
 _PATCH, _FILTERS, _SAMPLES = 6, 400, 20_000
@@ -113,7 +113,8 @@ def _bird_network(source: torch.Generator) -> StagedNetwork:
 
 def _self_trained(network: StagedNetwork, one: GroupedSet, seed: int, steps: int = 400) -> StagedNetwork:
     batches = TensorBatches(one.inputs, one.labels[None], (seed,), one.classes, "replace")
-    return train([network], batches, "cross_entropy", Recipe(steps=steps, batch=128)).networks[0]
+    recipe = Recipe(steps=steps, batch=min(128, len(one)))
+    return train([network], batches, "cross_entropy", recipe).networks[0]
 
 
 @torch.no_grad()
@@ -139,7 +140,7 @@ def bird_heads(
     data_root: str | None = None,
     device: str = "cpu",
     seeds: Sequence[int],
-) -> list[list[Row]]:
+) -> list[list[Row] | TrainingError]:
     """Train linear heads by every method on features of Waterbirds at 64x64, full batch.
 
     Args:
@@ -179,7 +180,7 @@ def bird_networks(
     data_root: str | None = None,
     device: str = "cpu",
     seeds: Sequence[int],
-) -> list[list[Row]]:
+) -> list[list[Row] | TrainingError]:
     """Train a small convolutional network from scratch by every method on Waterbirds at 32x32.
 
     Args:
@@ -423,6 +424,8 @@ def benchmark_methods(
     )
     trained = [splits] if fine or twin_splits is None else twin_splits
     rows = method_rows(trained, [seed], methods, plan, twin_splits=twin_splits)[0]
+    if isinstance(rows, TrainingError):
+        raise rows
     return [{**chosen, **row} for row in rows]
 
 

@@ -72,10 +72,7 @@ def max_margin(*, majority: int, minority: int, d: int, gamma: float, sigma: flo
     a, b, cost = majority / (sigma**2 * d), minority / (sigma**2 * d), gamma**-2.0
     determinant = (1 + a + b) * (cost + a + b) - (a - b) ** 2
     core, spurious = ((a + b) * cost + 4 * a * b) / determinant, (a - b) / determinant
-    if 1 - core - spurious < 0:  # the majority's margin is wide enough without noise
-        left = cost + 4 * b
-        core, spurious = left / (1 + left), 1 / (1 + left)
-    margins = max(0.0, 1 - core - spurious), max(0.0, 1 - core + spurious)
+    margins = 1 - core - spurious, 1 - core + spurious  # both above 0 for any numbers
     noise = math.sqrt(a * margins[0] ** 2 + b * margins[1] ** 2)
     return MaxMargin.of(core, spurious, noise, sigma)
 
