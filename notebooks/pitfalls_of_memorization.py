@@ -113,7 +113,7 @@ from memorization.studies.pitfalls_of_memorization.experiments import (
 )  # fmt: skip
 from memorization.studies.pitfalls_of_memorization.figures import (
     draw_by_minority, draw_decision, draw_diagram, draw_influence, draw_kinds, draw_wrong_labels, draw_most_memorized,
-    draw_noisy_curve, draw_panel, draw_road, draw_temperatures, named,
+    draw_noisy_curve, draw_panel, draw_road, draw_temperatures, named, named_panels,
 )  # fmt: skip
 from memorization.studies.pitfalls_of_memorization.image_experiments import color_mnist_draw, group_influence, group_methods
 from memorization.studies.pitfalls_of_memorization.photographs import benchmark_methods, bird_heads, bird_influence, bird_networks
@@ -145,26 +145,24 @@ figure_one = [
 published_draw = run.sweep(linear_curves, figure_one, seeds=[PUBLISHED_SEED], fixed={**common, "look_at": looks, "published": True}, workers=run.workers)
 
 # %% tags=["hide-input"]
-titles = ["ERM, no noise", "ERM, noise", "MAT, noise"]
+published_draw = named_panels(published_draw)
+titles = list(published_draw.panel.unique())
 figure, axes = panels(6, columns=3, titles=[*titles, "", "", ""], height=3.0)
-ends = published_draw.query("epoch == epoch.max()")
-for place, (_, one) in enumerate(published_draw.groupby(["method", "sigma"], sort=False)):
+for place, (_, one) in enumerate(published_draw.groupby("panel", sort=False)):
     draw_panel(axes[place], one)
     draw_decision(axes[place + 3], one.iloc[-1], gamma=gamma, n=n, d=d)
 legend_above(figure)
-by_panel = dict(zip(titles, ends.test_minority, strict=True))
+ends = published_draw.query("epoch == epoch.max()")
+by_panel = dict(zip(ends.panel, ends.test_minority, strict=True))
 show(
     run, figure, published_draw, name="figure_one",
     title="New minority examples at the end: " + listed(f"{name} {number(value, 2)}" for name, value in by_panel.items()),
     alt="Above, accuracies against epochs; below, the decision of the model over core and spurious feature. New minority examples, "
-    + "; ".join(
-        f"{name}: {curves_in_words(one, 'epoch', 'test_minority')}"
-        for name, (_, one) in zip(titles, published_draw.groupby(["method", "sigma"], sort=False), strict=True)
-    ) + ".",
+    f"{curves_in_words(published_draw, 'epoch', 'test_minority', 'panel')}.",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-trained = listed(f"{name} {number(value, 3)}" for name, value in zip(titles, ends.train_minority, strict=True))
+trained = listed(f"{name} {number(value, 3)}" for name, value in zip(ends.panel, ends.train_minority, strict=True))
 say(f"""
 In training the minority's accuracy ends at {trained}. What new examples of the minority get is {listed(number(v, 3) for v in by_panel.values())}:
 where the border between the colors is vertical, the model follows the core feature; where it is horizontal, the spurious one.
@@ -234,7 +232,7 @@ ones {number(at_new["plain"])} and {number(at_new["aware"])}.
 # One draw of the problem, and all methods as columns of one descent: plain training; weights by which each group counts
 # alike; GroupDRO, which weighs the group with the largest loss more and more; MAT; the same with the true share of labels given
 # the spurious attribute in place of held-out predictions (MAT-oracle); and MAT with twins that flip no labels. A method that
-# interpolates can make every training loss vanish, whatever its weights. Does weighing then help?
+# interpolates can bring every training loss to zero, whatever its weights. Does weighing then help?
 
 # %%
 compared = run.sweep(linear_methods, {"label_noise": [0.0]}, seeds=seeds, fixed={**common, "sigma": sigma, "temperatures": temperatures}, workers=run.workers)
@@ -337,7 +335,7 @@ show(
 )  # fmt: skip
 
 # %% [markdown]
-# Why do the two grids differ? What Figure 1 shows is a state on the way. How does plain training go on?
+# Why do the two grids differ? What the paper's figure shows is a state on the way. How does plain training go on?
 
 # %%
 stops = [stop for stop in (10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000) if stop < road_epochs]
@@ -362,7 +360,7 @@ border = harmful_noise(majority=n - int(0.1 * n), minority=max(1, int(0.1 * n)),
 say(f"""
 After {number(int(road.epoch.max()))} epochs {number(at_end.test_minority.mean(), 2)} of new minority examples are right, {compare(at_end.set_index("seed").test_minority, at_end.set_index("seed").limit_minority)} the
 limit of {number(at_end.limit_minority.mean(), 2)}. So **the figure is a finite-time state**: its failure is one of plain training as long as anybody trains, not
-of the classifier that it tends to. By the closed form the limit is wrong on more than half of the minority above σ = {number(border, 2)}.
+of the classifier that it tends to. By the closed form the limit is wrong on at least half of the minority above σ = {number(border, 2)}.
 """)
 
 # %% [markdown]
@@ -395,12 +393,15 @@ explored = run.sweep(
     seeds=2, fixed={"gammas": gammas, "sigmas": sigmas, "n": n, "d": d, "epochs": epochs}, workers=run.workers,
 )  # fmt: skip
 explored = named(explored).assign(minority=(1 - explored.majority_rate).round(3))
-
-# %% tags=["hide-input"]
 surface = explored.groupby(["minority", "gamma", "arm", "sigma"], sort=False)[["test_minority", "test_majority"]].mean().reset_index()
+
+# %% tags=["remove-input"]
 middle = min(minority_rates, key=lambda rate: abs(rate - 0.1))
 nearest = min(gammas, key=lambda value: abs(value - gamma))
 first = surface.query("minority == @middle and gamma == @nearest")
+of_first = explored.query("minority == @middle and gamma == @nearest").groupby("arm", sort=False)
+
+# %% tags=["hide-input"]
 explore(
     run, surface, name="explorer", x="sigma", y=["test_minority", "test_majority"], lines="arm", controls=["minority", "gamma"],
     start={"minority": middle, "gamma": nearest}, read_at=sigma,
@@ -409,14 +410,14 @@ explore(
         "test_minority": "accuracy on new minority examples [fraction]", "test_majority": "accuracy on new majority examples [fraction]",
     },
     references={"test_minority": ("guessing", 0.5)},
-    title=f"With γ = {number(nearest)} and a minority of {number(middle)}, minority accuracy with the noise: " + listed(
-        f"{arm} {trend(one, 'sigma', 'test_minority')}" for arm, one in explored.query("minority == @middle and gamma == @nearest").groupby("arm", sort=False)
-    ),
+    title=f"With γ = {number(nearest)} and a minority of {number(middle)}, minority accuracy with the noise: "
+    + listed(f"{arm} {trend(one, 'sigma', 'test_minority')}" for arm, one in of_first),
     alt="Accuracy on new minority or majority examples against the noise, a line per method, with sliders for the strength of the spurious "
-    f"feature and the size of the minority. At first: {curves_in_words(first, 'sigma', 'test_minority', 'arm')}.",
+    f"feature and the size of the minority. As it opens: {curves_in_words(first, 'sigma', 'test_minority', 'arm')}.",
 )  # fmt: skip
 
 # %% [markdown] tags=["theory"]
+# (who-is-memorized)=
 # ## Who is memorized?
 #
 # *Self-influence* is how much more often a training example is got right by models that were trained with it than by
@@ -495,8 +496,8 @@ show(
 #
 # Now real images and a network with a hidden layer. The label is whether a digit is five or more. Its color goes with the
 # label but for a minority of each class; on the test images all four groups are equally large. Does the order of the
-# methods hold? Sub-sampling keeps as many examples of each group as the smallest one has; XRM + GroupDRO has no annotations
-# of groups and infers them from the twins' mistakes; JTT weighs the errors of a first network.
+# methods hold? Sub-sampling takes as many examples of each group as the smallest one has; XRM + GroupDRO has no annotations
+# of groups and infers them from the twins' mistakes; JTT weighs the errors of a briefly trained network.
 
 # %%
 digits = {"dataset": "digits", "steps": image_steps, "twin_steps": twin_steps}
@@ -635,8 +636,8 @@ if not colored.empty:
 # ### Photographs without a pre-trained network
 #
 # Waterbirds at 64×64 pixels, with three kinds of features under a linear head, and a small network trained from scratch. Here
-# twins are far from perfect. What does that cost MAT, compared with the oracle's shift? Judged at the last step only: the
-# validation set would choose a head that has hardly learned, which is balanced by chance.
+# twins are far from perfect. What does that cost MAT, compared with the oracle's shift? Judged at the last step alone: the
+# validation set would choose a head that has learned next to nothing, which is balanced by chance.
 
 # %%
 rivals = ["erm", "weights", "group_dro", "xrm_group_dro", "mat", "mat_oracle"]
@@ -646,9 +647,9 @@ networks = named(run.recorded(bird_networks, [{}], "desktop", seeds=3, stacked=T
 
 # %% tags=["hide-input"]
 if not birds.empty:
-    words = {"random_patches": "random patches", "random_network": "untrained network", "self_trained": "self-trained network"}
-    heads = birds.assign(features=birds.features.map(words))
-    every = pd.concat([heads, networks.assign(features="network from scratch")] if len(networks) else [heads], ignore_index=True)
+    heads = birds.assign(features=birds.features.str.replace("_", " "))
+    scratch = [networks.assign(features="network from scratch")] if len(networks) else []
+    every = pd.concat([heads, *scratch], ignore_index=True)
     figure, (ax,) = panels(1, height=3.8)
     patches = heads[heads.features == "random patches"]
     shown = dumbbells(ax, patches, ["test_worst", "test_average"], words=["worst group", "average"])
@@ -660,12 +661,18 @@ if not birds.empty:
         alt="A row a method, worst-group and average accuracy on Waterbirds at 64×64 with a linear head on random patches: "
         + rows_in_words(shown, "arm", {"test_worst": "worst group", "test_average": "average"}) + ".",
     ))  # fmt: skip
+
+# %% tags=["hide-input"]
+if not birds.empty:
     display(table(
         seed_means(every, ["features", "arm"], {
             "worst group": "test_worst", "worst group, training": "train_worst", "average": "test_average", "average, training mix": "test_average_train_mix",
         }),
         "Waterbirds at 64×64: last step, mean ± half of the 95 % interval",
     ))  # fmt: skip
+
+# %% tags=["remove-input"]
+if not birds.empty:
     of_patches = patches.query("method == 'mat'")
     display(say(f"""
     Here twins flip {number(of_patches.flipped_minority.mean(), 2)} of the minority's labels and {number(of_patches.flipped_majority.mean(), 2)} of the majority's, and their
@@ -731,7 +738,7 @@ if not large.empty:
 
 # %% tags=["hide-input"]
 panels_at_end = run.sweep(linear_curves, figure_one, seeds=seeds, fixed={**common, "look_at": [max(1, epochs // 20)]}, workers=run.workers)
-panels_at_end["panel"] = panels_at_end.method + np.where(panels_at_end.sigma > 0, " noise", " 0")
+panels_at_end = named_panels(panels_at_end)
 untrained = run.sweep(linear_methods, {"label_noise": [0.0]}, seeds=seeds, fixed={
     **{**common, "epochs": 1}, "sigma": sigma, "methods": ["erm", "mat"], "temperatures": [usual],
 }, workers=run.workers)  # fmt: skip
@@ -759,7 +766,7 @@ not_reproduced(run, verdicts)
 say(f"""
 - Does noise by which examples can be told apart turn a spurious correlation into failure? PM-1: {outcome(verdicts, "PM-1")}; PM-2: {outcome(verdicts, "PM-2")}.
 - Does memorization-aware training help? PM-3: {outcome(verdicts, "PM-3")}; on digits, PM-12: {outcome(verdicts, "PM-12")}.
-- Is it more than weighing groups? PM-9: {outcome(verdicts, "PM-9")}. Is it always ahead? On digits sub-sampling, PM-20: {outcome(verdicts, "PM-20")}.
+- Is it something else than weighing groups? PM-9: {outcome(verdicts, "PM-9")}. Does anything go further? On digits, sub-sampling, PM-20: {outcome(verdicts, "PM-20")}.
 - Who is memorized? PM-10: {outcome(verdicts, "PM-10")}.
 - **Where it ends:** wrong labels look like exceptions, PM-16: {outcome(verdicts, "PM-16")}.
 """)

@@ -98,12 +98,15 @@ found = {  # a claim in plain words, and what its number is
         "A network that learns random labels by heart, under augmentation, ends with better features than it began with",
         "gain of the share of true classes that its embedding tells",
     ),
-    "BM-5": ("Augmentation moves the random labels into the last layers", "share of them that the embedding tells, without minus with augmentation"),
+    "PM-2": (
+        "A model that can tell its training examples apart learns the exceptions to a spurious correlation by heart, and is wrong on new ones",
+        "accuracy on exceptions in training minus on new ones",
+    ),
     "FC-3": (
         "Where the background alone moves, which never told anything of the label, the risk of a network grows: its margins shrink",
         "hinge risk there minus in distribution, where an untrained network's is 1",
     ),
-    "FC-8": ("The more diverse the backgrounds in training, the less of them a network learns", "mean weight on the background, all of one sign minus half of them negated"),
+    "PM-3": ("Told in training what held-out predictions know of the label, it gets new exceptions right", "accuracy on them that is gained"),
 }
 
 # %% tags=["remove-input"]
@@ -136,9 +139,10 @@ say(board.headline().splitlines()[0])
 # Is *my* network's memorization benign? | {cite:t}`anagnostidis2023curious` | {ref}`own-case`
 # Why do networks learn features that are uncorrelated with the label, and fail out of distribution? | {cite:t}`zhang2024feature` | {doc}`feature_contamination`
 # What can be done against it? | {cite:t}`zhang2024feature` | {ref}`contamination-remedies`
+# When does memorization turn a spurious correlation into bad generalization, and does training that is aware of it help? | {cite:t}`bayat2025pitfalls` | {doc}`pitfalls_of_memorization`
+# Which training examples were memorized? | {cite:t}`bayat2025pitfalls` | {ref}`who-is-memorized`
 #
-# Two more papers are on their way: heads that learn or unlearn random labels {cite:p}`becker2024learned`, and training that
-# is aware of memorization {cite:p}`bayat2025pitfalls`.
+# One more paper is on its way: heads that learn or unlearn random labels {cite:p}`becker2024learned`.
 #
 # ## What do you want to do?
 #

@@ -28,7 +28,7 @@ OUTCOME = re.compile(
 NO_RESULT = re.compile(
     r"```.*?```|\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\{[a-z:]+\}|\]\([^)]*\)"
     r"|^\([\w-]+\)=$|^\d+\. |\bat (?:most|least)\b|\b\d+×\d+\b|\b95 %"
-    r"|\b(?:[A-Za-z]+[-_])+P?\d+\b|\b[A-Za-zφ]+\d\w*\b",
+    r"|\b(?:[A-Za-z]+[-_])+P?\d+\b|\b[A-Za-zφ]+\d\w*\b|\b[Ww]orst[- ](?:\w+ )?group\b|\bworse class\b",
     re.DOTALL | re.MULTILINE,
 )
 WHOSE = re.compile(

@@ -38,11 +38,6 @@ METHOD_NAMES = {
     "logit_correction": "logit correction",
     "jtt": "JTT",
 }
-PANELS = {
-    "erm 0": "ERM, no noise",
-    "erm noise": "ERM, noise",
-    "mat noise": "MAT, noise",
-}
 _TRAIN, _TEST = INK, COLORS["spurious accuracy"]
 _MAP = "RdYlBu"
 
@@ -52,6 +47,14 @@ def named(records: pd.DataFrame) -> pd.DataFrame:
     if records.empty:
         return records
     return records.assign(arm=[METHOD_NAMES.get(name, name) for name in records["method"]])
+
+
+def named_panels(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of ``linear_curves`` with a column ``panel``: method, and whether there is noise."""
+    pairs = zip(curves["method"], curves["sigma"], strict=True)
+    return curves.assign(
+        panel=[f"{METHOD_NAMES[m]}, {'noise' if sigma else 'no noise'}" for m, sigma in pairs]
+    )
 
 
 def draw_panel(ax: Axes, curves: pd.DataFrame) -> None:
