@@ -61,7 +61,7 @@ first_seed: int = 100  # first of the seeds; those below 100 chose bounds of our
 seeds: int = 20  # draws of the two-feature problem | draws | 2..1000
 temperatures: list[float] = [0.001, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0]  # temperatures of memorization-aware training | ratio | (0..1000]
 label_noises: list[float] = [0.0, 0.05, 0.1]  # shares of flipped training labels | fraction | 0..0.49
-noise_seeds: int = 8  # draws with flipped labels | draws | 2..1000
+noise_seeds: int = 6  # draws with flipped labels | draws | 2..1000
 gammas: list[float] = [1.0, 2.0, 3.0, 5.0, 8.0]  # strengths of the spurious feature in the diagram | ratio | (0..100]
 sigmas: list[float] = [0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0]  # strengths of the noise in the diagram | standard deviation | 0..100
 diagram_seeds: int = 5  # draws of the diagram | draws | 2..1000
@@ -78,7 +78,7 @@ curve_seeds: int = 6  # draws of noisy curves | draws | 2..100
 drawn_width: int = 300  # neurons of each hidden layer, the three drawn curves | neurons | 2..4096
 drawn_tolerance: float = 0.000001  # loss at which they are fitted | squared value | (0..1)
 drawn_steps: int = 20000  # steps at which their training ends at the latest | steps | 10..1000000
-image_seeds: int = 10  # draws of the digits in two colors | draws | 2..100
+image_seeds: int = 8  # draws of the digits in two colors | draws | 2..100
 image_minority: float = 0.05  # share of each class in the other class's color | fraction | (0..0.5)
 image_steps: int = 300  # steps of each method on digits | steps | 1..100000
 twin_steps: int = 150  # steps of the twins on digits | steps | 1..100000
@@ -474,8 +474,8 @@ show(
 # Three strengths were picked for the figure. What lies between them?
 
 # %%
-fits = run.sweep(fit_noisy_curves, [{}], stacked=True, seeds=curve_seeds, fixed={
-    "sigmas": curve_sigmas, "width": curve_width, "tolerance": curve_tolerance, "most_steps": curve_steps,
+fits = run.sweep(fit_noisy_curves, [{"sigmas": [level]} for level in curve_sigmas], stacked=True, seeds=curve_seeds, fixed={
+    "width": curve_width, "tolerance": curve_tolerance, "most_steps": curve_steps,
 }, workers=run.workers)  # fmt: skip
 
 # %% tags=["hide-input"]
@@ -501,8 +501,8 @@ show(
 
 # %%
 digits = {"dataset": "digits", "steps": image_steps, "twin_steps": twin_steps}
-methods = ["erm", "weights", "subsample", "group_dro", "xrm_group_dro", "jtt", "mat_k_fold", "mat"]
-pictures = run.sweep(group_methods, [{"minority": image_minority}], seeds=image_seeds, stacked=True, fixed={**digits, "methods": methods}, workers=run.workers)
+halves = [{"methods": ["erm", "weights", "subsample", "group_dro"]}, {"methods": ["xrm_group_dro", "jtt", "mat_k_fold", "mat"]}]
+pictures = run.sweep(group_methods, halves, seeds=image_seeds, stacked=True, fixed={**digits, "minority": image_minority}, workers=run.workers)
 pictures = named(pictures)
 
 # %% tags=["hide-input"]
