@@ -133,7 +133,8 @@ def draw_diagram(
         ax.set_yticks(range(len(grid.index)), [f"{gamma:g}" for gamma in grid.index])
         for (row, place), value in np.ndenumerate(grid.to_numpy()):
             text = "–" if np.isnan(value) else f"{value:.2f}".removeprefix("0")
-            ax.text(place, row, text, ha="center", va="center", fontsize=9, color=INK)
+            ink = "white" if value > 0.85 or value < 0.12 else INK  # both ends of the colors are dark
+            ax.text(place, row, text, ha="center", va="center", fontsize=9, color=ink)
         edges = [
             _place(
                 grid.columns, harmful_noise(majority=n - exceptions, minority=exceptions, d=d, gamma=gamma)
