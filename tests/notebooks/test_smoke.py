@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,24 +70,29 @@ def test_a_build_changes_no_tracked_file(smoke_project):
     assert extra == []
 
 
-def test_nothing_is_executed_a_second_time(smoke_project):
-    command = [
-        sys.executable,
-        "-m",
-        "memorization",
-        "--root",
-        str(smoke_project),
-        "run",
-        "--all",
-        "--profile",
-        "smoke",
-    ]
-    import os
-
+def run_again(smoke_project) -> str:
+    """Run all pages in the smoke project once more; return what the command says."""
+    command = [sys.executable, "-m", "memorization", "--root", str(smoke_project), "run", "--all"]
     environment = {
         **os.environ,
         "PYTHONPATH": str(smoke_project / "lib"),
         "MEMORIZATION_DATA": str(smoke_project / "no-data"),
     }
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.count("nothing changed") == len(names(ROOT))
+    done = subprocess.run(
+        [*command, "--profile", "smoke"], capture_output=True, text=True, check=True, env=environment
+    )
+    return done.stdout
+
+
+def test_nothing_is_executed_a_second_time(smoke_project):
+    assert run_again(smoke_project).count("nothing changed") == len(names(ROOT))
+
+
+def test_pages_that_are_made_again_from_the_same_records_have_the_same_bytes(smoke_project):
+    folder = smoke_project / "_build" / "notebooks" / "smoke"
+    papers = [folder / f"{path.stem}.ipynb" for path in (ROOT / "notebooks" / "claims").glob("*.yaml")]
+    before = {page: page.read_bytes() for page in papers}
+    for page in papers:
+        page.unlink()
+    run_again(smoke_project)
+    assert {page: page.read_bytes() for page in papers} == before
