@@ -14,7 +14,6 @@ from memorization.studies.pitfalls_of_memorization.experiments import (
     linear_diagram,
     linear_influence,
     linear_methods,
-    linear_road,
 )
 from memorization.studies.pitfalls_of_memorization.image_experiments import (
     color_mnist_draw,
@@ -35,7 +34,6 @@ POINTS = {
     "linear_curves": (linear_curves, {**SMALL, "method": "mat", "sigma": 0.5, "look_at": [1, 5]}),
     "linear_methods": (linear_methods, {**SMALL, "temperatures": [0.1, 1.0], "label_noise": 0.05}),
     "linear_diagram": (linear_diagram, {**SMALL, "gammas": [2.0, 5.0], "sigmas": [0.0, 0.5]}),
-    "linear_road": (linear_road, {**SMALL, "look_at": [1, 10]}),
     "capacity_rule": (capacity_rule, {"n": 20, "d": 400, "gamma": 5.0, "sigma": 0.5, "seed": 0}),
     "linear_influence": (
         linear_influence, {**SMALL, "methods": ["erm", "mat", "weights"], "models": 8, "fraction": 0.7}
@@ -262,7 +260,6 @@ def test_methods_on_color_mnist_have_plain_rows(real_data):
         ("linear_methods", {"label_noise": 1.0}, "label_noise=1.0; allowed"),
         ("linear_methods", {"n": 1}, "n=1; allowed"),
         ("linear_diagram", {"method": "mat"}, "unknown method 'mat'"),
-        ("linear_road", {"sigma": 0.0}, "sigma=0.0; allowed: a number above 0"),
         ("capacity_rule", {"d": 0}, "d=0; allowed"),
         ("capacity_rule", {"minority": 0.0}, "minority"),
         ("capacity_rule", {"sigma": -0.5}, "sigma=-0.5; allowed: a number above 0"),

@@ -268,45 +268,6 @@ def linear_diagram(
     return rows
 
 
-@experiment("linear_road")
-def linear_road(
-    *,
-    epochs: int,
-    look_at: Sequence[int],
-    gamma: float = 5.0,
-    sigma: float = 0.5,
-    rate: float = 0.01,
-    n: int = 1000,
-    d: int = 1798,
-    majority_rate: float = 0.9,
-    seed: int,
-) -> list[Row]:
-    """Follow plain gradient descent far beyond Figure 1, toward the max-margin classifier.
-
-    Args:
-        epochs: as in ``descend``.
-        look_at: epochs at which accuracies are taken, beside the last.
-        gamma: strength of the spurious feature.
-        sigma: strength of the noise, > 0.
-        rate: learning rate.
-        n: examples of each split.
-        d: noise coordinates.
-        majority_rate: share of training examples whose features agree, in (0, 1).
-        seed: whole number >= 0.
-
-    Returns:
-        One row for each epoch: ``epoch``, the accuracies, and ``limit_minority`` of the closed form.
-    """
-    kernel = Kernel.of(linear_problem(n=n, d=d, majority_rate=majority_rate, seed=seed))
-    descent = descend(kernel, columns(gamma, sigma, rate), epochs=epochs, look_at=look_at)
-    members = int(kernel.problem.train.majority.sum())
-    limit = max_margin(majority=members, minority=n - members, d=d, gamma=gamma, sigma=sigma)
-    return [
-        {"epoch": epoch, **{name: float(v[0]) for name, v in found.items()}, "limit_minority": limit.minority}
-        for epoch, found in descent.accuracies.items()
-    ]
-
-
 @experiment("capacity_rule")
 def capacity_rule(
     *, n: int, d: int, gamma: float, sigma: float, minority: float = 0.1, seed: int

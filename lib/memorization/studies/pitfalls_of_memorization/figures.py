@@ -172,15 +172,13 @@ def draw_temperatures(ax: Axes, records: pd.DataFrame) -> None:
     plain_log(ax)
 
 
-def draw_road(ax: Axes, road: pd.DataFrame) -> None:
-    """Draw minority accuracy of plain training far beyond Figure 1, and its limit."""
+def draw_road(ax: Axes, road: pd.DataFrame, limit: float) -> None:
+    """Draw minority accuracy of plain training far beyond Figure 1, and the accuracy in the limit."""
     curve_with_band(ax, road, "epoch", "test_minority", label="test, minority", color=_TEST, linestyle="--")
     curve_with_band(
         ax, road, "epoch", "train_minority", label="train, minority", color=_TRAIN, linestyle="--", marker=""
     )
-    reference_line(
-        ax, float(road["limit_minority"].mean()), "max-margin limit, closed form", color=COLORS["theory"]
-    )
+    reference_line(ax, limit, "max-margin limit, closed form", color=COLORS["theory"])
     ax.set(xlabel="epochs [epochs]", ylabel="accuracy [fraction]", ylim=(-0.03, 1.03))
     log_ticks(ax, road["epoch"])
 
