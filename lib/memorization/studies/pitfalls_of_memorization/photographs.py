@@ -369,9 +369,8 @@ def benchmark_methods(
     """Train methods on a published benchmark by the published configuration, with one draw of
     hyper-parameters.
 
-    Images: twins are linear heads on frozen features; so are the methods on Waterbirds, and whole networks on
-        CelebA. Text:
-    a whole BERT in both phases.
+    For images twins are linear heads on frozen features; so are the methods on Waterbirds, and whole networks
+    on CelebA. For text both phases train a whole BERT.
 
     Args:
         dataset: of ``BENCHMARKS``.
