@@ -136,13 +136,22 @@ parameter_table(run)
 
 # %%
 common = {"gamma": gamma, "n": n, "d": d, "epochs": epochs}
-looks = sorted({*np.unique(np.geomspace(1, epochs, 40).astype(int)).tolist(), *(epochs * k // 20 for k in range(1, 20))})
+early = np.geomspace(1, epochs, 40).astype(int).tolist()
+looks = sorted({*early, *(epochs * k // 20 for k in range(1, 20))})
 figure_one = [
     {"method": "erm", "sigma": 0.0, "rate": 0.03},
     {"method": "erm", "sigma": sigma, "rate": 0.01},
     {"method": "mat", "sigma": sigma, "rate": 0.01},
 ]
-published_draw = run.sweep(linear_curves, figure_one, seeds=[PUBLISHED_SEED], fixed={**common, "look_at": looks, "published": True}, workers=run.workers)
+
+# %%
+published_draw = run.sweep(
+    linear_curves,
+    figure_one,
+    seeds=[PUBLISHED_SEED],
+    fixed={**common, "look_at": looks, "published": True},
+    workers=run.workers,
+)
 
 # %% tags=["hide-input"]
 published_draw = named_panels(published_draw)
@@ -206,21 +215,28 @@ plain, aware = fit(X, y), fit(X, y, added)
 # Does the library say the same, which never forms the weights? And what do the two models say of new exceptions?
 
 # %%
-from memorization.studies.pitfalls_of_memorization.two_features import Kernel, LinearProblem, LinearSet, columns, descend
+from memorization.studies.pitfalls_of_memorization.two_features import (
+    Kernel, LinearProblem, LinearSet, columns, descend,
+)  # fmt: skip
 from memorization.training.held_out import HeldOut, memorization_shift
 
-shift = memorization_shift(HeldOut(torch.arange(N), held_out), y, torch.arange(N), temperature=0.1)
+rows = torch.arange(N)
+shift = memorization_shift(HeldOut(rows, held_out), y, rows, temperature=0.1)
 assert torch.allclose(shift, added, atol=1e-5)
 mine = LinearSet(core, spurious, noise, y.float(), ~few)
 kernel = Kernel.of(LinearProblem(mine, mine, torch.zeros(2 + D)))
 shifts = torch.stack([torch.zeros(N), shift[:, 1] - shift[:, 0]], 1)
-ours = descend(kernel, columns([strength, strength], level, 0.01, shifts=shifts), epochs=1001)
-assert torch.allclose(ours.logits, torch.stack([X @ (W[:, 1] - W[:, 0]) for W in (plain, aware)], 1), atol=1e-3)
-new = torch.cat([torch.tensor([[1.0, -strength]]).expand(2000, 2), level * torch.randn(2000, D)], 1)
-at_new = {name: float(((new @ W).argmax(1) == 1).float().mean()) for name, W in (("plain", plain), ("aware", aware))}
+ours = descend(kernel, columns([strength] * 2, level, 0.01, shifts=shifts), epochs=1001)
+logits = torch.stack([X @ (W[:, 1] - W[:, 0]) for W in (plain, aware)], 1)
+assert torch.allclose(ours.logits, logits, atol=1e-3)
 
 # %% tags=["remove-input"]
-at_seen = {name: float(((X @ W).argmax(1) == y)[few].float().mean()) for name, W in (("plain", plain), ("aware", aware))}
+two = {"plain": plain, "aware": aware}
+new = torch.cat([torch.tensor([[1.0, -strength]]).expand(2000, 2), level * torch.randn(2000, D)], 1)
+at_new = {name: float(((new @ W).argmax(1) == 1).float().mean()) for name, W in two.items()}
+at_seen = {name: float(((X @ W).argmax(1) == y)[few].float().mean()) for name, W in two.items()}
+
+# %% tags=["remove-input"]
 say(f"""
 It does. Of the exceptions in training, plain training gets {number(at_seen["plain"])} right and memorization-aware training {number(at_seen["aware"])}; of new
 ones {number(at_new["plain"])} and {number(at_new["aware"])}.
@@ -235,7 +251,13 @@ ones {number(at_new["plain"])} and {number(at_new["aware"])}.
 # interpolates can bring every training loss to zero, whatever its weights. Does weighing then help?
 
 # %%
-compared = run.sweep(linear_methods, {"label_noise": [0.0]}, seeds=seeds, fixed={**common, "sigma": sigma, "temperatures": temperatures}, workers=run.workers)
+compared = run.sweep(
+    linear_methods,
+    {"label_noise": [0.0]},
+    seeds=seeds,
+    fixed={**common, "sigma": sigma, "temperatures": temperatures},
+    workers=run.workers,
+)
 usual = 0.1 if 0.1 in temperatures else temperatures[0]
 arms = named(compared.query("temperature in (0.0, @usual)"))
 
@@ -288,9 +310,12 @@ show(
 
 # %%
 noisy = run.sweep(
-    linear_methods, {"label_noise": label_noises}, seeds=noise_seeds,
-    fixed={**common, "sigma": sigma, "methods": ["erm", "group_dro", "mat"]}, workers=run.workers,
-)  # fmt: skip
+    linear_methods,
+    {"label_noise": label_noises},
+    seeds=noise_seeds,
+    fixed={**common, "sigma": sigma, "methods": ["erm", "group_dro", "mat"]},
+    workers=run.workers,
+)
 noisy = named(noisy)
 
 # %% tags=["hide-input"]
@@ -319,9 +344,13 @@ show(
 # for a strong spurious feature and a small minority. The dotted line is where the closed form has this border.
 
 # %%
-diagram = run.sweep(linear_diagram, [{}], seeds=diagram_seeds, fixed={
-    "gammas": gammas, "sigmas": sigmas, "n": n, "d": d, "epochs": epochs,
-}, workers=run.workers)  # fmt: skip
+diagram = run.sweep(
+    linear_diagram,
+    [{}],
+    seeds=diagram_seeds,
+    fixed={"gammas": gammas, "sigmas": sigmas, "n": n, "d": d, "epochs": epochs},
+    workers=run.workers,
+)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=[f"after {epochs} epochs", "in the limit, closed form"], height=3.4)
@@ -338,30 +367,39 @@ show(
 # Why do the two grids differ? What the paper's figure shows is a state on the way. How does plain training go on?
 
 # %%
-stops = [stop for stop in (10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000) if stop < road_epochs]
+marks = (10, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000)
+stops = [mark for mark in marks if mark < road_epochs]
 plain = {"method": "erm", "sigma": sigma, "rate": 0.01, "epochs": road_epochs, "look_at": stops}
-road = run.sweep(linear_curves, [plain], seeds=road_seeds, fixed={"gamma": gamma, "n": n, "d": d}, workers=run.workers)
 exceptions = int((1 - 0.9) * n)
-limit = max_margin(majority=n - exceptions, minority=exceptions, d=d, gamma=gamma, sigma=sigma).minority
+limit = max_margin(majority=n - exceptions, minority=exceptions, d=d, gamma=gamma, sigma=sigma)
+
+# %%
+road = run.sweep(
+    linear_curves,
+    [plain],
+    seeds=road_seeds,
+    fixed={"gamma": gamma, "n": n, "d": d},
+    workers=run.workers,
+)
 
 # %% tags=["hide-input"]
 on_road = road.groupby("epoch").test_minority.mean().iloc[[-3, -1]] if road.epoch.nunique() > 2 else road.groupby("epoch").test_minority.mean()
 figure, (ax,) = panels(1)
-draw_road(ax, road, limit)
+draw_road(ax, road, limit.minority)
 legend_above(figure)
 show(
     run, figure, road, name="road",
     title="New minority examples that are right: " + listed(f"{number(value, 2)} after {number(int(at))} epochs" for at, value in on_road.items()),
     alt=f"Accuracy against epochs on a log axis. New minority examples: {curves_in_words(road, 'epoch', 'test_minority')}; training minority: "
-    f"{curves_in_words(road, 'epoch', 'train_minority')}. Dashed, the limit {number(limit, 2)}.",
+    f"{curves_in_words(road, 'epoch', 'train_minority')}. Dashed, the limit {number(limit.minority, 2)}.",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
 at_end = road[road.epoch == road.epoch.max()].set_index("seed").test_minority
 border = harmful_noise(majority=n - exceptions, minority=exceptions, d=d, gamma=gamma)
 say(f"""
-After {number(road_epochs)} epochs {number(at_end.mean(), 2)} of new minority examples are right, {compare(at_end, at_end * 0 + limit)} the
-limit of {number(limit, 2)}. So **the figure is a finite-time state**: its failure is one of plain training as long as anybody trains, not
+After {number(road_epochs)} epochs {number(at_end.mean(), 2)} of new minority examples are right, {compare(at_end, at_end * 0 + limit.minority)} the
+limit of {number(limit.minority, 2)}. So **the figure is a finite-time state**: its failure is one of plain training as long as anybody trains, not
 of the classifier that it tends to. By the closed form the limit is wrong on at least half of the minority above σ = {number(border, 2)}.
 """)
 
@@ -369,7 +407,10 @@ of the classifier that it tends to. By the closed form the limit is wrong on at 
 # Is the closed form right? An exact solver of the max-margin problem says so, where noise vectors are nearly orthogonal:
 
 # %%
-settings = [{"n": 200, "d": 20_000, "gamma": 5.0, "sigma": 0.5}, {"n": 200, "d": 20_000, "gamma": 2.0, "sigma": 0.5}]
+settings = [
+    {"n": 200, "d": 20_000, "gamma": 5.0, "sigma": 0.5},
+    {"n": 200, "d": 20_000, "gamma": 2.0, "sigma": 0.5},
+]
 settings += [{"n": 400, "d": 4000, "gamma": 5.0, "sigma": 0.3}]
 exact = run.sweep(capacity_rule, settings, seeds=3, workers=run.workers)
 
@@ -389,13 +430,15 @@ table(
 # hurt, and which method gives way first? (MAT is shown with the oracle's shift, which the table above compares with it.)
 
 # %%
+three_ways = {"method": ["erm", "group_dro", "mat_oracle"]}
+majorities = {"majority_rate": [1 - rate for rate in minority_rates]}
+strengths = {"gammas": gammas, "sigmas": sigmas, "n": n, "d": d, "epochs": epochs}
 explored = run.sweep(
-    linear_diagram,
-    {"method": ["erm", "group_dro", "mat_oracle"], "majority_rate": [1 - rate for rate in minority_rates]},
-    seeds=2, fixed={"gammas": gammas, "sigmas": sigmas, "n": n, "d": d, "epochs": epochs}, workers=run.workers,
-)  # fmt: skip
+    linear_diagram, {**three_ways, **majorities}, seeds=2, fixed=strengths, workers=run.workers
+)
 explored = named(explored).assign(minority=(1 - explored.majority_rate).round(3))
-surface = explored.groupby(["minority", "gamma", "arm", "sigma"], sort=False)[["test_minority", "test_majority"]].mean().reset_index()
+by_setting = explored.groupby(["minority", "gamma", "arm", "sigma"], sort=False)
+surface = by_setting[["test_minority", "test_majority"]].mean().reset_index()
 
 # %% tags=["remove-input"]
 middle = min(minority_rates, key=lambda rate: abs(rate - 0.1))
@@ -427,9 +470,13 @@ explore(
 # twins of the whole set, once. How the authors estimate theirs is not known.
 
 # %%
-influence = run.sweep(linear_influence, [{}], seeds=influence_seeds, fixed={
-    **common, "sigma": sigma, "models": influence_models,
-}, workers=run.workers)  # fmt: skip
+influence = run.sweep(
+    linear_influence,
+    [{}],
+    seeds=influence_seeds,
+    fixed={**common, "sigma": sigma, "models": influence_models},
+    workers=run.workers,
+)
 influence = named(influence)
 scored = mean_influence(influence)
 
@@ -455,9 +502,17 @@ show(
 
 # %%
 kinds = {"good": 1e-4, "bad": 1e-3, "ugly": 0.0}
-drawn = run.sweep(draw_noisy_curves, [{}], seeds=[123], fixed={
-    "sigmas": list(kinds.values()), "width": drawn_width, "tolerance": drawn_tolerance, "most_steps": drawn_steps,
-})  # fmt: skip
+drawn = run.sweep(
+    draw_noisy_curves,
+    [{}],
+    seeds=[123],
+    fixed={
+        "sigmas": list(kinds.values()),
+        "width": drawn_width,
+        "tolerance": drawn_tolerance,
+        "most_steps": drawn_steps,
+    },
+)
 
 # %% tags=["hide-input"]
 figure, axes = panels(3, columns=3, titles=[f"“{kind}”, σ = {level:g}" for kind, level in kinds.items()], height=3.0)
@@ -476,9 +531,14 @@ show(
 # Three strengths were picked for the figure. What lies between them?
 
 # %%
-fits = run.sweep(fit_noisy_curves, [{"sigmas": [level]} for level in curve_sigmas], stacked=True, seeds=curve_seeds, fixed={
-    "width": curve_width, "tolerance": curve_tolerance, "most_steps": curve_steps,
-}, workers=run.workers)  # fmt: skip
+fits = run.sweep(
+    fit_noisy_curves,
+    [{"sigmas": [level]} for level in curve_sigmas],
+    stacked=True,
+    seeds=curve_seeds,
+    fixed={"width": curve_width, "tolerance": curve_tolerance, "most_steps": curve_steps},
+    workers=run.workers,
+)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["error of the curve", "its shape"])
@@ -503,8 +563,18 @@ show(
 
 # %%
 digits = {"dataset": "digits", "steps": image_steps, "twin_steps": twin_steps}
-halves = [{"methods": ["erm", "weights", "subsample", "group_dro"]}, {"methods": ["xrm_group_dro", "jtt", "mat_k_fold", "mat"]}]
-pictures = run.sweep(group_methods, halves, seeds=image_seeds, stacked=True, fixed={**digits, "minority": image_minority}, workers=run.workers)
+halves = [
+    {"methods": ["erm", "weights", "subsample", "group_dro"]},
+    {"methods": ["xrm_group_dro", "jtt", "mat_k_fold", "mat"]},
+]
+pictures = run.sweep(
+    group_methods,
+    halves,
+    seeds=image_seeds,
+    stacked=True,
+    fixed={**digits, "minority": image_minority},
+    workers=run.workers,
+)
 pictures = named(pictures)
 
 # %% tags=["hide-input"]
@@ -525,9 +595,9 @@ fitted = pictures.groupby("arm", sort=False).train_worst.mean()
 erm = pictures.query("method == 'erm'")
 say(f"""
 MAT is {compare(by["mat"], by["group_dro"])} GroupDRO, which is {compare(by["group_dro"], by["erm"])} ERM. Sub-sampling is {compare(by["subsample"], by["mat"])} MAT: it trains on a small
-part of the images, and its worst training group ends at {number(fitted["sub-sampling"], 2)}, that of the others at {span(fitted.drop("sub-sampling"))}. The twins' mistakes find
-{number(erm.recall.mean(), 3)} of the minority, and {number(erm.precision.mean(), 3)} of what they find is minority; in validation {number(erm.validation_recall.mean(), 3)} and
-{number(erm.validation_precision.mean(), 3)}. So selecting the step by inferred groups in place of annotated ones changes the worst-group accuracy by
+part of the images, and its worst training group ends at {number(fitted["sub-sampling"], 2)}, that of the others at {span(fitted.drop("sub-sampling"))}. Recall and precision of the
+twins' mistakes, as a guess of the minority: {number(erm.recall.mean(), 3)} and {number(erm.precision.mean(), 3)} in training, {number(erm.validation_recall.mean(), 3)} and
+{number(erm.validation_precision.mean(), 3)} in validation. So selecting the step by inferred groups in place of annotated ones changes the worst-group accuracy by
 {number((pictures.annotated_worst - pictures.inferred_worst).abs().max(), 2)} or less.
 """)
 
@@ -537,9 +607,14 @@ part of the images, and its worst training group ends at {number(fitted["sub-sam
 # %%
 three = ["erm", "group_dro", "mat"]
 sweep_shares = [{"minority": share} for share in shares]
-by_share = run.sweep(group_methods, sweep_shares, seeds=share_seeds, stacked=True, workers=run.workers, fixed={
-    **digits, "methods": three, "evaluate_every": 10_000,
-})  # fmt: skip
+by_share = run.sweep(
+    group_methods,
+    sweep_shares,
+    seeds=share_seeds,
+    stacked=True,
+    workers=run.workers,
+    fixed={**digits, "methods": three, "evaluate_every": 10_000},
+)
 by_share = named(by_share)
 
 # %% tags=["hide-input"]
@@ -556,10 +631,18 @@ show(
 # And if the attribute is not a color but two extra inputs, a *background*?
 
 # %%
-behind = {"shown": "background", "minority": image_minority, "rate": 1e-3, "steps": 500 * image_steps // 300, "evaluate_every": 10_000}
-background = run.sweep(group_methods, [behind], seeds=share_seeds, stacked=True, fixed={
-    "dataset": "digits", "twin_steps": twin_steps * 2, "methods": ["erm", "group_dro", "xrm_group_dro", "mat"],
-}, workers=run.workers)  # fmt: skip
+behind = {"shown": "background", "minority": image_minority, "rate": 1e-3}
+behind |= {"steps": 500 * image_steps // 300, "evaluate_every": 10_000}
+background = run.sweep(
+    group_methods,
+    [behind],
+    seeds=share_seeds,
+    stacked=True,
+    fixed={
+        "dataset": "digits", "twin_steps": twin_steps * 2, "methods": ["erm", "group_dro", "xrm_group_dro", "mat"],
+    },
+    workers=run.workers,
+)  # fmt: skip
 background = named(background)
 
 # %% tags=["hide-input"]
@@ -574,9 +657,18 @@ table(
 # Self-influence of every training digit, by networks on subsets. The table has one row an image, to download.
 
 # %%
-of_digits = run.sweep(group_influence, [{"minority": image_minority}], seeds=image_influence_seeds, workers=run.workers, fixed={
-    "dataset": "digits", "models": image_models, "steps": 250 * image_steps // 300, "twin_steps": twin_steps,
-})  # fmt: skip
+of_digits = run.sweep(
+    group_influence,
+    [{"minority": image_minority}],
+    seeds=image_influence_seeds,
+    workers=run.workers,
+    fixed={
+        "dataset": "digits",
+        "models": image_models,
+        "steps": 250 * image_steps // 300,
+        "twin_steps": twin_steps,
+    },
+)
 of_digits = named(of_digits)
 digit_scores = mean_influence(of_digits)
 
@@ -599,10 +691,21 @@ show(
 # The same on MNIST and Fashion-MNIST with a smaller minority, at profile `desktop`. All other methods are left out.
 
 # %%
-larger = {"minority": 0.02, "rate": 1e-3, "steps": 1000, "twin_steps": 500, "batch": 128, "evaluate_every": 200}
+larger = {
+    "minority": 0.02,
+    "rate": 1e-3,
+    "steps": 1000,
+    "twin_steps": 500,
+    "batch": 128,
+    "evaluate_every": 200,
+}
 larger["methods"] = ["erm", "group_dro", "xrm_group_dro", "mat"]
 sets = [{"dataset": "mnist"}, {"dataset": "fashion_mnist"}]
-mnist = named(run.recorded(group_methods, sets, "desktop", seeds=10, stacked=True, fixed=larger, workers=run.workers))
+mnist = named(
+    run.recorded(
+        group_methods, sets, "desktop", seeds=10, stacked=True, fixed=larger, workers=run.workers
+    )
+)
 
 # %% tags=["hide-input"]
 if not mnist.empty:
@@ -624,7 +727,11 @@ if not mnist.empty:
 # that its validation groups choose. GroupDRO gets the two human environments as groups.
 
 # %%
-colored = named(run.recorded(color_mnist_draw, {"draw": list(range(10))}, "desktop", seeds=3, workers=run.workers))
+colored = named(
+    run.recorded(
+        color_mnist_draw, {"draw": list(range(10))}, "desktop", seeds=3, workers=run.workers
+    )
+)
 
 # %% tags=["hide-input"]
 if not colored.empty:
@@ -643,9 +750,13 @@ if not colored.empty:
 
 # %%
 rivals = ["erm", "weights", "group_dro", "xrm_group_dro", "mat", "mat_oracle"]
-kinds_of_features = [{"features": kind} for kind in ("random_patches", "random_network", "self_trained")]
-birds = named(run.recorded(bird_heads, kinds_of_features, "desktop", seeds=5, stacked=True, fixed={"methods": rivals}))
-networks = named(run.recorded(bird_networks, [{}], "desktop", seeds=3, stacked=True, fixed={"methods": ["erm", "group_dro", "xrm_group_dro", "mat", "mat_oracle"]}))
+features = [{"features": kind} for kind in ("random_patches", "random_network", "self_trained")]
+birds = run.recorded(
+    bird_heads, features, "desktop", seeds=5, stacked=True, fixed={"methods": rivals}
+)
+fewer = {"methods": ["erm", "group_dro", "xrm_group_dro", "mat", "mat_oracle"]}
+networks = run.recorded(bird_networks, [{}], "desktop", seeds=3, stacked=True, fixed=fewer)
+birds, networks = named(birds), named(networks)
 
 # %% tags=["hide-input"]
 if not birds.empty:
@@ -710,7 +821,9 @@ if not bird_scores.empty:
 table(literature(), "Average / worst-group accuracy in %, as the XRM repository transcribes them")
 
 # %%
-wanted = [{"dataset": name, "draw": number_of} for name in benchmarks for number_of in range(draws)]
+wanted = [
+    {"dataset": name, "draw": number_of} for name in benchmarks for number_of in range(draws)
+]
 large = named(run.recorded(benchmark_methods, wanted, "paper", seeds=1))
 
 # %% tags=["hide-input"]

@@ -92,27 +92,25 @@ if not known.empty:
 
 # %% tags=["remove-input"]
 board = scoreboard(run.build / "verdicts", run.published / "verdicts", run.claims_path.parent)
-found = {  # a claim in plain words, and what its number is
-    "SM-15": ("A model that generalizes better remembers less of a spurious feature", "covariance of answers with labels that is lost, per unit of test accuracy gained"),
-    "BM-2": (
-        "A network that learns random labels by heart, under augmentation, ends with better features than it began with",
-        "gain of the share of true classes that its embedding tells",
-    ),
-    "PM-2": (
-        "A model that can tell its training examples apart learns the exceptions to a spurious correlation by heart, and is wrong on new ones",
-        "accuracy on exceptions in training minus on new ones",
-    ),
-    "FC-3": (
-        "Where the background alone moves, which never told anything of the label, the risk of a network grows: its margins shrink",
-        "hinge risk there minus in distribution, where an untrained network's is 1",
-    ),
-    "PM-3": ("Told in training what held-out predictions know of the label, it gets new exceptions right", "accuracy on them that is gained"),
+words = {
+    "SM-15": "A model that generalizes better remembers less of a spurious feature",
+    "BM-2": "A network that learns random labels by heart, under augmentation, ends with better features than it began with",
+    "PM-2": "A model that can tell its training examples apart learns the exceptions to a spurious correlation by heart, and is wrong on new ones",
+    "FC-3": "Where the background alone moves, which never told anything of the label, the risk of a network grows: its margins shrink",
+    "PM-3": "Told in training what held-out predictions know of the label, it gets new exceptions right",
+}
+numbers = {  # what the number of each is
+    "SM-15": "covariance of answers with labels that is lost, per unit of test accuracy gained",
+    "BM-2": "gain of the share of true classes that its embedding tells",
+    "PM-2": "accuracy on exceptions in training minus on new ones",
+    "FC-3": "hinge risk there minus in distribution, where an untrained network's is 1",
+    "PM-3": "accuracy on them that is gained",
 }
 
 # %% tags=["remove-input"]
 rows = {row["id"]: row for row in board.best()} | {row["id"]: row for row in board.rows if row["profile"] == profile}
-pages = {claim: f"{rows[claim]['notebook']}.html" for claim in found}
-lines = [f"1. {finding(rows[claim], pages[claim], *words)}" for claim, words in found.items()]
+pages = {claim: f"{rows[claim]['notebook']}.html" for claim in words}
+lines = [f"1. {finding(rows[claim], pages[claim], words[claim], numbers[claim])}" for claim in words]
 if not risks.empty:
     right = risks[risks["step"] == risks["step"].max()].set_index(["arm", "quantity"])["mean"]["ReLU"]
     lines[3] += f" Of its answers {number(100 * right['ood_accuracy'], 3)} % are right there, {number(100 * right['id_accuracy'], 3)} % in distribution."

@@ -248,7 +248,8 @@ def compare_methods(
 
         def watch(step: int, member: int, network: nn.Module, trained: Any = trained) -> list[dict[str, Any]]:
             method, k = trained[member]
-            return [{"method": method, "seed": seeds[k], **evaluate(network, splits[k], inferred[k])}]
+            found_at = evaluate(network, splits[k], inferred[k], train=step == plan.looks[-1])
+            return [{"method": method, "seed": seeds[k], **found_at}]
 
         done = _train_stack(trained, splits, seeds, [tables[m] for m in some], plan, watch, selection)
         for member, error in done.failed.items():
@@ -297,13 +298,16 @@ def _train_stack(
     )
 
 
-def evaluate(network: nn.Module, splits: GroupedSplits, inferred: Tensor | None) -> dict[str, float]:
+def evaluate(
+    network: nn.Module, splits: GroupedSplits, inferred: Tensor | None, *, train: bool = True
+) -> dict[str, float]:
     """Measure a network on all parts of a data set, by annotated and, in validation, by inferred groups.
 
     Args:
         network: maps inputs to logits.
         splits: the data set.
         inferred: groups of the validation examples that twins inferred, shape (N,), 0 or 1; None: not known.
+        train: whether to measure the training set, which is the largest; else its numbers are left out.
 
     Returns:
         ``train_worst``, ``train_average``, ``validation_worst_annotated``, ``validation_worst_inferred`` (NaN
@@ -312,7 +316,8 @@ def evaluate(network: nn.Module, splits: GroupedSplits, inferred: Tensor | None)
         [0, 1].
     """
     row: dict[str, float] = {}
-    for name, part in (("train", splits.train), ("validation", splits.validation), ("test", splits.test)):
+    parts = {"train": splits.train} if train else {}
+    for name, part in (parts | {"validation": splits.validation, "test": splits.test}).items():
         predictions = predict(network, part.inputs).argmax(1).cpu()
         measured = group_accuracies(predictions, part.labels, part.groups, part.classes * part.values)
         row[f"{name}_average"] = measured.average
