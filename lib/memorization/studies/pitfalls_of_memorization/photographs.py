@@ -40,7 +40,7 @@ from memorization.training.train import TrainingError, train
 
 FEATURES = ("random_patches", "random_network", "self_trained")
 _PATCH, _FILTERS, _SAMPLES = 6, 400, 20_000
-_WIDTHS = (32, 64, 128)
+_WIDTHS = (16, 32, 64)
 
 
 def pooled(splits: GroupedSplits) -> GroupedSplits:

@@ -58,6 +58,25 @@ def at_chosen_draw(records: pd.DataFrame, by: Sequence[str] = ()) -> pd.DataFram
     return table.sort_values(["selection", "method", "seed"], kind="stable", ignore_index=True)
 
 
+def draws_again(first: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Return what the draws that were chosen at a first seed give at all seeds, as the published protocol
+    does.
+
+    Args:
+        first: rows of ``color_mnist_draw`` of all draws and one seed.
+        more: rows of the chosen draws at several seeds.
+
+    Returns:
+        The rows of :func:`at_chosen_draw`, one for each seed of ``more``.
+    """
+    picked = at_chosen_draw(first)[["selection", "method", "draw"]]
+    found = picked.merge(more, on=["method", "draw"])
+    columns = found["selection"].map(_SELECTED)
+    return found.assign(
+        test_worst=[row[name] for (_, row), name in zip(found.iterrows(), columns, strict=True)]
+    )
+
+
 # As the XRM repository carries them (read_results.py): average / worst group in percent, and where groups
 # are annotated.
 _LITERATURE = (
