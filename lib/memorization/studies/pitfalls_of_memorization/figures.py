@@ -285,7 +285,7 @@ def draw_kinds(axes: Sequence[Axes], fits: pd.DataFrame) -> None:
         marker="s",
     )
     reference_line(axes[1], 1.0, "the true function's variation")
-    axes[0].set(ylabel="squared distance of the curve [value²]", ylim=(0, None))
+    axes[0].set(ylabel="squared distance [value²]", ylim=(0, None))
     axes[1].set(ylabel="ratio, or R² [ratio]", ylim=(0, None))
     for ax in axes:
         log_ticks_from_zero(ax, fits["sigma"])
