@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from conftest import calls
 
-from memorization.runs.budget import answer, needed, questions
+from memorization.runs.budget import Question, answer, for_this_machine, needed, questions
 from memorization.runs.parameters import names, source_path
 from memorization.runs.records import RecordStore
+from memorization.runs.sweep import Task
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,3 +99,12 @@ def test_a_run_that_is_killed_leaves_whole_records(here, tmp_path):
     running.wait()
     assert 1 <= len(RecordStore(store).read()) < 4
     assert json.loads((tmp_path / "out" / "points.json").read_text())["tiny"]["failed"] == []
+
+
+def test_where_some_points_compute_on_a_gpu_those_without_a_device_are_left_out():
+    def question(**unkeyed):
+        return Question("page", (Task(print, {}, (0,), False, "code", unkeyed),), 1.0)
+
+    plain, on_cpu, on_gpu = question(), question(device="cpu"), question(device="cuda")
+    assert for_this_machine([plain, on_gpu, on_cpu]) == [on_gpu]
+    assert for_this_machine([plain, on_cpu]) == [plain, on_cpu]

@@ -70,7 +70,7 @@ def answer(
         For each notebook with questions ``done`` and ``lacking``, numbers of points, and ``failed``, words.
     """
     end = time.monotonic() + seconds
-    asked = questions(root, notebooks or names(root), profile)
+    asked = for_this_machine(questions(root, notebooks or names(root), profile))
     counts: dict[str, dict[str, Any]] = {}
     for question in asked:
         count = counts.setdefault(question.notebook, {"done": 0, "lacking": 0, "failed": []})
@@ -88,6 +88,12 @@ def answer(
                 count["lacking"] -= len(task.seeds)
             _write(out / "points.json", counts)
     return counts
+
+
+def for_this_machine(asked: list[Question]) -> list[Question]:
+    """Leave out, where some points compute on a GPU, those that take no device: any other machine does them."""
+    on_a_gpu = [one for one in asked if str(one.tasks[0].unkeyed.get("device")).startswith("cuda")]
+    return on_a_gpu or asked
 
 
 def _outcomes(
