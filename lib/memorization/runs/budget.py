@@ -91,7 +91,7 @@ def answer(
 
 
 def for_this_machine(asked: list[Question]) -> list[Question]:
-    """Leave out, where some points compute on a GPU, those that take no device: any other machine does them."""
+    """Leave out, where some points compute on a GPU, those that take no device: any machine does them."""
     on_a_gpu = [one for one in asked if str(one.tasks[0].unkeyed.get("device")).startswith("cuda")]
     return on_a_gpu or asked
 
