@@ -98,9 +98,7 @@ def test_looking_leaves_no_hook_and_no_statistics():
 @pytest.mark.parametrize("make", [make_mlp, make_cnn])
 def test_a_stack_of_tapped_networks_gives_what_its_members_give(make, way):
     x = IMAGES.expand(M, *IMAGES.shape) if make is make_cnn else drawn(M, B, D)
-    sites = (
-        ["conv1", "embedding"] if make is make_cnn else ["encoder.layer1.0", "layer1", "encoder", "logits"]
-    )
+    sites = {make_cnn: ["conv1", "embedding"], make_mlp: ["encoder.layer1.0", "layer1", "encoder", "logits"]}
     members = [TappedNetwork(make(seed), sites[make], x[0]) for seed in range(M)]
     assert has_batched_form(members[0])
     stacked = StackedNetwork(members, way)(x)
