@@ -9,7 +9,7 @@ from torch.nn import functional as F  # noqa: N812, its usual name
 
 from memorization.draws import generator
 from memorization.models import heads as module
-from memorization.models.heads import HeadedNetwork, RandomLabelHeads, TappedNetwork, pooled
+from memorization.models.heads import HeadedNetwork, RandomLabelHeads, TappedNetwork, averaged
 from memorization.models.networks import NETWORKS, find_sites, mlp, network, small_cnn
 from memorization.models.stacked import StackedNetwork, has_batched_form
 
@@ -66,7 +66,7 @@ def test_every_network_of_the_library_can_be_tapped_at_each_of_its_sites(name):
     for stage, layer in [*plain.encoder.named_children(), *plain.projector.named_children()]:
         x = layer(x)
         if stage in features:
-            torch.testing.assert_close(features[stage], pooled(stage, x, B))
+            torch.testing.assert_close(features[stage], averaged(stage, x, B))
 
 
 def test_a_readers_own_network_is_tapped_by_the_names_of_its_submodules_before_what_follows_in_place():
@@ -79,10 +79,10 @@ def test_a_readers_own_network_is_tapped_by_the_names_of_its_submodules_before_w
 
 
 def test_feature_maps_are_averaged_over_places_and_tokens_over_tokens():
-    assert pooled("a", torch.ones(2, 3, 4, 5) * torch.arange(4.0)[:, None], 2).tolist() == [[1.5] * 3] * 2
-    assert pooled("a", torch.tensor([[[1.0, 2.0], [3.0, 6.0]]]), 1).tolist() == [[2.0, 4.0]]
+    assert averaged("a", torch.ones(2, 3, 4, 5) * torch.arange(4.0)[:, None], 2).tolist() == [[1.5] * 3] * 2
+    assert averaged("a", torch.tensor([[[1.0, 2.0], [3.0, 6.0]]]), 1).tolist() == [[2.0, 4.0]]
     rows = torch.ones(2, 3)
-    assert pooled("a", rows, 2).data_ptr() != rows.data_ptr()
+    assert averaged("a", rows, 2).data_ptr() != rows.data_ptr()
 
 
 def test_looking_leaves_no_hook_and_no_statistics():

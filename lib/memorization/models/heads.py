@@ -25,7 +25,6 @@ from memorization.draws import generator
 from memorization.models.networks import Sites, find_sites
 
 FLAT = 30  # heads up to which one product for all of them beats a product of gathered ones; measured
-Values = Mapping[str, Tensor]
 
 
 class TappedNetwork(nn.Module):
@@ -104,7 +103,7 @@ def _seen(network: nn.Module, places: Mapping[str, str], x: Tensor) -> tuple[Any
     passed: dict[str, list[Tensor]] = {site: [] for site in places}
     hooks = [
         network.get_submodule(place).register_forward_hook(
-            lambda module, inputs, output, site=site: passed[site].append(pooled(site, output, len(x)))
+            lambda module, inputs, output, site=site: passed[site].append(averaged(site, output, len(x)))
         )
         for site, place in places.items()
     ]
@@ -122,7 +121,7 @@ def _seen(network: nn.Module, places: Mapping[str, str], x: Tensor) -> tuple[Any
     return logits, {site: found[0] for site, found in passed.items()}
 
 
-def pooled(site: str, output: Any, batch: int) -> Tensor:
+def averaged(site: str, output: Any, batch: int) -> Tensor:
     """Return what a head reads of a site's output, as a copy.
 
     Args:
@@ -218,7 +217,7 @@ class RandomLabelHeads(nn.Module):
         return dict(self.named_buffers())
 
     def forward(
-        self, features: Tensor, classes: Tensor | None = None, values: Values | None = None
+        self, features: Tensor, classes: Tensor | None = None, values: Mapping[str, Tensor] | None = None
     ) -> Tensor:
         """Return the logits of each example's random labels.
 
@@ -250,7 +249,7 @@ class RandomLabelHeads(nn.Module):
         chosen = classes[:, :, None, None, None].expand(-1, -1, self.labellings, 1, self.count)
         return logits.unflatten(3, (self.groups, self.count)).gather(3, chosen).squeeze(3)
 
-    def _gathered(self, features: Tensor, v: Values, classes: Tensor) -> Tensor:
+    def _gathered(self, features: Tensor, v: Mapping[str, Tensor], classes: Tensor) -> Tensor:
         """Logits of each example's own head alone, a batched product: for many classes."""
         rows = torch.arange(len(classes), device=classes.device)[:, None]
         split = (self.groups, self.count)

@@ -188,8 +188,8 @@ def _flat(name: str) -> str:
 def has_batched_form(network: nn.Module) -> bool:
     """Whether every layer has a stacked form and the layers are chained one after the other.
 
-    The plain layers are Linear, Conv2d (zero padding given in numbers), BatchNorm1d (of vectors) and 2d,
-    ReLU, Tanh, Flatten, Identity and AdaptiveAvgPool2d to one place, in ``nn.Sequential``s of any nesting or a
+    The plain layers are Linear, Conv2d (zero padding given in numbers), BatchNorm1d, BatchNorm2d, ReLU, Tanh,
+    Flatten, Identity and AdaptiveAvgPool2d to one place, in ``nn.Sequential``s of any nesting or a
     :class:`StagedNetwork`; a :class:`TappedNetwork` of such a network has one, too.
     """
     leaves = _leaves("", network)
@@ -265,7 +265,7 @@ def _step(name: str, layer: nn.Module) -> Step | None:
         return lambda values, x: x.flatten(1, -2)  # (M, c height width, B)
     if isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)):
         return lambda values, x: x.mean((2, 3), keepdim=True)
-    norms = {nn.BatchNorm1d: _batch_norm, nn.BatchNorm2d: _batch_norm}
+    norms: dict[Any, Any] = {nn.BatchNorm1d: _batch_norm, nn.BatchNorm2d: _batch_norm}
     with_weights = {nn.Linear: _linear, nn.Conv2d: _convolution, **norms}
     make = with_weights.get(type(layer))
     return None if make is None else make(name, layer)

@@ -129,9 +129,10 @@ class HeadRecipe:
 class RandomLabelLoss(nn.Module):
     """Class cross-entropy of M tapped networks, with random-label heads at their sites.
 
-    The loss is what the trunk makes small, ``class + alpha heads + lambda regularizer``, the heads being
-    constants; after each step the heads take theirs, from the same features, so that both see each other as
-    they were. Everything of a network is on the first axis, and networks of several modes can be one stack.
+    The loss is what the trunk makes small, ``class + alpha heads + lambda regularizer`` (of probes the class
+    loss alone), the heads being constants; after each step the heads take theirs, from the same features, so
+    that both see each other as they were. Of several labellings each has heads of its own, and the trunk gets
+    the mean. Everything of a network is on the first axis: networks of several modes can be one stack.
 
     Attributes:
         labels: the random labels, shape (M, K, N).
@@ -174,8 +175,9 @@ class RandomLabelLoss(nn.Module):
             labels: random labels by example number, shape (M, N), or (M, K, N) for K labellings at once;
                 int64 in 0..n-1. Heads and tables are on their device.
             count: the number n of random labels, >= 2.
-            class_wise: a head per class, which reads the examples of that class (the 2024 version), or one
-                shared head (the follow-up).
+            class_wise: a head per class, which reads the examples of that class (the 2024 version, as a
+                summary has it), or one shared head (the follow-up). The class is the one that is trained
+                with, wrong or right.
             mode: of all networks, or one for each.
             strength: of all networks, one for each, or {site: either}, sites left out being observed only. In
                 joint mode alpha, 1 if left out; in unlearning mode what lambda is multiplied by n: the
@@ -184,8 +186,8 @@ class RandomLabelLoss(nn.Module):
                 of all three push about alike.
             regularizer: ``bounded``, ``reversal``, ``confusion`` or ``literal``; in unlearning mode.
             smoothing: label smoothing epsilon of the class loss alone, in [0, 1).
-            spread: where epsilon goes: to the ``others`` of the C classes, or to ``all`` of them, as PyTorch
-                does it.
+            spread: where epsilon goes: to the ``others`` of the C classes, as in the code that the group
+                published with another paper, or to ``all`` of them, as PyTorch does it.
             head: how the heads are trained.
             hidden: numbers of a layer between features and heads; None: the heads are linear.
             seeds: of that layer, one for each network.

@@ -56,8 +56,9 @@ class Trained:
     """A finished training.
 
     Attributes:
-        networks: the M trained networks, in evaluation mode, at their best step where one was kept; None for
-            one that failed. Empty for networks with an own step, which are in ``stack``.
+        networks: the M trained networks, in evaluation mode, at their best step where one was kept, and with
+            what the objective trained beside them; None for one that failed. Empty for networks with an own
+            step, which are in ``stack``.
         history: one row per network and epoch: ``member``, ``epoch`` (counted from 1), ``loss``,
             ``batch_accuracy`` (in training mode, on the batches; only with labels), ``learning_rate``.
         watched: the rows that ``watch`` returned, each with ``member`` and ``epoch``.
@@ -103,8 +104,9 @@ def train(
         objective: ``mse``, ``cross_entropy``, or a function of outputs, targets and example numbers that
             returns losses (M,); with a state: a module, see ``training.objectives``.
         recipe: how they are trained.
-        watch: called as ``watch(epoch, member, network)`` with a copy in evaluation mode: before the first
-            step (epoch 0), after the epochs of ``watch_at`` and after a network's last. Returns rows to keep.
+        watch: called as ``watch(epoch, member, network)`` with a copy in evaluation mode, and with what the
+            objective trains beside it: before the first step (epoch 0), after the epochs of ``watch_at`` and
+            after a network's last. Returns rows to keep.
         watch_all: called as ``watch_all(epoch, stack)`` at the same times, with the stack in training: what
             is to be kept of it has to be copied.
         watch_at: epochs, counted from 1; steps, where the recipe counts these.
