@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812, its usual name
 
 from memorization.draws import generator
+from memorization.models.layers import initialize
 from memorization.models.networks import mlp, resnet18, small_cnn
 from memorization.models.stacked import StackedNetwork, Window, columns_of, has_batched_form
 
@@ -24,6 +25,11 @@ def make_mlp(seed):
     return mlp(inputs=12, widths=(7, 5), hidden=(6,), generator=generator(seed, "weights")).double()
 
 
+def make_normed(seed):
+    layers = [nn.Linear(12, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 10)]
+    return initialize(nn.Sequential(*layers), generator(seed, "weights")).double()
+
+
 def images(members=3, examples=4):
     return torch.rand(members, examples, 3, 8, 8, generator=generator(0, "images"), dtype=torch.float64)
 
@@ -35,7 +41,7 @@ def gradients(module, x, targets):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("make", [make_cnn, make_mlp])
+@pytest.mark.parametrize("make", [make_cnn, make_mlp, make_normed])
 def test_outputs_and_gradients_are_those_of_the_members(make, way):
     members = [make(seed) for seed in range(3)]
     x = images() if make is make_cnn else torch.rand(3, 4, 12, dtype=torch.float64)
@@ -47,12 +53,14 @@ def test_outputs_and_gradients_are_those_of_the_members(make, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_running_statistics_are_those_of_the_members(way):
-    members = [make_cnn(seed) for seed in range(3)]
+@pytest.mark.parametrize("make", [make_cnn, make_normed])
+def test_running_statistics_are_those_of_the_members(make, way):
+    members = [make(seed) for seed in range(3)]
+    x = images() if make is make_cnn else images().flatten(2)[..., :12]
     stack = StackedNetwork(members, way)
-    stack(images())
+    stack(x)
     for m, (member, mine) in enumerate(zip(members, stack.members(), strict=True)):
-        member(images()[m])
+        member(x[m])
         for name, value in member.named_buffers():
             torch.testing.assert_close(dict(mine.named_buffers())[name], value)
 

@@ -1,9 +1,14 @@
-"""Random labels, partial label noise, and groups of images of one class."""
+"""Random labels, balanced or not, partial label noise, and groups of images of one class."""
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import Tensor
+
+from memorization.checks import as_classes, check_tensor, check_whole
+from memorization.draws import generator as seeded
 
 
 def random_labels(
@@ -43,6 +48,91 @@ def random_labels(
     kept = torch.randperm(n, generator=generator)[: int(n * (1 - noise) + 1e-9)]
     labels[kept] = true.cpu()[kept]
     return labels.to(true.device)
+
+
+def balanced_labels(
+    ids: Tensor, count: int, seed: int, classes: Tensor | None = None, *, few: bool = False
+) -> Tensor:
+    """Draw random labels 0..n-1 by example id, each as often as the others up to one.
+
+    Becker et al. (ICLR 2026): labels are drawn once before the training, and stay. That they are balanced is
+    ours: then chance is 1/n, and always saying the most frequent label is no better. They depend on seed, ids
+    and classes, and not on the order of the rows.
+
+    Args:
+        ids: shape (N,), int64, each once.
+        count: the number n of random labels, >= 2.
+        seed: whole number >= 0.
+        classes: shape (N,), integers >= 0: the class that is trained with, given or wrong, for heads of one
+            class each: the labels are balanced within each class. None: over all, for one shared head.
+        few: allow fewer examples than labels, so that some labels have none: an example against the others.
+
+    Returns:
+        Random labels, shape (N,), int64, on the device of ``ids``.
+
+    Raises:
+        TypeError: ids or classes of another type.
+        ValueError: fewer than two labels, an id that is there twice, or more labels than examples, of all or
+            of a class.
+    """
+    check_label_count(count)
+    check_whole("seed", seed, 0)
+    _check_ids(ids)
+    groups = None if classes is None else as_classes(classes, len(ids), "class").cpu()
+    order = ids.cpu().argsort()
+    labels = torch.empty(len(ids), dtype=torch.int64)
+    for group in [None] if groups is None else groups.unique().tolist():
+        members = order if groups is None else order[groups[order] == group]
+        if count > len(members) and not few:
+            whose = "the whole set" if group is None else f"class {group}"
+            raise ValueError(
+                f"n={count} random labels, but {whose} has {len(members)} examples; allowed: n <= "
+                f"{len(members)}, or few=True, where a label may have no example"
+            )
+        source = seeded(seed, "balanced random labels", "all" if group is None else group)
+        shift = int(torch.randint(count, (1,), generator=source))
+        shuffled = members[torch.randperm(len(members), generator=source)]
+        labels[shuffled] = (torch.arange(len(members)) + shift) % count
+    return labels.to(ids.device)
+
+
+def label_digest(ids: Tensor, labels: Tensor) -> str:
+    """Return sixteen hexadecimal digits that name a labelling, whatever the order of its rows.
+
+    Args:
+        ids: shape (N,), int64, each once.
+        labels: shape (N,), integers >= 0.
+
+    Raises:
+        TypeError: ids or labels of another type.
+        ValueError: an id that is there twice, or labels that are not one for each.
+    """
+    _check_ids(ids)
+    numbers = as_classes(labels, len(ids), "random").cpu()
+    pairs = torch.stack([ids.cpu(), numbers])[:, ids.cpu().argsort()]
+    return hashlib.sha256(pairs.numpy().tobytes()).hexdigest()[:16]
+
+
+def check_label_count(count: int) -> None:
+    """Refuse a number n of random labels below 2."""
+    if isinstance(count, bool) or not isinstance(count, int) or count < 2:
+        raise ValueError(f"n={count!r}; need at least two random labels: give a whole number >= 2")
+
+
+def _check_ids(ids: Tensor) -> None:
+    """Refuse what does not name each example."""
+    check_tensor("ids", ids)
+    if ids.dtype != torch.int64 or ids.ndim != 1 or not len(ids):
+        raise TypeError(
+            f"ids are {ids.dtype} of shape {tuple(ids.shape)}; allowed: int64 of shape (N,), one for each "
+            "example"
+        )
+    values, times = ids.unique(return_counts=True)
+    if bool((times > 1).any()):
+        raise ValueError(
+            f"id {int(values[times > 1][0])} is there {int(times.max())} times; give each example an id "
+            "of its own"
+        )
 
 
 def class_groups(labels: Tensor, anchors: Tensor | None, size: int, generator: torch.Generator) -> Tensor:

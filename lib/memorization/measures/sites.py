@@ -9,7 +9,7 @@ of views of two images, on one scale for every site.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +22,7 @@ from memorization.checks import check_images, check_whole
 from memorization.data.augmentation.policies import check_views
 from memorization.measures.accuracy import Policy, check_batch, device_of, evaluating
 from memorization.measures.probes import AbsentClassWarning, linear_probe, nearest, noise_probe, unit_rows
-
-Sites = Mapping[str, str] | Sequence[str]
+from memorization.models.networks import Sites, find_sites
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,8 @@ def site_features(
     """
     check_batch(images, batch)
     check_whole("pool", pool, 1)
-    modules, device = find_sites(model, sites), device_of(model, images)
+    modules = {site: model.get_submodule(place) for site, place in find_sites(model, sites).items()}
+    device = device_of(model, images)
     passed: dict[str, list[Tensor]] = {site: [] for site in modules}
     features: dict[str, Tensor] = {}
     done = 0
@@ -200,32 +200,6 @@ def _pooled(site: str, output: Any, images: Tensor, pool: int) -> Tensor:
 
 def _is_feature(output: Any, images: Tensor) -> bool:
     return isinstance(output, Tensor) and output.ndim in (2, 3, 4) and len(output) == len(images)
-
-
-def find_sites(model: nn.Module, sites: Sites) -> dict[str, nn.Module]:
-    """Return the submodule of each site.
-
-    Args:
-        model: any network.
-        sites: as in :func:`site_features`; one name alone is one site.
-
-    Returns:
-        {name of the site: submodule}.
-
-    Raises:
-        KeyError: for an unknown submodule, listing the available ones.
-        ValueError: if no site is named, or one twice.
-    """
-    names = [sites] if isinstance(sites, str) else sites
-    wanted = dict(names) if isinstance(names, Mapping) else {name: name for name in names}
-    if not wanted or len(wanted) != len(names):
-        raise ValueError(f"name at least one site, and each once; got {list(names)}")
-    modules = dict(model.named_modules(remove_duplicate=False))
-    for name in wanted.values():
-        if name not in modules or not name:
-            available = ", ".join(filter(None, modules))
-            raise KeyError(f"the network has no site {name!r}; available are {available}")
-    return {site: modules[name] for site, name in wanted.items()}
 
 
 def default_sites(model: nn.Module, images: Tensor) -> tuple[dict[str, str], dict[str, str]]:

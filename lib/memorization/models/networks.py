@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from memorization.checks import check_choice, check_whole
+from memorization.checks import check_choice, check_whole, did_you_mean
 from memorization.data.files import load_torchvision
 from memorization.models.layers import build, check_channels, check_layer_sizes, make_projector, normalization
+
+Sites = Mapping[str, str] | Sequence[str]
 
 
 class StagedNetwork(nn.Module):
@@ -64,6 +66,37 @@ class StagedNetwork(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits g(h(x)), shape (B, C)."""
         return self.projector(self.encoder(x))
+
+
+def find_sites(model: nn.Module, sites: Sites) -> dict[str, str]:
+    """Return the name of the submodule of each site.
+
+    Args:
+        model: any network.
+        sites: names of submodules as in ``model.named_modules()``, or of the network's own ``sites``; or
+            {name of the site: name of the submodule}. One name alone is one site.
+
+    Returns:
+        {name of the site: name of the submodule}.
+
+    Raises:
+        KeyError: for an unknown submodule, listing the available ones and the nearest.
+        ValueError: if no site is named, or one twice.
+    """
+    names = [sites] if isinstance(sites, str) else sites
+    wanted = dict(names) if isinstance(names, Mapping) else {name: name for name in names}
+    if not wanted or len(wanted) != len(names):
+        raise ValueError(f"name at least one site, and each once; got {list(names)}")
+    modules = {name: name for name, _ in model.named_modules(remove_duplicate=False) if name}
+    own = getattr(model, "sites", None)
+    known = {**own, **modules} if isinstance(own, Mapping) else modules
+    for name in wanted.values():
+        if name not in known:
+            available = ", ".join(known)
+            raise KeyError(
+                f"the network has no site {name!r}; available are {available}{did_you_mean(name, known)}"
+            )
+    return {site: known[name] for site, name in wanted.items()}
 
 
 def small_cnn(

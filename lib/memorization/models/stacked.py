@@ -26,6 +26,7 @@ from torch.func import functional_call, vmap
 from torch.nn import functional as F  # noqa: N812
 
 from memorization.checks import check_choice
+from memorization.models.heads import TappedNetwork
 from memorization.models.networks import StagedNetwork
 
 WAYS = ("auto", "batched", "vmap", "loop")
@@ -187,12 +188,14 @@ def _flat(name: str) -> str:
 def has_batched_form(network: nn.Module) -> bool:
     """Whether every layer has a stacked form and the layers are chained one after the other.
 
-    The plain layers are Linear, Conv2d (zero padding given in numbers), BatchNorm2d, ReLU, Tanh, Flatten,
-    Identity and AdaptiveAvgPool2d to one place, in ``nn.Sequential``s of any nesting or a
-    :class:`StagedNetwork`.
+    The plain layers are Linear, Conv2d (zero padding given in numbers), BatchNorm1d, BatchNorm2d, ReLU, Tanh,
+    Flatten, Identity and AdaptiveAvgPool2d to one place, in ``nn.Sequential``s of any nesting or a
+    :class:`StagedNetwork`; a :class:`TappedNetwork` of such a network has one, too.
     """
     leaves = _leaves("", network)
-    return leaves is not None and all(_step(name, layer) is not None for name, layer in leaves)
+    if leaves is None or not all(_tapped_after(network, [name for name, _ in leaves])):
+        return False
+    return all(_step(name, layer) is not None for name, layer in leaves)
 
 
 def batched_forward(network: nn.Module) -> Step:
@@ -211,22 +214,35 @@ def batched_forward(network: nn.Module) -> Step:
     """
     if not has_batched_form(network):
         raise ValueError("this network has a layer without a batched form; use way='vmap' or way='loop'")
-    steps = [_step(name, layer) for name, layer in _leaves("", network) or []]
+    leaves = _leaves("", network) or []
+    steps = [_step(name, layer) for name, layer in leaves]
+    taps = [inside[-1] for inside in _tapped_after(network, [name for name, _ in leaves])]
 
     def forward(values: Values, x: Tensor) -> Tensor:
         x = x.movedim(1, -1)
         if x.ndim > 3:  # products read vectors as they lie
             x = x.contiguous()
-        for step in steps:
+        seen = {}
+        for number, step in enumerate(steps):
             x = step(values, x)  # type: ignore[misc]
-        return x.movedim(-1, 1).contiguous()
+            if number in taps:
+                seen[number] = (x.mean((2, 3)) if x.ndim == 5 else x).movedim(-1, 1)
+        outputs = x.movedim(-1, 1)
+        return torch.cat([outputs, *(seen[number] for number in taps)], 2) if taps else outputs.contiguous()
 
     return forward
 
 
+def _tapped_after(network: nn.Module, leaves: Sequence[str]) -> list[list[int]]:
+    """For each site of a tapped network, the numbers of its layers; its features are those of the last."""
+    places = network.places.values() if isinstance(network, TappedNetwork) else ()
+    return [[k for k, leaf in enumerate(leaves) if f"{leaf}.".startswith(f"network.{p}.")] for p in places]
+
+
 def _leaves(prefix: str, module: nn.Module) -> list[tuple[str, nn.Module]] | None:
     """The layers in order of use; None if some module does more than chain its children."""
-    if type(module).forward not in (nn.Sequential.forward, StagedNetwork.forward):
+    chained = [nn.Sequential.forward, StagedNetwork.forward, *([TappedNetwork.forward] if not prefix else [])]
+    if type(module).forward not in chained:
         return None if list(module.children()) else [(prefix, module)]  # a subclass may do something else
     found: list[tuple[str, nn.Module]] = []
     for name, child in module._modules.items():  # named_children() leaves out a layer that is used again
@@ -249,7 +265,8 @@ def _step(name: str, layer: nn.Module) -> Step | None:
         return lambda values, x: x.flatten(1, -2)  # (M, c height width, B)
     if isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)):
         return lambda values, x: x.mean((2, 3), keepdim=True)
-    with_weights = {nn.Linear: _linear, nn.Conv2d: _convolution, nn.BatchNorm2d: _batch_norm}
+    norms: dict[Any, Any] = {nn.BatchNorm1d: _batch_norm, nn.BatchNorm2d: _batch_norm}
+    with_weights = {nn.Linear: _linear, nn.Conv2d: _convolution, **norms}
     make = with_weights.get(type(layer))
     return None if make is None else make(name, layer)
 

@@ -18,7 +18,14 @@ from memorization.checks import check_choice, check_finite
 
 Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Maps outputs (M, B, C), targets (labels (M, B), int64, or soft ones (M, B, C)) and example numbers (M, B),
-int64, to losses (M,)."""
+int64, to losses (M,).
+
+One with a state is a module whose persistent buffers have the networks on the first axis. It may have
+``after_step(outputs, targets, examples)``, after each step; ``together``, how many networks side by side need
+each other; ``scores``, how many of the outputs are class logits; ``check(outputs, batch, examples)`` of the
+first batch; ``follow(factor)`` of the schedule, before each step; ``blame(row)``, why a loss is not finite;
+``dress(network, state)``, which gives a network what was trained beside it before it is shown or returned.
+"""
 
 
 def mean_squared_error(outputs: Tensor, targets: Tensor, examples: Tensor) -> Tensor:

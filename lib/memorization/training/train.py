@@ -56,8 +56,9 @@ class Trained:
     """A finished training.
 
     Attributes:
-        networks: the M trained networks, in evaluation mode, at their best step where one was kept; None for
-            one that failed. Empty for networks with an own step, which are in ``stack``.
+        networks: the M trained networks, in evaluation mode, at their best step where one was kept, and with
+            what the objective trained beside them; None for one that failed. Empty for networks with an own
+            step, which are in ``stack``.
         history: one row per network and epoch: ``member``, ``epoch`` (counted from 1), ``loss``,
             ``batch_accuracy`` (in training mode, on the batches; only with labels), ``learning_rate``.
         watched: the rows that ``watch`` returned, each with ``member`` and ``epoch``.
@@ -103,8 +104,9 @@ def train(
         objective: ``mse``, ``cross_entropy``, or a function of outputs, targets and example numbers that
             returns losses (M,); with a state: a module, see ``training.objectives``.
         recipe: how they are trained.
-        watch: called as ``watch(epoch, member, network)`` with a copy in evaluation mode: before the first
-            step (epoch 0), after the epochs of ``watch_at`` and after a network's last. Returns rows to keep.
+        watch: called as ``watch(epoch, member, network)`` with a copy in evaluation mode, and with what the
+            objective trains beside it: before the first step (epoch 0), after the epochs of ``watch_at`` and
+            after a network's last. Returns rows to keep.
         watch_all: called as ``watch_all(epoch, stack)`` at the same times, with the stack in training: what
             is to be kept of it has to be copied.
         watch_at: epochs, counted from 1; steps, where the recipe counts these.
@@ -136,6 +138,10 @@ def train(
     batches.steps(recipe.batch)
     if type(checkpoint_every) is not int or checkpoint_every < 1:
         raise ValueError(f"checkpoint_every={checkpoint_every!r}; allowed: a whole number of epochs >= 1")
+    if keep_best and hasattr(objective, "dress"):
+        raise ValueError(
+            f"keep_best={keep_best!r} keeps the best step of networks, but not of their heads; leave it out"
+        )
     if keep_best and watch is None:
         raise ValueError(f"keep_best={keep_best!r} needs a watch that returns this column")
     training = _Training(stack, batches, objective, recipe, _Looks(watch, watch_all, watch_at, keep_best))
@@ -234,7 +240,8 @@ class _Training:
             outputs, loss = train(batch)
             losses.append(loss)
             if outputs is not None and batch.labels is not None:
-                hits = hits + (outputs.argmax(-1) == batch.labels).sum(1)
+                scores = outputs[..., : getattr(self.objective, "scores", None)]
+                hits = hits + (scores.argmax(-1) == batch.labels).sum(1)
                 seen += batch.labels.shape[1]
             if (step + 1 - first) % _LOOK_EVERY == 0 or step + 1 == first + steps:
                 since = (len(losses) - 1) % _LOOK_EVERY + 1
@@ -270,7 +277,7 @@ class _Training:
             network = self.finished[member][0] if member in self.finished else None
             if network is not None and member in self.best:
                 network.load_state_dict(self.best[member][2])
-            networks.append(network)
+            networks.append(None if network is None else self._dressed(network, self.states[member]))
         epochs = [self.finished[m][1] if m in self.finished else self._at for m in range(size)]
         return Trained(
             networks,
@@ -283,10 +290,16 @@ class _Training:
             self.stack if self.own else None,
         )
 
+    def _dressed(self, network: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+        """A network with what an objective has trained beside it."""
+        return self.objective.dress(network, state) if hasattr(self.objective, "dress") else network
+
     # ---- one step
 
     def _set_rate(self, step: int) -> float:
         optimizer: Any = self.optimizer
+        if hasattr(self.objective, "follow"):
+            self.objective.follow(self.recipe.scheduled(1.0, step, self.per_epoch))
         if isinstance(optimizer, StackedSgd):
             optimizer.factor = self.recipe.scheduled(1.0, step, self.per_epoch)
             return self.largest_rate * optimizer.factor
@@ -323,9 +336,10 @@ class _Training:
             if member not in self.failed:
                 step = first + place
                 epoch = f" (epoch {(step - 1) // self.per_epoch + 1})" if self.recipe.steps is None else ""
+                blamed = self.objective.blame(row) if hasattr(self.objective, "blame") else ""
                 self.failed[member] = (
-                    f"the loss of network {member} became {losses[row, place].item()} at step {step}{epoch}; "
-                    "lower the learning rate, or look for inputs that are not finite"
+                    f"the loss of network {member} became {losses[row, place].item()} at step {step}{epoch}"
+                    f"{blamed}; lower the learning rate, or look for inputs that are not finite"
                 )
         if self.failed and set(self.failed) >= set(self.active) and not self.finished:
             raise TrainingError(next(iter(self.failed.values())))
@@ -345,7 +359,7 @@ class _Training:
         networks = self.stack.members()
         for member in there:
             network = networks[self.active.index(member)].eval()
-            returned = self.looks.watch(at, member, network)
+            returned = self.looks.watch(at, member, self._dressed(network, self._state_of(member)))
             rows = [{"member": member, "epoch": at, **row} for row in returned]
             self.watched += rows
             if self.looks.keep_best:
@@ -513,6 +527,8 @@ class _Training:
         with torch.no_grad(), torch.random.fork_rng(devices=devices), arithmetic:
             outputs = network(batch.inputs[0])
         _check_outputs(outputs, batch, self.all_batches.classes if self.by_class else 0)
+        if hasattr(self.objective, "check"):
+            self.objective.check(outputs, batch, getattr(self.all_batches, "examples", None))
 
 
 def _check_outputs(outputs: Any, batch: Batch, classes: int) -> None:

@@ -24,8 +24,9 @@ from memorization.checks import as_classes, check_choice, check_images, check_wh
 from memorization.data.augmentation.policies import augmentation
 from memorization.draws import generator
 from memorization.measures.accuracy import Policy, calibrated, class_scores, memorization_accuracies
-from memorization.measures.sites import SiteProber, Sites, default_sites, find_sites, invariance
+from memorization.measures.sites import SiteProber, default_sites, invariance
 from memorization.models.layers import redrawn
+from memorization.models.networks import Sites, find_sites
 
 THRESHOLDS = {"clean-view": 0.95, "fresh-view": 0.9, "bank": 0.95}
 _SURPRISE = 1e-4  # probability below which labels are not taken as random
@@ -219,10 +220,7 @@ def _places(model: nn.Module, sites: Sites | None, images: Tensor) -> tuple[dict
             raise ValueError("no direct child of the network is used once in a forward pass; give sites=")
         return places, left_out
     chosen: Any = own if sites is None else sites
-    find_sites(model, chosen)
-    if isinstance(chosen, Mapping):
-        return dict(chosen), {}
-    return {name: name for name in ([chosen] if isinstance(chosen, str) else chosen)}, {}
+    return find_sites(model, chosen), {}
 
 
 def _embedding(sites: list[str], wanted: str | None) -> str:
