@@ -13,19 +13,18 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from memorization.data.image_sets import load_images
 from memorization.draws import generator
+from memorization.measures.detection import detection, membership_inference
 from memorization.measures.random_labels import (
     FROZEN_HEAD,
     ConstantFeatureWarning,
     WideBandWarning,
     chance_corrected,
-    detection,
     frozen_accuracy,
     frozen_logits,
     head_margins,
     least_squares_accuracy,
     leverages,
     mcdiarmid_half_width,
-    membership_inference,
     norm_bounded_complexity,
     null_accuracy,
     null_simulation,
@@ -412,10 +411,10 @@ ROWS, GIVEN = normal(12, 3), labels(2, 12, n=3)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: chance_corrected(0.5, 1), ValueError, "need at least two random labels.*n=1"),
-        (lambda: null_accuracy(1, 0.5), ValueError, "need at least two random labels.*n=1"),
+        (lambda: chance_corrected(0.5, 1), ValueError, "n=1.*need at least two random labels"),
+        (lambda: null_accuracy(1, 0.5), ValueError, "n=1.*need at least two random labels"),
         (lambda: null_simulation(20, 3, 1, [0]), ValueError, "need at least two random labels"),
-        (lambda: frozen_logits(ROWS, GIVEN, 2.0), ValueError, "need at least two random labels.*n=2.0"),
+        (lambda: frozen_logits(ROWS, GIVEN, 2.0), ValueError, "n=2.0.*need at least two random labels"),
         (lambda: random_label_accuracy(ROWS[:, :1], GIVEN[0]), ValueError, "at least two random labels"),
         (lambda: chance_corrected(1.2, 3), ValueError, r"accuracy=1.2; allowed: a fraction in \[0, 1\]"),
         (lambda: chance_corrected(math.nan, 3), ValueError, "accuracy=nan"),

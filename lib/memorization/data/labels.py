@@ -113,7 +113,7 @@ def label_digest(ids: Tensor, labels: Tensor) -> str:
     return hashlib.sha256(pairs.numpy().tobytes()).hexdigest()[:16]
 
 
-def check_label_count(count: int) -> None:
+def check_label_count(count: object) -> None:
     """Refuse a number n of random labels below 2."""
     if isinstance(count, bool) or not isinstance(count, int) or count < 2:
         raise ValueError(f"n={count!r}; need at least two random labels: give a whole number >= 2")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -25,6 +25,7 @@ from scipy.special import roots_hermitenorm
 from torch import Tensor
 
 from memorization.checks import as_classes, check_finite, check_seeds, check_tensor, check_whole
+from memorization.data.labels import check_label_count
 from memorization.draws import generator
 from memorization.measures.scores import ExampleScores
 from memorization.training.recipe import Recipe
@@ -87,25 +88,6 @@ class MonteCarlo:
         return float(each.std() / math.sqrt(len(each)))
 
 
-@dataclass(frozen=True)
-class Detection:
-    """How well a score finds examples.
-
-    Attributes:
-        auroc: the probability that a found example has the higher score than another; 1/2 by chance.
-        average_precision: area under precision over recall; the share of planted examples by chance.
-        share: the share of planted examples.
-        auroc_interval: 95 % of the bootstrap over examples; None if none was drawn.
-        average_precision_interval: the same way.
-    """
-
-    auroc: float
-    average_precision: float
-    share: float
-    auroc_interval: tuple[float, float] | None = None
-    average_precision_interval: tuple[float, float] | None = None
-
-
 def random_label_accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the fraction of training examples whose random label has the largest logit.
 
@@ -143,7 +125,7 @@ def chance_corrected(accuracy: Number, n: int) -> Number:
     Raises:
         ValueError: for fewer than two labels, or an accuracy outside [0, 1].
     """
-    _check_label_count(n)
+    check_label_count(n)
     _check_range("accuracy", accuracy, "a fraction in [0, 1]", 0.0, 1.0)
     return (n * accuracy - 1) / (n - 1)
 
@@ -279,7 +261,7 @@ def null_accuracy(n: int, leverage: Number) -> Number:
     Raises:
         ValueError: for fewer than two labels, or a leverage outside [0, 1), as where m <= d + 1.
     """
-    _check_label_count(n)
+    check_label_count(n)
     allowed = "a number in [0, 1), so more examples of each head than d + 1: with fewer it fits every label"
     _check_range("leverage", leverage, allowed, 0.0, 1 + 1e-9)
     h = torch.as_tensor(leverage, dtype=torch.float64).clamp(max=1)
@@ -329,7 +311,7 @@ def null_simulation(
     for size in sizes:
         check_whole("m", size, 2)
     check_whole("d", d, 1)
-    _check_label_count(n)
+    check_label_count(n)
     check_whole("draws", draws, 2)
     heads = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     _check_enough(n, heads[None], len(sizes) > 1, few)
@@ -375,7 +357,7 @@ def least_squares_accuracy(
         ValueError: for NaN or Inf, fewer than two labels or draws, or more labels than a head has examples.
     """
     _check_features(features, (2,))
-    _check_label_count(n)
+    check_label_count(n)
     check_whole("draws", draws, 2)
     groups = _groups(features, classes)
     _check_enough(n, groups[None], classes is not None, few)
@@ -481,7 +463,7 @@ def mcdiarmid_half_width(m: int, n: int = 2, delta: float = 0.05) -> float:
         ValueError: for numbers outside their range.
     """
     check_whole("m", m, 1)
-    _check_label_count(n)
+    check_label_count(n)
     check_finite("delta", delta)
     if not 0 < delta < 1:
         raise ValueError(f"delta={delta!r}; allowed: a probability in (0, 1)")
@@ -528,87 +510,6 @@ def head_margins(
     margins = (own.double() - other.double()).mean(dim=0).to(ids.device)
     how = {"measure": "head_margin", "labellings": len(logits), "labels": logits.shape[2], **(made or {})}
     return ExampleScores(dataset, ids, {"head_margin": margins}, {"head_margin": how})
-
-
-def detection(
-    scores: Tensor, planted: Tensor, source: torch.Generator | None = None, resamples: int = 200
-) -> Detection:
-    """Measure how well high scores find planted examples: wrong labels, canaries.
-
-    Args:
-        scores: shape (m,), finite; high where an example is suspected: a loss, a head margin, or less the
-            margin of the given class.
-        planted: which examples were planted, shape (m,), bool.
-        source: generator of the bootstrap, on the CPU; None draws no intervals.
-        resamples: draws of the bootstrap, each with as many planted examples and others, >= 2.
-
-    Returns:
-        Area under the ROC curve, average precision, and their intervals.
-
-    Raises:
-        TypeError: for planted marks that are not bool.
-        ValueError: shapes that do not fit, NaN, no planted example or nothing else.
-    """
-    from sklearn.metrics import average_precision_score, roc_auc_score  # slow to import
-
-    _check_detection(scores, planted)
-    check_whole("resamples", resamples, 2)
-    values, marks = scores.detach().double().cpu().numpy(), planted.cpu().numpy()
-    found = Detection(
-        float(roc_auc_score(marks, values)),
-        float(average_precision_score(marks, values)),
-        float(marks.mean()),
-    )
-    if source is None:
-        return found
-    counts = [_resampled(planted.cpu(), source).numpy() for _ in range(resamples)]
-    return replace(
-        found,
-        auroc_interval=_interval([roc_auc_score(marks, values, sample_weight=c) for c in counts]),
-        average_precision_interval=_interval(
-            [average_precision_score(marks, values, sample_weight=c) for c in counts]
-        ),
-    )
-
-
-def membership_inference(
-    members: Tensor, others: Tensor, source: torch.Generator | None = None, resamples: int = 200
-) -> Detection:
-    """Measure how well high scores tell training examples from examples of the same kind not trained on.
-
-    Args:
-        members: scores of training examples, shape (m,), finite; high where membership is suspected: less
-            the loss, say.
-        others: scores of examples that the network never saw, shape (q,).
-        source: see :func:`detection`, like the next.
-        resamples: draws of the bootstrap.
-
-    Returns:
-        What :func:`detection` gives, with the members as planted examples; its ``auroc`` is 1/2 where
-        nothing can be inferred.
-    """
-    for name, one in (("members", members), ("others", others)):
-        check_tensor(name, one)
-        if one.ndim != 1 or len(one) == 0:
-            raise ValueError(f"{name} have shape {tuple(one.shape)}; allowed: one score each, at least one")
-    marks = torch.arange(len(members) + len(others)) < len(members)
-    return detection(torch.cat([members.cpu(), others.cpu()]), marks, source, resamples)
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the middle 95 % of the values."""
-    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
-    low, high = torch.tensor(values, dtype=torch.float64).quantile(ends).tolist()
-    return low, high
-
-
-def _resampled(planted: Tensor, source: torch.Generator) -> Tensor:
-    """Draw how often each example is in a resample; planted ones and others keep their numbers."""
-    counts = torch.zeros(len(planted), dtype=torch.float64)
-    for rows in (planted.nonzero()[:, 0], (~planted).nonzero()[:, 0]):
-        chosen = torch.randint(len(rows), (len(rows),), generator=source)
-        counts[rows] = torch.bincount(chosen, minlength=len(rows)).double()
-    return counts
 
 
 def _drawn(m: int, n: int, draws: int, source: torch.Generator, balanced: bool) -> Tensor:
@@ -684,11 +585,6 @@ def _groups(features: Tensor, classes: Tensor | None) -> Tensor:
     return as_classes(classes, len(features), "class").to(features.device)
 
 
-def _check_label_count(n: object) -> None:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 2:
-        raise ValueError(f"need at least two random labels, a whole number; got n={n!r}")
-
-
 def _check_range(name: str, value: float | Tensor, allowed: str, low: float, high: float) -> None:
     """Refuse numbers outside [low, high], and NaN."""
     numbers = torch.as_tensor(value, dtype=torch.float64)
@@ -723,7 +619,7 @@ def _check_logits(logits: Tensor, labels: Tensor) -> Tensor:
         raise ValueError(
             f"logits have shape {tuple(logits.shape)}; allowed: (..., m, n), with one example or more"
         )
-    _check_label_count(logits.shape[-1])
+    check_label_count(logits.shape[-1])
     broken = int((~logits.isfinite()).any(dim=-1).sum())
     if broken:
         raise ValueError(
@@ -752,7 +648,7 @@ def _as_random_labels(labels: Tensor, shape: tuple[int, ...], n: int) -> Tensor:
 def _check_heads(features: Tensor, labels: Tensor, n: int, classes: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the labels (S, K, m) and the head of each example (S, m), beside the features."""
     _check_features(features, (2, 3))
-    _check_label_count(n)
+    check_label_count(n)
     check_tensor("random labels", labels)
     s, m = (1 if features.ndim == 2 else len(features)), features.shape[-2]
     if labels.ndim not in (2, features.ndim) or 0 in labels.shape:
@@ -778,21 +674,3 @@ def _check_enough(n: int, groups: Tensor, class_wise: bool, few: bool) -> None:
                 f"n={n} random labels, but {whose} {int(sizes.min())} examples; allowed: at most one label "
                 "for each example of a head, or few=True, where a label may have no example"
             )
-
-
-def _check_detection(scores: Tensor, planted: Tensor) -> None:
-    check_tensor("scores", scores)
-    check_tensor("planted", planted)
-    if planted.dtype != torch.bool:
-        raise TypeError(f"planted is {planted.dtype}; allowed: bool, True for a planted example")
-    if scores.ndim != 1 or scores.shape != planted.shape:
-        raise ValueError(
-            f"scores have shape {tuple(scores.shape)}, planted {tuple(planted.shape)}; allowed: (m,) both"
-        )
-    if broken := int((~scores.isfinite()).sum()):
-        raise ValueError(f"{broken} of {len(scores)} scores are NaN or Inf; leave these examples out")
-    if not 0 < int(planted.sum()) < len(planted):
-        raise ValueError(
-            f"{int(planted.sum())} of {len(planted)} examples are planted; allowed: at least one, and one "
-            "that is not"
-        )
