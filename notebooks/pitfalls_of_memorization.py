@@ -874,7 +874,9 @@ tables = {
     "influence": scored, "curves": fits, "digits": pictures, "shares": by_share, "gaps": paired_gap(by_share, "minority"),
     "digit_influence": digit_scores, "bird_influence": mean_influence(bird_scores) if len(bird_scores) else bird_scores, "mnist": mnist[mnist.dataset == "mnist"] if len(mnist) else mnist, "birds": birds, "benchmarks": large,
 }  # fmt: skip
-verdicts = judge(run, None, tables, untrained={"methods": untrained}, dataset="synthetic")
+of_images = {"shares": "digits", "gaps": "digits", "digit_influence": "digits", "birds": "waterbirds64", "bird_influence": "waterbirds64"}
+data = {name: of_images.get(name, "synthetic") for name in tables}
+verdicts = judge(run, None, tables, untrained={"methods": untrained}, dataset=data)
 verdict_table(verdicts)
 
 # %% tags=["remove-input"]
