@@ -279,8 +279,8 @@ def influence_rows(
 TEMPERATURES = (0.001, 0.01, 0.1)
 
 
-def published_draw(number: int) -> dict[str, float]:
-    """Return one of the ten hyper-parameter draws of the reference code for ColorMNIST.
+def published_draw(number: int, exponents: tuple[int, int] = (3, 6)) -> dict[str, float]:
+    """Return one of the ten hyper-parameter draws of the reference code.
 
     They are a function of the number alone: learning rate, batch size and weight decay from one stream, the
     temperature from a fresh one, so that it is not independent of the learning rate (specification, pitfall
@@ -288,6 +288,7 @@ def published_draw(number: int) -> dict[str, float]:
 
     Args:
         number: 0 to 9.
+        exponents: of two, between which that of the batch size is drawn; by default ColorMNIST's.
 
     Returns:
         ``rate``, ``batch``, ``weight_decay``, ``temperature``.
@@ -296,7 +297,7 @@ def published_draw(number: int) -> dict[str, float]:
     if number > 9:
         raise ValueError(f"draw={number}; allowed: 0 to 9, those that were published")
     stream = np.random.RandomState(number)
-    rate, size, decay = 10 ** stream.uniform(-5, -3), stream.uniform(3, 6), 10 ** stream.uniform(-6, -3)
+    rate, size, decay = 10 ** stream.uniform(-5, -3), stream.uniform(*exponents), 10 ** stream.uniform(-6, -3)
     temperature = np.random.RandomState(number).choice(TEMPERATURES)
     return {"rate": rate, "batch": int(2**size), "weight_decay": decay, "temperature": float(temperature)}
 

@@ -211,7 +211,7 @@ def compare_methods(
     Raises:
         ValueError: an unknown name, ``group annotations required``, or no method or seed.
         RuntimeError: inferred groups are needed and degenerate, in the training or the validation set.
-        TrainingError: the loss of a network is not finite.
+        TrainingError: the loss of every network is not finite; of some, their seeds are in ``failed``.
     """
     check_choice("selection", selection, SELECTIONS)
     if not methods or len(set(methods)) < len(methods):

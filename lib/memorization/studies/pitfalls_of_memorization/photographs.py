@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -31,6 +30,7 @@ from memorization.studies.pitfalls_of_memorization.image_experiments import (
     image_plan,
     influence_rows,
     method_rows,
+    published_draw,
 )
 from memorization.studies.pitfalls_of_memorization.methods import Comparison
 from memorization.training.batches import TensorBatches
@@ -333,18 +333,9 @@ def benchmark_draw(dataset: str, number: int) -> dict[str, float]:
         batches are half as large as for images.
     """
     check_choice("benchmark", dataset, BENCHMARKS)
-    check_whole("draw", number)
     text = dataset in ("multinli", "civilcomments")
-    stream = np.random.RandomState(number)
-    rate, size = 10 ** stream.uniform(-5, -3), stream.uniform(5, 7)
-    decay = 10 ** stream.uniform(-6, -3)
-    temperature = np.random.RandomState(number).choice((0.001, 0.01, 0.1))
-    return {
-        "rate": rate / 10 if text else rate,
-        "batch": int(2 ** (size - 1 if text else size)),
-        "weight_decay": decay,
-        "temperature": float(temperature),
-    }
+    chosen = published_draw(number, (4, 6) if text else (5, 7))
+    return {**chosen, "rate": chosen["rate"] / 10} if text else chosen
 
 
 @experiment("benchmark_methods")
