@@ -147,7 +147,7 @@ def test_each_name_makes_a_network(name):
             "mlp",
             {"inputs": 4, "width": (3,)},
             ValueError,
-            "unknown option of mlp 'width'; did you mean 'widths'.*one of classes, hidden, inputs, widths",
+            "unknown option of mlp 'width'; did you mean 'widths'.*one of classes, dropout, hidden, inputs",
         ),
         ("mlp", {}, TypeError, "missing 1 required keyword-only argument: 'inputs'"),
         ("resnet18_small", {"stem": "medium"}, ValueError, "unknown option of resnet18_small 'stem'"),

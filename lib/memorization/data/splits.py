@@ -7,15 +7,18 @@ true labels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from memorization.checks import check_choice
 from memorization.data.image_sets import IMAGE_SETS, Images, ImageSet, as_image_set, stored_images
+from memorization.draws import generator
 
 SPLIT_SEED = 1234
 
@@ -114,6 +117,28 @@ def memorized_split(
     _check(name, "test", wanted, len(left))
     side = usual.side if side is None else side
     return MemorizedSplit(_taken(train, order[:kept], side), _taken(others, left[:wanted], side), n)
+
+
+def splits_of(
+    split: str, dataset: str, sizes: Mapping[str, Any], seeds: Sequence[int], device: str = "cpu"
+) -> list[MemorizedSplit]:
+    """Return the split of each seed, on the device; a fixed one is one and the same object.
+
+    Args:
+        split: ``fixed``: one split for all seeds; ``seed``: each seed has its own.
+        dataset: a data set of ``IMAGE_SETS``.
+        sizes: ``memorized``, ``reference``, ``test`` and more, see :func:`memorized_split`.
+        seeds: whose splits.
+        device: where the images go.
+    """
+
+    def drawn(seed: int) -> MemorizedSplit:
+        found = memorized_split(dataset, **sizes, seed=seed)
+        return MemorizedSplit(found.reference.to(device), found.test.to(device), found.n)
+
+    if split == "fixed":
+        return [drawn(SPLIT_SEED)] * len(seeds)
+    return [drawn(generator(seed, "split").initial_seed()) for seed in seeds]
 
 
 def _taken(images: Images, indices: Tensor, side: int) -> ImageSet:

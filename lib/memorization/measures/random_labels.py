@@ -134,7 +134,7 @@ def frozen_accuracy(
     features: Tensor,
     labels: Tensor,
     n: int,
-    source: torch.Generator,
+    source: torch.Generator | Sequence[torch.Generator],
     classes: Tensor | None = None,
     recipe: Recipe = FROZEN_HEAD,
     *,
@@ -148,7 +148,8 @@ def frozen_accuracy(
         features: of the training examples, evaluation mode, shape (m, d) or (S, m, d) of S networks.
         labels: K labellings, shape (K, m), for all networks, or (S, K, m); integers in 0..n-1.
         n: the number of random labels, >= 2.
-        source: generator of the fresh labels.
+        source: generator of the fresh labels; or one for each of S networks, none of which then depends on
+            the others.
         classes: a head for each class: the classes that the heads were trained with (noise included), shape
             (m,) or (S, m), integers >= 0; None for one head for all.
         recipe: how heads are trained, on all examples at each step; ``steps`` counts.
@@ -163,7 +164,11 @@ def frozen_accuracy(
     """
     given, groups = _check_heads(features, labels, n, classes)
     _check_enough(n, groups, classes is not None, few)
-    fresh = torch.stack([_drawn_by_head(row, n, given.shape[1], source, balanced=True) for row in groups])
+    sources = [source] * len(groups) if isinstance(source, torch.Generator) else list(source)
+    if len(sources) != len(groups):
+        raise ValueError(f"{len(sources)} generators for {len(groups)} networks; give one, or one for each")
+    pairs = zip(groups, sources, strict=True)
+    fresh = torch.stack([_drawn_by_head(row, n, given.shape[1], one, balanced=True) for row, one in pairs])
     both = torch.cat([given, fresh], dim=1)
     both = both if features.ndim == 3 else both[0]
     found = random_label_accuracy(frozen_logits(features, both, n, classes, recipe), both)

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from memorization.checks import check_choice, check_whole
+from memorization.checks import check_choice, check_finite, check_whole
+from memorization.draws import Draws, view_keys
 from memorization.draws import generator as seeded
 
 NORMS = ("batch", "group", "layer", "none")
@@ -49,6 +50,92 @@ def normalization(norm: str, channels: int) -> nn.Module:
             f"multiple of {_GROUP}, or another norm"
         )
     return nn.GroupNorm(channels // _GROUP if norm == "group" else 1, channels)
+
+
+class Standardization(nn.Module):
+    """Subtract a mean from each channel of images and divide by a spread: a network's first layer.
+
+    Attributes:
+        mean: of each channel, shape (c,).
+        spread: likewise, > 0; as a rule the standard deviation over the training images.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, mean: Tensor, spread: Tensor) -> None:
+        super().__init__()
+        for name, value in (("mean", mean), ("spread", spread)):
+            if value.ndim != 1 or len(value) != len(mean) or not bool(value.isfinite().all()):
+                raise ValueError(
+                    f"{name} of the channels is {value.tolist()}; allowed: a finite number for each channel"
+                )
+        if not bool((spread > 0).all()):
+            raise ValueError(
+                f"spread of the channels is {spread.tolist()}; allowed: numbers above 0: leave out a channel "
+                "that is the same in all images"
+            )
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("spread", spread.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the images (B, c, height, width), standardized."""
+        return (x - self.mean.view(-1, 1, 1)) / self.spread.view(-1, 1, 1)
+
+    def stacked(self, x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+        """Return the images (M, c, height, width, B) of M networks, standardized by (M, c) each."""
+        return (x - mean[..., None, None, None]) / spread[..., None, None, None]
+
+
+class Dropout(nn.Module):
+    """Dropout whose masks are a function of a seed and the number of the pass.
+
+    PyTorch's own draws from the global generator, so that a network of a stack would depend on the others.
+    Here each has a seed, drawn with its weights, and a mask can be drawn again on any device.
+
+    Attributes:
+        share: of the numbers that are set to zero in training, in [0, 1); the others are scaled up.
+        seed: shape (), int64.
+        visit: shape (), int64, passes in training mode so far.
+    """
+
+    seed: Tensor
+    visit: Tensor
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("visit", torch.zeros((), dtype=torch.int64))
+
+    def reset(self, source: torch.Generator) -> None:
+        """Draw a seed, and begin anew."""
+        self.seed.fill_(int(torch.randint(2**62, (), generator=source, device=source.device)))
+        self.visit.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return vectors (B, d), in training mode with zeros among them."""
+        return self.stacked(x.T[None], self.seed[None], self.visit[None])[0].T
+
+    def stacked(self, x: Tensor, seed: Tensor, visit: Tensor) -> Tensor:
+        """Return the vectors (M, d, B) of M networks with seeds (M,); ``visit`` (M,) counts on, in place."""
+        if not self.training or not self.share:
+            return x
+        draws = Draws.keyed(view_keys(seed, torch.zeros_like(visit), visit))
+        visit += 1
+        kept = draws.uniform(x[0].numel()).view_as(x) >= self.share
+        return x * (kept / (1 - self.share)).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        """Return the share."""
+        return f"share={self.share}"
+
+
+def check_share(name: str, value: object) -> None:
+    """Refuse what is no number in [0, 1)."""
+    check_finite(name, value)
+    if not 0 <= value < 1:  # type: ignore[operator]
+        raise ValueError(f"{name}={value!r}; allowed: a number in [0, 1)")
 
 
 def make_projector(inputs: int, classes: int, *, hidden: Sequence[int], bias: bool) -> nn.Sequential:
@@ -114,7 +201,7 @@ def initialize(model: Model, generator: torch.Generator) -> Model:
 
     Convolutions: Kaiming normal, fan-out, for ReLU. Linear layers, and the biases of convolutions if there
     are any: uniform within 1/sqrt(fan-in), which is PyTorch's own law. Normalization: weight 1, bias 0,
-    running statistics reset.
+    running statistics reset. Dropout: a seed.
 
     Args:
         model: any model of convolutions, linear and normalization layers; changed in place.
@@ -128,10 +215,10 @@ def initialize(model: Model, generator: torch.Generator) -> Model:
     """
     for name, module in model.named_modules():
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        if own and not isinstance(module, (*_DRAWN, *_RESET)):
+        if own and not isinstance(module, (*_DRAWN, *_RESET, Dropout)):
             raise TypeError(
                 f"no law for {[key for key, _ in own]} of {name or 'the model'} ({type(module).__name__}); "
-                "known are convolutions, linear layers and batch, group and layer normalization"
+                "known are convolutions, linear layers, dropout and batch, group and layer normalization"
             )
     with torch.no_grad():
         for module in model.modules():
@@ -139,6 +226,8 @@ def initialize(model: Model, generator: torch.Generator) -> Model:
                 module.reset_parameters()  # to constants: nothing is drawn
             elif isinstance(module, _DRAWN):
                 _draw(module, generator)
+            elif isinstance(module, Dropout):
+                module.reset(generator)
     return model
 
 

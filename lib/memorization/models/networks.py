@@ -20,7 +20,15 @@ from torch import Tensor, nn
 
 from memorization.checks import check_choice, check_whole, did_you_mean
 from memorization.data.files import load_torchvision
-from memorization.models.layers import build, check_channels, check_layer_sizes, make_projector, normalization
+from memorization.models.layers import (
+    Dropout,
+    build,
+    check_channels,
+    check_layer_sizes,
+    check_share,
+    make_projector,
+    normalization,
+)
 
 Sites = Mapping[str, str] | Sequence[str]
 
@@ -107,6 +115,7 @@ def small_cnn(
     classes: int = 10,
     hidden: Sequence[int] = (1024,),
     norm: str = "batch",
+    pool: bool = False,
     generator: torch.Generator | None,
 ) -> StagedNetwork:
     """Make a small convolutional network for images of any side.
@@ -122,6 +131,7 @@ def small_cnn(
         classes: the number C of outputs.
         hidden: widths of the projector's hidden layers; empty for a linear head.
         norm: ``batch``, ``group``, ``layer`` or ``none``, after each convolution.
+        pool: whether each block but the first begins with 2x2 max-pooling; an odd last row or column is lost.
         generator: source of the initial weights; None leaves the network without storage.
 
     Returns:
@@ -141,7 +151,9 @@ def small_cnn(
         before = channels
         for number, (width, stride) in enumerate(zip(widths, strides, strict=True), start=1):
             convolution = nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=False)
-            encoder[f"conv{number}"] = nn.Sequential(convolution, normalization(norm, width), nn.ReLU())
+            pooling = [nn.MaxPool2d(2)] if pool and number > 1 else []
+            block = [*pooling, convolution, normalization(norm, width), nn.ReLU()]
+            encoder[f"conv{number}"] = nn.Sequential(*block)
             before = width
         encoder["embedding"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         projector = make_projector(before, classes, hidden=hidden, bias=True)
@@ -156,6 +168,8 @@ def mlp(
     widths: Sequence[int] = (256, 256, 256),
     classes: int = 10,
     hidden: Sequence[int] = (1024,),
+    norm: str = "none",
+    dropout: float = 0.0,
     generator: torch.Generator | None,
 ) -> StagedNetwork:
     """Make a multilayer perceptron: flattened images, Linear-ReLU for each width, then the projector.
@@ -168,16 +182,20 @@ def mlp(
         widths: widths of the encoder's layers, each >= 1.
         classes: the number C of outputs.
         hidden: widths of the projector's hidden layers; empty for a linear head.
+        norm: ``batch`` or ``none``, after each of the encoder's linear layers.
+        dropout: share of the numbers that each of the encoder's layers loses in training, in [0, 1).
         generator: source of the initial weights; None leaves the network without storage.
 
     Returns:
         The network; all linear layers have biases.
 
     Raises:
-        ValueError: for sizes below 1.
+        ValueError: for sizes below 1, an unknown norm, or a share outside [0, 1).
     """
     check_whole("inputs", inputs, 1)
     check_layer_sizes("widths", widths)
+    check_choice("norm", norm, ("batch", "none"))
+    check_share("dropout", dropout)
 
     def make() -> StagedNetwork:
         encoder: OrderedDict[str, nn.Module] = OrderedDict()
@@ -185,7 +203,9 @@ def mlp(
         for number, width in enumerate(widths, start=1):
             name = "embedding" if number == len(widths) else f"layer{number}"
             flatten = [nn.Flatten()] if number == 1 else []
-            encoder[name] = nn.Sequential(*flatten, nn.Linear(before, width), nn.ReLU())
+            norms = [nn.BatchNorm1d(width)] if norm == "batch" else []
+            drop = [Dropout(dropout)] if dropout else []
+            encoder[name] = nn.Sequential(*flatten, nn.Linear(before, width), *norms, nn.ReLU(), *drop)
             before = width
         projector = make_projector(before, classes, hidden=hidden, bias=True)
         return StagedNetwork(nn.Sequential(encoder), projector)

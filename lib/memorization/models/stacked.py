@@ -27,6 +27,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from memorization.checks import check_choice
 from memorization.models.heads import TappedNetwork
+from memorization.models.layers import Dropout, Standardization
 from memorization.models.networks import StagedNetwork
 
 WAYS = ("auto", "batched", "vmap", "loop")
@@ -189,8 +190,9 @@ def has_batched_form(network: nn.Module) -> bool:
     """Whether every layer has a stacked form and the layers are chained one after the other.
 
     The plain layers are Linear, Conv2d (zero padding given in numbers), BatchNorm1d, BatchNorm2d, ReLU, Tanh,
-    Flatten, Identity and AdaptiveAvgPool2d to one place, in ``nn.Sequential``s of any nesting or a
-    :class:`StagedNetwork`; a :class:`TappedNetwork` of such a network has one, too.
+    Flatten, Identity, AdaptiveAvgPool2d to one place, MaxPool2d of 2x2, and Standardization and Dropout of
+    ``models.layers``, in ``nn.Sequential``s of any nesting or a :class:`StagedNetwork`; a
+    :class:`TappedNetwork` of such a network has one, too.
     """
     leaves = _leaves("", network)
     if leaves is None or not all(_tapped_after(network, [name for name, _ in leaves])):
@@ -265,8 +267,11 @@ def _step(name: str, layer: nn.Module) -> Step | None:
         return lambda values, x: x.flatten(1, -2)  # (M, c height width, B)
     if isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)):
         return lambda values, x: x.mean((2, 3), keepdim=True)
+    if isinstance(layer, nn.MaxPool2d) and layer.extra_repr() == nn.MaxPool2d(2).extra_repr():
+        return lambda values, x: _pooled(x)
     norms: dict[Any, Any] = {nn.BatchNorm1d: _batch_norm, nn.BatchNorm2d: _batch_norm}
-    with_weights = {nn.Linear: _linear, nn.Conv2d: _convolution, **norms}
+    own: dict[Any, Any] = {Standardization: _with_buffers, Dropout: _with_buffers}
+    with_weights = {nn.Linear: _linear, nn.Conv2d: _convolution, **norms, **own}
     make = with_weights.get(type(layer))
     return None if make is None else make(name, layer)
 
@@ -299,6 +304,19 @@ def _convolution(name: str, layer: Any) -> Step | None:
         return out.view(len(x), -1, *columns.shape[4:])
 
     return step
+
+
+def _with_buffers(name: str, layer: Any) -> Step:
+    """The form that a layer of ours brings along."""
+    names = [own for own, _ in layer.named_buffers()]
+    return lambda values, x: layer.stacked(x, *(values[_of(name, own)] for own in names))
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """2x2 max-pooling of (M, c, height, width, B); where two numbers are equal both get half the gradient."""
+    height, width = (side // 2 * 2 for side in x.shape[2:4])
+    rows = torch.maximum(x[:, :, 0:height:2], x[:, :, 1:height:2])
+    return torch.maximum(rows[:, :, :, 0:width:2], rows[:, :, :, 1:width:2])
 
 
 def _product(weight: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:

@@ -146,6 +146,7 @@ class RandomLabelLoss(nn.Module):
     labels: Tensor
     weights: Tensor
     joint: Tensor
+    done: Tensor
     last: Tensor
     broken: Tensor
     heads: Any
@@ -166,6 +167,7 @@ class RandomLabelLoss(nn.Module):
         head: HeadRecipe | None = None,
         hidden: int | None = None,
         seeds: Sequence[int] = (),
+        begin: int = 0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         """Make heads for networks of one shape.
@@ -191,6 +193,7 @@ class RandomLabelLoss(nn.Module):
             head: how the heads are trained.
             hidden: numbers of a layer between features and heads; None: the heads are linear.
             seeds: of that layer, one for each network.
+            begin: steps during which the trunk does not hear of the heads, >= 0.
             dtype: of the heads and their losses.
 
         Raises:
@@ -203,7 +206,8 @@ class RandomLabelLoss(nn.Module):
         table = _table(labels, count)
         models, labellings = table.shape[:2]
         self.count, self.scores, self.widths = count, network.classes, dict(network.widths)
-        self.class_wise, self.regularizer = class_wise, regularizer
+        check_whole("begin", begin)
+        self.class_wise, self.regularizer, self.begin = class_wise, regularizer, begin
         self.head = head or HeadRecipe()
         self.factor = 1.0  # of the schedule, see ``follow``
         check_choice("regularizer", regularizer, REGULARIZERS)
@@ -224,6 +228,7 @@ class RandomLabelLoss(nn.Module):
         self.velocities = copy.deepcopy(self.heads)
         for value in self.velocities.buffers():
             value.zero_()
+        self.register_buffer("done", torch.zeros(models, dtype=torch.int64, device=table.device))
         self.register_buffer("last", torch.zeros(models, 3, dtype=dtype, device=table.device))
         self.register_buffer("broken", torch.zeros(models, 3, dtype=torch.bool, device=table.device))
 
@@ -285,6 +290,8 @@ class RandomLabelLoss(nn.Module):
             labels, rows = self._labels_of(examples), list(features.values())
             each = [self.weights[:, t] * self._acting(t, rows[t], targets, labels) for t in acting]
             added = torch.stack(each).sum(0)
+            if self.begin:
+                added = torch.where(self.done < self.begin, torch.zeros_like(added), added)
             parts.append(added.detach())
             total = total + added
         self._parts = parts
@@ -300,6 +307,7 @@ class RandomLabelLoss(nn.Module):
             for _ in range(self.head.steps)
             for t, rows in enumerate(features.values())
         ]
+        self.done += 1
         own = torch.stack(losses[: len(self.widths)]).mean(0)
         parts = self._parts if len(self._parts) == 2 else [*self._parts, torch.zeros_like(own)]
         self.last.copy_(torch.stack([parts[0].to(own.dtype), own, parts[1].to(own.dtype)], 1))
@@ -337,7 +345,7 @@ class RandomLabelLoss(nn.Module):
         """Return what a checkpoint must agree with beside the tables."""
         return (
             f"count={self.count}, class_wise={self.class_wise}, sites={self.widths}, regularizer="
-            f"{self.regularizer}, smoothing={self.smoothing}, {self.head}"
+            f"{self.regularizer}, smoothing={self.smoothing}, begin={self.begin}, {self.head}"
         )
 
     # ---- the parts

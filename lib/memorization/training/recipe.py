@@ -15,6 +15,7 @@ from memorization.checks import check_choice
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine", "step")
 PRECISIONS = ("float32", "bf16")
+DECAYS = ("all", "weights")
 PerNetwork = float | Sequence[float]
 _WHOLE = ("epochs", "batch", "warmup", "warmup_steps", "stop_after")
 _NUMBERS = ("momentum", "stop_at", "clip", "stop_below")
@@ -41,7 +42,8 @@ class Recipe:
         epochs: passes over the examples, >= 1; not used where ``steps`` counts.
         batch: examples a step, >= 1; an incomplete last batch is dropped.
         optimizer: ``adam``, ``adamw`` or ``sgd``.
-        learning_rate: > 0; one number, or one for each stacked network (``sgd`` only).
+        learning_rate: > 0; one number, or one for each stacked network (``sgd`` only), of which 0 keeps a
+            network as it is, beside what an objective trains.
         momentum: of ``sgd``, in [0, 1).
         weight_decay: >= 0, the same way; decoupled from the gradient for ``adamw``, added to it otherwise.
         schedule: ``constant``; ``cosine`` down to zero; ``step``, a tenth after each third of the epochs.
@@ -50,6 +52,8 @@ class Recipe:
             a row; None trains to the end. In (0, 1].
         stop_after: >= 1.
         stop_below: likewise, once its mean loss was at most this; None or > 0, and not beside ``stop_at``.
+        decay_on: ``all`` parameters, or ``weights``: matrices and kernels alone, not biases and what
+            normalization multiplies with and adds.
         precision: ``float32``, or ``bf16`` for the network's own arithmetic (weights and loss stay float32).
         compiled: compile the network's forward and backward pass (a GPU; needs a C++ compiler on a CPU).
         steps: optimizer steps in all, >= 0, counted instead of epochs; None counts epochs.
@@ -73,11 +77,18 @@ class Recipe:
     warmup_steps: int = 0
     clip: float | None = None
     stop_below: float | None = None
+    decay_on: str = "all"
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train anything."""
         self._check_types()
-        for name, allowed in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
+        choices = {
+            "optimizer": OPTIMIZERS,
+            "schedule": SCHEDULES,
+            "precision": PRECISIONS,
+            "decay_on": DECAYS,
+        }
+        for name, allowed in choices.items():
             check_choice(name, getattr(self, name), allowed)
         for name in ("epochs", "batch", "stop_after"):
             if getattr(self, name) < 1:
@@ -85,8 +96,12 @@ class Recipe:
                     f"{name}={getattr(self, name)}: no optimizer step would be taken; allowed: 1 or more"
                 )
         rates, decays = (numbers(getattr(self, name)) for name in ("learning_rate", "weight_decay"))
-        if not all(rate > 0 and math.isfinite(rate) for rate in rates):
-            raise ValueError(f"learning_rate={self.learning_rate}; allowed: a number above 0")
+        each = isinstance(self.learning_rate, Sequence)
+        if not all(math.isfinite(rate) and (rate > 0 or (each and rate == 0)) for rate in rates):
+            raise ValueError(
+                f"learning_rate={self.learning_rate}; allowed: a number above 0"
+                + (" for each network, or 0, which keeps it as it is" if each else "")
+            )
         decays_fit = all(0 <= decay < math.inf for decay in decays)
         if not decays_fit or min(self.warmup, self.warmup_steps) < 0 or not 0 <= self.momentum < 1:
             raise ValueError(
@@ -170,15 +185,20 @@ class Recipe:
                     )
             if self.optimizer == "sgd":
                 return StackedSgd(values, self)
+        groups = [{"params": values}]
+        if self.decay_on == "weights" and any(numbers(self.weight_decay)):
+            kinds = [[v for v in values if is_weight(v) is wanted] for wanted in (True, False)]
+            groups = [{"params": kinds[0]}, {"params": kinds[1], "weight_decay": 0.0}]  # type: ignore[dict-item]
+            groups = [group for group in groups if group["params"]]
         common: dict[str, Any] = {
             "lr": numbers(self.learning_rate)[0],
             "weight_decay": numbers(self.weight_decay)[0],
             "fused": all(v.is_floating_point() and v.device.type in ("cpu", "cuda") for v in values),
         }
         if self.optimizer == "sgd":
-            return torch.optim.SGD(values, momentum=self.momentum, **common)
+            return torch.optim.SGD(groups, momentum=self.momentum, **common)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
-        return kind(values, **common)
+        return kind(groups, **common)
 
     def arithmetic(self, device: torch.device) -> torch.autocast:
         """Return the context in which the networks compute, by ``precision``."""
@@ -216,7 +236,8 @@ class StackedSgd:
         self.factor = 1.0
         self._parameters, self._momentum = list(parameters), recipe.momentum
         self._rates = [_each(recipe.learning_rate, value) for value in parameters]
-        self._decays = [_each(recipe.weight_decay, value) for value in parameters]
+        decays = [is_weight(v) or recipe.decay_on == "all" for v in parameters]
+        self._decays = [_each(recipe.weight_decay, v) * on for v, on in zip(parameters, decays, strict=True)]
         self._decaying = any(numbers(recipe.weight_decay))
         self._buffers = [torch.zeros_like(value) for value in parameters if recipe.momentum]
 
@@ -240,6 +261,11 @@ class StackedSgd:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state of the same networks."""
         self._buffers = [one["buffer"].to(self._parameters[k]) for k, one in state["state"].items()]
+
+
+def is_weight(parameter: Tensor) -> bool:
+    """Whether a stacked parameter is a matrix or a kernel of each network, and no vector."""
+    return parameter.ndim > 2
 
 
 def numbers(value: PerNetwork) -> list[float]:

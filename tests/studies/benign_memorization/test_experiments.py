@@ -11,6 +11,7 @@ from memorization.data.augmentation.policies import augmentation
 from memorization.data.image_sets import IMAGE_SETS, load_images
 from memorization.data.splits import memorized_split
 from memorization.runs.parameters import PROFILES, declared_parameters, profile_values
+from memorization.data.splits import splits_of
 from memorization.studies.benign_memorization.experiments import (
     EXTENTS,
     SCALES,
@@ -24,7 +25,6 @@ from memorization.studies.benign_memorization.experiments import (
     mixer,
     pixel_probe,
     scale,
-    splits_of,
 )
 
 SMALL = {

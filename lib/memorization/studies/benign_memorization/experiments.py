@@ -23,7 +23,7 @@ from memorization.checks import check_choice, check_seeds, did_you_mean
 from memorization.data.augmentation.mixing import cutmix, mixup
 from memorization.data.augmentation.policies import augmentation
 from memorization.data.labels import class_groups, random_labels
-from memorization.data.splits import SPLIT_SEED, MemorizedSplit, memorized_split
+from memorization.data.splits import MemorizedSplit, memorized_split, splits_of
 from memorization.draws import generator
 from memorization.measures.accuracy import (
     Policy,
@@ -170,28 +170,6 @@ def _check_split(split: str, group: int) -> None:
             f"group={group} with split='seed': the classes of each seed's own images fill another number of "
             "groups, and stacked networks need as many images each; give split='fixed', or group=1"
         )
-
-
-def splits_of(
-    split: str, dataset: str, sizes: Mapping[str, Any], seeds: Sequence[int], device: str = "cpu"
-) -> list[MemorizedSplit]:
-    """Return the split of each seed, on the device; a fixed one is one and the same object.
-
-    Args:
-        split: ``fixed`` or ``seed``, as for :func:`memorize`.
-        dataset: as there.
-        sizes: ``memorized``, ``reference``, ``test`` and ``side``, see ``memorized_split``.
-        seeds: whose splits.
-        device: where the images go.
-    """
-
-    def drawn(seed: int) -> MemorizedSplit:
-        found = memorized_split(dataset, **sizes, seed=seed)
-        return MemorizedSplit(found.reference.to(device), found.test.to(device), found.n)
-
-    if split == "fixed":
-        return [drawn(SPLIT_SEED)] * len(seeds)
-    return [drawn(generator(seed, "split").initial_seed()) for seed in seeds]
 
 
 def _training_set(

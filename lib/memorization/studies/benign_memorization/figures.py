@@ -17,6 +17,7 @@ from torch import Tensor
 
 from memorization.data.augmentation.policies import augmentation, keyed_views
 from memorization.data.labels import random_labels
+from memorization.data.splits import splits_of
 from memorization.draws import generator
 from memorization.report.explorations import seed_intervals
 from memorization.report.figures import (
@@ -30,7 +31,6 @@ from memorization.report.figures import (
 )
 from memorization.report.styles import COLORS, INK, arm_styles, between
 from memorization.report.tables import over_seeds
-from memorization.studies.benign_memorization.experiments import splits_of
 from memorization.studies.benign_memorization.tables import FRESH, arm_names, at_end, at_start, plain_arms
 
 PROBE_LABEL = "k-NN probe [fraction]"
