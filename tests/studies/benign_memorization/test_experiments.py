@@ -9,9 +9,8 @@ import torch
 
 from memorization.data.augmentation.policies import augmentation
 from memorization.data.image_sets import IMAGE_SETS, load_images
-from memorization.data.splits import memorized_split
+from memorization.data.splits import memorized_split, splits_of
 from memorization.runs.parameters import PROFILES, declared_parameters, profile_values
-from memorization.data.splits import splits_of
 from memorization.studies.benign_memorization.experiments import (
     EXTENTS,
     SCALES,

@@ -412,3 +412,65 @@ def _share(right: Tensor) -> float:
 
 def _corrected(accuracy: float, count: int) -> float:
     return chance_corrected(accuracy, count) if accuracy == accuracy else NAN
+
+
+# ---- a control: probes disturb nothing
+
+
+@experiment("probe_disturbance")
+def probe_disturbance(
+    *,
+    dataset: str = "digits",
+    network: str = "mlp",
+    widths: Sequence[int] = (64, 64, 24),
+    count: int = 14,
+    epochs: int = 5,
+    batch: int = 128,
+    rate: float = 0.1,
+    n_train: int = 1400,
+    data_root: str | None = None,
+    device: str = "cpu",
+    seeds: Sequence[int],
+) -> list[list[Row]]:
+    """Train the same networks without heads, with probes and with heads that they serve; compare the weights.
+
+    Args:
+        dataset: as in :func:`random_label_heads`, like all that follow.
+        network: likewise.
+        widths: likewise.
+        count: likewise.
+        epochs: likewise.
+        batch: likewise.
+        rate: likewise.
+        n_train: likewise.
+        data_root: likewise.
+        device: likewise.
+        seeds: likewise.
+
+    Returns:
+        For each seed one row for each ``heads``: ``one probe`` (at the last hidden layer), ``all probes`` (at
+        every hidden layer) and ``joint`` (one, which the trunk serves): ``difference``, the largest
+        difference of a number of the network, running statistics included, from the one that was trained
+        without heads, and ``changed``, the share of numbers that differ.
+    """
+    seeds = check_seeds(seeds)
+    drawn: dict[str, Any] = {
+        "dataset": dataset, "network": network, "widths": widths, "class_wise": True, "count": count,
+        "label_noise": 0.0, "dropout": 0.0, "n_train": n_train, "n_test": None, "split": "seed",
+        "data_root": data_root, "device": device,
+    }  # fmt: skip
+    recipe = Recipe(epochs=epochs, batch=batch, optimizer="sgd", learning_rate=rate, schedule="cosine")
+    arms = {"one probe": ("last", "probe"), "all probes": ("hidden", "probe"), "joint": ("last", "joint")}
+    tasks = {arm: headed_task(seeds, sites=sites, **drawn) for arm, (sites, _) in arms.items()}
+    first = tasks["one probe"]
+    views = LabelledViews(first.images, first.given, seeds, first.classes)
+    alone = train([one.network for one in first.networks], views, "cross_entropy", recipe).networks
+    rows: list[list[Row]] = [[] for _ in seeds]
+    for arm, task in tasks.items():
+        objective = RandomLabelLoss(task.networks[0], task.labels, count, mode=arms[arm][1])
+        beside = train(task.networks, views, objective, recipe).networks
+        for found, one, other in zip(rows, alone, beside, strict=True):
+            pairs = zip(one.state_dict().values(), other.network.state_dict().values(), strict=True)
+            gaps = torch.cat([(a.double() - b.double()).abs().flatten() for a, b in pairs])
+            found.append({"heads": arm, "difference": float(gaps.max()), "changed": _share(gaps > 0)})
+    return rows
