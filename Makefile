@@ -1,9 +1,11 @@
 # Every command of this repository. `make` alone lists them; the README shows the two that most people need.
 #   make book PROFILE=smoke JOBS=2      other sizes, other numbers of notebooks at a time
+#   make book SCALES="desktop paper"     pages of published records at other scales, folded under each paper's page
 #   make test PYTEST_ARGS="-k stability"
 #   rm -rf .venv; make book PYTHON=python3.12      a Python of your choice (3.11 or newer)
 SHELL := bash
 PROFILE ?= book
+SCALES ?=
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 PORT ?= 8000
 EXTRAS ?= run,book,test,cluster
@@ -23,7 +25,7 @@ KEY := $(shell { pwd; echo $(EXTRAS); cat pyproject.toml requirements.lock; } | 
 ENV := $(VENV)/.installed-$(KEY)
 
 .DEFAULT_GOAL := help
-.PHONY: help env book notebooks html serve test lint types results benchmarks gpu-kit lock clean distclean
+.PHONY: help env book notebooks scales html serve test lint types results benchmarks gpu-kit lock clean distclean
 # `make -j` changes nothing: notebooks run side by side inside one command, and the other steps follow each other.
 .NOTPARALLEL:
 
@@ -38,10 +40,13 @@ $(ENV):
 
 env: $(ENV) ## make the virtual environment .venv with the pinned packages
 
-book: notebooks html ## execute every notebook that is out of date and build the book
+book: notebooks scales html ## execute every notebook that is out of date and build the book
 
 notebooks: $(ENV) ## execute every notebook that is out of date
 	$(PY) -m memorization run --all --profile $(PROFILE) --jobs $(JOBS)
+
+scales: $(ENV) ## execute the papers' notebooks at SCALES too, those whose points are all published
+	@set -e; for scale in $(SCALES); do $(PY) -m memorization run --all --recorded --profile $$scale --jobs $(JOBS); done
 
 html: $(ENV) ## build the book from the notebooks executed so far
 	$(PY) -m memorization book --profile $(PROFILE)

@@ -5,9 +5,12 @@ import json
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from memorization.runs import book, cli, records
 from memorization.runs.book import BookError, assemble, publish, take_in
+from memorization.runs.budget import Question
+from memorization.runs.notebook import Job
 from memorization.runs.records import Record, RecordStore
 
 
@@ -35,6 +38,43 @@ def test_prose_notebooks_and_data_come_together(project):
         "extra/notebooks/figures/a/f.csv",
         "notebooks/a.ipynb",
     ]
+
+
+def test_pages_at_other_scales_are_folded_under_a_papers_page_executed_or_not(project):
+    claims = project / "notebooks" / "claims"
+    claims.mkdir()
+    (claims / "a.yaml").write_text("[]\n")
+    (project / "notebooks" / "a.py").write_text("# %% [markdown]\n# # A?\n")
+    made = project / "_build" / "notebooks" / "desktop"
+    (made / "figures" / "a").mkdir(parents=True)
+    page = {"cells": [{"cell_type": "markdown", "id": "t", "metadata": {}, "source": "# A?"}]}
+    (made / "a.ipynb").write_text(json.dumps(page))
+    (made / "figures" / "a" / "f.png").write_bytes(b"png")
+    target = assemble(project, "book")
+    assert "# A? (profile desktop)" in (target / "notebooks" / "a_desktop.ipynb").read_text()
+    assert (target / "notebooks" / "a_paper.md").read_text().startswith("# A? (profile paper)")
+    assert (target / "extra" / "notebooks" / "desktop" / "figures" / "a" / "f.png").is_file()
+    chapter = yaml.safe_load((target / "_toc.yml").read_text())["parts"][0]["chapters"][0]
+    assert [one["file"] for one in chapter["sections"]] == ["notebooks/a_desktop", "notebooks/a_paper"]
+
+
+def test_only_papers_whose_points_are_all_published_are_executed_where_that_was_asked(
+    project, monkeypatch, capsys
+):
+    for name in ("a", "b", "c"):
+        (project / "notebooks" / f"{name}.py").write_text("# %%\n")
+    (project / "notebooks" / "claims").mkdir()
+    for name in ("a", "b"):
+        (project / "notebooks" / "claims" / f"{name}.yaml").write_text("[]\n")
+    lacking = {"a": [], "b": [Question("b", (None, None), 1.0)]}
+    monkeypatch.setattr(book, "questions", lambda root, names, profile: lacking[names[0]])
+    monkeypatch.setattr(Job, "parameters", {})
+    ran = []
+    monkeypatch.setattr(book, "_execute_group", lambda jobs, parallel: ran.extend(jobs) or [])
+    monkeypatch.setattr(Job, "is_fresh", lambda job: False)
+    book.execute_all([Job(project, name, "desktop") for name in ("a", "b", "c")], recorded=True)
+    assert [job.name for job in ran] == ["a"]
+    assert "b (desktop): left out, 2 of its calls are not recorded" in capsys.readouterr().out
 
 
 def test_a_page_that_is_gone_goes_from_the_assembled_source(project):

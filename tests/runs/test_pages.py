@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from memorization.runs.pages import as_page
+from memorization.runs.pages import as_page, unmade_page
 
 
 def cell(kind, source, *tags):
@@ -100,3 +100,55 @@ def test_figures_and_claims_link_to_their_lines_at_the_commit_that_changed_them_
     (shown,) = json.loads(as_page(tmp_path, path))["cells"][0]["outputs"][0]["data"]["text/html"]
     assert f'/blob/{commit}/notebooks/toy.py#L5"' in shown
     assert f'/blob/{commit}/notebooks/claims/toy.yaml#L1-L1"' in shown
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A project whose notebook has a parameter file with words of its own."""
+    folder = tmp_path / "notebooks" / "parameters"
+    folder.mkdir(parents=True)
+    (folder / "toy.desktop.yaml").write_text("# Larger pictures:\n# an hour.\nprofile: desktop\n")
+    (folder.parent / "toy.py").write_text("# %% [markdown]\n# (nb-toy)=\n# # Does it work?\n")
+    return tmp_path
+
+
+def test_a_page_at_another_scale_has_labels_and_figures_of_its_own_and_says_what_it_is(words):
+    refers = "See {{eq}}`{0}eq-x`, [here]({0}price), {{ref}}`there <{0}price>`, {{ref}}`own`."
+    text = f"(nb-toy)=\n# Does it work?\n\n$$\nx\n$$ (eq-x)\n\n{refers.format('')}"
+    said = {"output_type": "display_data", "metadata": {}, "data": {"text/markdown": "By {eq}`eq-x` (price)"}}
+    drawn = {
+        "output_type": "display_data",
+        "metadata": {},
+        "data": {"text/html": 'src="figures/toy/a.png" price'},
+    }
+    cells = [cell("markdown", text), cell("markdown", "(price)=\n## Price"), cell("code", "show(price)")]
+    cells[2]["outputs"] = [said, drawn]
+    path = words / "toy.ipynb"
+    path.write_text(json.dumps({"cells": cells}))
+    title, price, code = json.loads(as_page(words, path, scale="desktop"))["cells"]
+    assert title["source"].startswith("(desktop-nb-toy)=\n# Does it work? (profile desktop)\n")
+    assert "Larger pictures: an hour." in title["source"]
+    assert "[the page](toy.ipynb)" in title["source"]
+    assert title["source"].endswith(f"$$ (desktop-eq-x)\n\n{refers.format('desktop-')}")
+    assert price["source"].startswith("(desktop-price)=")
+    assert code["source"] == "show(price)"
+    assert code["outputs"][0]["data"]["text/markdown"].startswith("By {eq}`desktop-eq-x`")
+    assert 'src="desktop/figures/toy/a.png" price' in code["outputs"][1]["data"]["text/html"]
+
+
+def test_the_page_of_a_scale_that_was_not_executed_says_what_it_would_take(words):
+    text = unmade_page(words, "toy", "desktop")
+    assert text.startswith("# Does it work? (profile desktop)\n")
+    assert "Larger pictures: an hour." in text
+    assert "make notebooks html PROFILE=desktop" in text
+    assert "hours" not in text
+    for kind, rows in {
+        "prices": [{"seconds": 5400, "peak_mib": 2048, "device": "a cpu", "cores": 2}],
+        "verdicts": [{"verdict": "reproduced"}, {"verdict": "reproduced"}, {"verdict": "undecided"}],
+    }.items():
+        (words / "results" / kind).mkdir(parents=True)
+        (words / "results" / kind / "toy.desktop.json").write_text(json.dumps(rows))
+    text = unmade_page(words, "toy", "desktop")
+    assert "took 1.5 hours and 2 GiB on a cpu, 2 cores" in text
+    assert "3 claims" in text
+    assert "2 reproduced, 1 undecided" in text

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import yaml
 
+from memorization.runs.budget import questions
 from memorization.runs.digest import reads
 from memorization.runs.notebook import Job, NotebookError, execute, remove_left_scratch, scratch_folder
-from memorization.runs.pages import as_page
+from memorization.runs.pages import as_page, unmade_page
 from memorization.runs.parameters import KEPT_PROFILES, names, source_path
 from memorization.runs.provenance import cores, end_with_parent
 from memorization.runs.records import RecordError, RecordStore, put
@@ -92,8 +93,8 @@ def assemble(root: Path, profile: str) -> Path:
     for relative, origin in wanted.items():
         copy = target / relative
         copy.parent.mkdir(parents=True, exist_ok=True)
-        if origin.suffix == ".ipynb":
-            copy.write_text(as_page(root, origin), encoding="utf-8")
+        if isinstance(origin, str):
+            copy.write_text(origin, encoding="utf-8")
         else:
             shutil.copyfile(origin, copy)
     for path in sorted(target.rglob("*")):
@@ -102,9 +103,10 @@ def assemble(root: Path, profile: str) -> Path:
     return target
 
 
-def _wanted(root: Path, profile: str) -> Iterator[tuple[Path, Path]]:
-    for name in ("_config.yml", "_toc.yml"):
-        yield Path(name), root / name
+def _wanted(root: Path, profile: str) -> Iterator[tuple[Path, Path | str]]:
+    """What the source consists of: where it goes, and the file that is copied or the text."""
+    yield Path("_config.yml"), root / "_config.yml"
+    yield Path("_toc.yml"), _contents(root, profile)
     for path in sorted((root / "book").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(root), path
@@ -116,10 +118,46 @@ def _wanted(root: Path, profile: str) -> Iterator[tuple[Path, Path]]:
                 f"{path} is absent: the notebook has not been executed at profile {profile!r}. "
                 f"Run `python -m memorization run --all --profile {profile}` (or `make notebooks`) first."
             )
-        yield Path("notebooks") / path.name, path
-    data = [path for path in (executed / "figures").rglob("*") if path.suffix in (".csv", ".json", ".png")]
-    for path in sorted(data):
-        yield Path("extra") / "notebooks" / path.relative_to(executed), path
+        yield Path("notebooks") / path.name, as_page(root, path)
+    yield from _data(executed / "figures", Path("extra") / "notebooks" / "figures")
+    for page, other in _at_other_scales(root, profile):
+        path = executed.parent / other / f"{page}.ipynb"
+        name = Path("notebooks") / f"{page}_{other}"
+        if path.is_file():
+            yield name.with_suffix(".ipynb"), as_page(root, path, scale=other)
+            figures = Path("figures") / page
+            yield from _data(path.parent / figures, Path("extra") / "notebooks" / other / figures)
+        else:
+            yield name.with_suffix(".md"), unmade_page(root, page, other)
+
+
+def _data(folder: Path, target: Path) -> Iterator[tuple[Path, Path]]:
+    """The pictures of figures and the data behind them."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".csv", ".json", ".png"):
+            yield target / path.relative_to(folder), path
+
+
+def _contents(root: Path, profile: str) -> str:
+    """The table of contents, with a paper's pages at other scales folded under its page."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    at_others = _at_other_scales(root, profile)
+    for chapter in [one for part in toc.get("parts", [toc]) for one in part.get("chapters", [])]:
+        sections = [
+            {"file": f"notebooks/{page}_{other}", "title": f"At profile {other}"}
+            for page, other in at_others
+            if chapter.get("file") == f"notebooks/{page}"
+        ]
+        if sections:
+            chapter["sections"] = [*chapter.get("sections", []), *sections]
+    return yaml.safe_dump(toc, sort_keys=False, allow_unicode=True)
+
+
+def _at_other_scales(root: Path, profile: str) -> list[tuple[str, str]]:
+    """Each paper's page, and a profile beside the book's own at which results of it are published."""
+    papers = {path.stem for path in (root / "notebooks" / "claims").glob("*.yaml")}
+    others = [other for other in KEPT_PROFILES if other != profile]
+    return [(page, other) for page in _pages(root) if page in papers for other in others]
 
 
 def _pages(root: Path) -> list[str]:
@@ -141,19 +179,24 @@ def _state(root: Path, source: Path) -> str:
     return digest.hexdigest()
 
 
-def execute_all(jobs: Sequence[Job], parallel: int = 1, force: bool = False) -> list[Job]:
+def execute_all(
+    jobs: Sequence[Job], parallel: int = 1, force: bool = False, recorded: bool = False
+) -> list[Job]:
     """Execute those notebooks whose output is stale; notebooks that read what others build go last.
 
     Args:
         jobs: what to execute.
         parallel: how many at a time; the threads are shared out.
         force: execute fresh ones too.
+        recorded: leave out those that lack a published point, which would be computed for hours.
 
     Returns:
         The jobs that failed; why was said on standard error.
     """
     for job in jobs:
         _ = job.parameters  # every mistake is found before the first notebook starts
+    if recorded:
+        jobs = [job for job in jobs if _is_recorded(job)]
     last = [job for job in jobs if _reads_build(job)]
     failed: list[Job] = []
     for group in ([job for job in jobs if job not in last], last):
@@ -163,6 +206,16 @@ def execute_all(jobs: Sequence[Job], parallel: int = 1, force: bool = False) -> 
                 print(f"{job.name} ({job.profile}): nothing changed", flush=True)
         failed += _execute_group(stale, parallel)
     return failed
+
+
+def _is_recorded(job: Job) -> bool:
+    """Whether a notebook is a paper's, and all its points are published; said where they are not."""
+    if not (job.root / "notebooks" / "claims" / f"{job.name}.yaml").is_file():
+        return False
+    lacking = sum(len(one.tasks) for one in questions(job.root, [job.name], job.profile))
+    if lacking:
+        print(f"{job.name} ({job.profile}): left out, {lacking} of its calls are not recorded", flush=True)
+    return not lacking
 
 
 def _reads_build(job: Job) -> bool:

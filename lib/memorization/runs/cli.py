@@ -64,7 +64,8 @@ def _run(root: Path, args: argparse.Namespace) -> int:
     ]
     for job in jobs:
         job.check_target()
-    return 1 if execute_all(jobs, parallel=args.jobs, force=args.force or not args.all) else 0
+    force = args.force or not args.all
+    return 1 if execute_all(jobs, parallel=args.jobs, force=force, recorded=args.recorded) else 0
 
 
 def _given(known: Mapping[str, Parameter], args: argparse.Namespace) -> dict[str, Any]:
@@ -159,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("names", nargs="*", metavar="NAME", help="notebooks, without .py")
     run.add_argument("--all", action="store_true", help="every notebook whose output is stale")
     run.add_argument("--force", action="store_true", help="with --all: fresh ones too")
+    run.add_argument("--recorded", action="store_true", help="only those whose points are all published")
     run.add_argument("-p", nargs=2, action="append", metavar=("KEY", "VALUE"), help="one parameter")
     run.add_argument("-y", action="append", metavar="YAML", help="parameters as a YAML mapping")
     run.add_argument("-o", "--out", metavar="FILE", help="where the executed notebook goes")

@@ -10,6 +10,7 @@ import ast
 import json
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,8 @@ Cell = dict[str, Any]
 # A picture inside a notebook, in HTML inside JSON, beside the name of its file (``report.figures``).
 _PICTURE = re.compile(r'data-file=\\"([^"\\]+)\\" (src|srcset)=\\"data:image/png;base64,[^"\\]+\\"')
 _AT_MAIN = re.compile(r"/blob/main/(notebooks/[\w/]+\.(?:py|yaml))(#L\d+)?")
+_LABEL = re.compile(r"(?m)^\(([\w-]+)\)=$")
+_EQUATION = re.compile(r"(?m)^\$\$ \(([\w-]+)\)$")
 _SWEEPS = ("sweep", "recorded")
 # What folded code holds, by its tag or else by what it calls; the first that fits.
 _TAGGED = {
@@ -36,20 +39,96 @@ _HOLDS = {
 }
 
 
-def as_page(root: Path, path: Path) -> str:
+def as_page(root: Path, path: Path, scale: str = "") -> str:
     """Return the text of an executed notebook as the book shows it.
 
     Args:
         root: the project's folder, where the experiments' sources are.
         path: the executed notebook.
+        scale: the profile of a second page of the same notebook, which says so and has labels of its own.
     """
     notebook = json.loads(path.read_text(encoding="utf-8"))
     sources = _sources(root, notebook.setdefault("cells", []))
+    if scale:
+        notebook["cells"] = _at_scale(root, path.stem, scale, notebook["cells"])
     cells = [
         cell for one in notebook["cells"] for cell in (_pinned(root, _named(one)), *_linked(one, sources))
     ]
     notebook["cells"] = _in_reading_order(cells)
     return _PICTURE.sub(r'\2=\\"\1\\"', json.dumps(notebook, indent=1, ensure_ascii=False)) + "\n"
+
+
+def unmade_page(root: Path, name: str, scale: str) -> str:
+    """Return the page that stands for a notebook that was not executed at a scale: what it would take.
+
+    Args:
+        root: the project's folder.
+        name: of the notebook.
+        scale: the profile.
+    """
+    title = next(line for line in _text(root, name).splitlines() if line.startswith("# # "))
+    price = root / "results" / "prices" / f"{name}.{scale}.json"
+    verdicts = root / "results" / "verdicts" / f"{name}.{scale}.json"
+    parts = [
+        f"{title.removeprefix('# ')} (profile {scale})",
+        f"This would be [the page]({name}.ipynb) with the parameters of profile `{scale}`. "
+        "It is not executed here: not all of its points are recorded, or it was not asked for.",
+        _words_of_profile(root, name, scale),
+    ]
+    if price.is_file():
+        one = json.loads(price.read_text(encoding="utf-8"))[0]
+        parts.append(
+            f"Its last run took {one['seconds'] / 3600:.2g} hours and {one['peak_mib'] / 1024:.2g} GiB on "
+            f"{one['device']}, {one['cores']} cores."
+        )
+    if verdicts.is_file():
+        rows = json.loads(verdicts.read_text(encoding="utf-8"))
+        counts = Counter(row["verdict"] for row in rows)
+        said = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+        parts.append(
+            f"Verdicts of {len(rows)} claims are published at this scale: {said}. "
+            "The [scoreboard](scoreboard.ipynb) has each."
+        )
+    command = f"```bash\nmake notebooks html PROFILE={scale}\n```"
+    parts.append(f"To execute it, what is recorded being taken from the records:\n\n{command}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _words_of_profile(root: Path, name: str, scale: str) -> str:
+    """What a parameter file says of itself in its first lines."""
+    path = root / "notebooks" / "parameters" / f"{name}.{scale}.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))
+
+
+def _text(root: Path, name: str) -> str:
+    return (root / "notebooks" / f"{name}.py").read_text(encoding="utf-8")
+
+
+def _at_scale(root: Path, name: str, scale: str, cells: list[Cell]) -> list[Cell]:
+    """The cells of a second page of a notebook: its labels and figures are its own, and its title says so."""
+    text = "\n".join(_source(cell) for cell in cells if cell["cell_type"] == "markdown")
+    labels = sorted({*_LABEL.findall(text), *_EQUATION.findall(text)}, key=len, reverse=True)
+    named = re.compile(rf"(?<=[(<`])({'|'.join(map(re.escape, labels))})(?=[)>`])") if labels else None
+
+    def renamed(words: str) -> str:
+        return named.sub(rf"{scale}-\1", words) if named else words
+
+    def moved(output: Any) -> Any:
+        found = json.dumps(output).replace(f"figures/{name}/", f"{scale}/figures/{name}/")
+        return json.loads(renamed(found))
+
+    changed = [
+        {**cell, "source": renamed(_source(cell))} if cell["cell_type"] == "markdown"
+        else {**cell, "outputs": [moved(one) for one in cell.get("outputs", [])]}
+        for cell in cells
+    ]  # fmt: skip
+    about = f"This is [the page]({name}.ipynb) with the parameters of profile `{scale}`."
+    note = f"```{{note}}\n{about} {_words_of_profile(root, name, scale)}\n```"
+    title = changed[0]["source"]
+    head = next(line for line in title.splitlines() if line.startswith("# "))
+    title = title.replace(head, f"{head} (profile {scale})\n\n{note}", 1)
+    return [{**changed[0], "source": title}, *changed[1:]]
 
 
 def _in_reading_order(cells: list[Cell]) -> list[Cell]:
