@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from memorization.measures.random_labels import null_accuracy
 from memorization.models.networks import resnet18
 from memorization.studies.pitfalls_of_memorization.theory import max_margin
 
@@ -58,3 +59,12 @@ def test_the_limit_at_the_published_figure_is_the_one_on_the_page():
     assert f"{minority} exceptions, the capacity is {sigma**2 * d} and" in page
     assert f"four times the exceptions are {4 * minority}:" in page
     assert f"an accuracy of {limit.minority:.2f} in the limit" in page
+
+
+def test_the_nulls_of_the_published_sizes_are_those_on_the_page():
+    page = " ".join((IDEAS / "random_label_heads.md").read_text().split())
+    cifar, imagenet = 256 / 50_000, 768 / 1_281_167  # features over the examples of a shared head
+    assert f"finds {null_accuracy(10, cifar):.3f} of them from meaningless features" in page
+    assert f"with 500 examples each, find {null_accuracy(10, 256 / 500):.3f}: nearly the $2(d + 1) = {2 * 257}$" in page
+    few, many = null_accuracy(1000, imagenet), null_accuracy(100_000, imagenet)
+    assert f"finds {few:.4f} of 1,000 labels and {many:.3f} of 100,000" in page
