@@ -1,6 +1,8 @@
-"""Figures of the page on random-label heads: what any features allow, and complexities of linear heads."""
+"""Figures of the page on random-label heads: readings of heads, and what any features allow."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,16 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.lines import Line2D
 
 from memorization.measures.random_labels import null_accuracy
-from memorization.report.figures import log_ticks, seed_curve, theory_curve
+from memorization.report.figures import (
+    curve_with_band,
+    draw_arms,
+    dumbbells,
+    log_ticks,
+    log_ticks_from_zero,
+    reference_line,
+    seed_curve,
+    theory_curve,
+)
 from memorization.report.styles import COLORS, INK, PALETTE
 from memorization.studies.random_label_heads.complexity import HEADS
 
@@ -102,3 +113,124 @@ def draw_norm_bounded(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
 def _mean_of(records: pd.DataFrame, column: str) -> pd.DataFrame:
     """A prediction that depends on the drawn features a little, as its mean over seeds."""
     return records.groupby("d")[[column]].mean().reset_index()
+
+
+# ---- readings of trained heads
+
+READINGS = {"online": "heads trained along (online)", "frozen": "new heads, frozen features"}
+
+
+def in_symbols(records: pd.DataFrame) -> pd.DataFrame:
+    """Return records with ``lambda`` written as its letter in the names of arms."""
+    return records.assign(arm=[str(arm).replace("lambda ", "λ = ") for arm in records["arm"]])
+
+
+def changes(records: pd.DataFrame, arm: str = "none") -> pd.DataFrame:
+    """Return the arms but one with ``online_change`` and ``frozen_change``, within seed and site.
+
+    Args:
+        records: rows of ``random_label_heads`` with a column ``arm``.
+        arm: what the others are compared with.
+    """
+    place = ["seed", "depth"]
+    base = records[records["arm"] == arm].set_index(place)[list(READINGS)].add_suffix("_base")
+    joined = records[records["arm"] != arm].join(base, on=place)
+    gaps = {f"{name}_change": joined[name] - joined[f"{name}_base"] for name in READINGS}
+    return joined.drop(columns=base.columns).assign(**gaps)
+
+
+def draw_readings(ax: Axes, records: pd.DataFrame, chance: float) -> pd.DataFrame:
+    """Draw both readings of each arm, a row an arm, and chance.
+
+    Args:
+        ax: the panel.
+        records: rows of ``random_label_heads`` with a column ``arm``, one site.
+        chance: 1/n.
+
+    Returns:
+        The means over seeds that are drawn.
+    """
+    shown = dumbbells(ax, records, list(READINGS), words=list(READINGS.values()))
+    reference_line(ax, chance, "guessing", axis="x")
+    ax.set(xlabel="random-label accuracy [fraction]", ylabel="training [name]", xlim=(-0.02, 1.02))
+    return shown
+
+
+def draw_changes(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
+    """Draw how far both readings move from those of plain training, a row an arm.
+
+    Args:
+        ax: the panel.
+        records: rows of :func:`changes`.
+
+    Returns:
+        The means over seeds that are drawn.
+    """
+    shown = dumbbells(ax, records, [f"{name}_change" for name in READINGS], words=list(READINGS.values()))
+    ax.axvline(0, color=COLORS["reference"], linewidth=1.2)
+    ax.set(xlabel="change against plain training [difference]", ylabel="training [name]")
+    return shown
+
+
+def draw_over_epochs(ax: Axes, records: pd.DataFrame) -> None:
+    """Draw both readings against the epochs that a training is long, with test accuracy."""
+    colors = {"online": COLORS["spurious accuracy"], "frozen": COLORS["covariance"]}
+    for name, words in READINGS.items():
+        curve_with_band(ax, records, "epochs", name, label=words, color=colors[name])
+    curve_with_band(
+        ax, records, "epochs", "test", label="test accuracy", color=COLORS["test accuracy"], marker="s"
+    )
+    ax.set(xlabel="length of training [epochs]", ylabel="accuracy [fraction]", ylim=(-0.03, 1.03))
+    log_ticks(ax, records["epochs"])
+
+
+def draw_depth(axes: Sequence[Axes], records: pd.DataFrame) -> None:
+    """Draw the frozen and the online reading and a probe of the classes against depth, a line an arm.
+
+    Args:
+        axes: three panels.
+        records: rows of ``random_label_heads`` with a column ``arm``, several sites.
+    """
+    words = {"frozen": "random labels [fraction]", "online": "random labels [fraction]"}
+    for ax, column in zip(axes, ("frozen", "online", "class_probe"), strict=True):
+        draw_arms(ax, records, "depth", column)
+        ax.set(
+            xlabel="depth [layers]", ylabel=words.get(column, "classes, test [fraction]"), ylim=(-0.03, 1.03)
+        )
+        ax.set_xticks(sorted(records["depth"].unique()))
+
+
+def draw_strengths(axes: Sequence[Axes], records: pd.DataFrame) -> None:
+    """Draw what unlearning does with its strength: both readings, and accuracy in training and test.
+
+    Args:
+        axes: two panels.
+        records: rows of ``random_label_heads`` with ``strength``, 0 for plain training, and ``chance``.
+    """
+    colors = {"online": COLORS["spurious accuracy"], "frozen": COLORS["covariance"]}
+    for name, words in READINGS.items():
+        curve_with_band(axes[0], records, "strength", name, label=words, color=colors[name])
+    reference_line(axes[0], float(records["chance"].iloc[0]), "guessing")
+    for name, words, color, marker in (
+        ("train", "classes, training", INK, "s"), ("test", "classes, test", COLORS["test accuracy"], "o"),
+    ):  # fmt: skip
+        curve_with_band(axes[1], records, "strength", name, label=words, color=color, marker=marker)
+    axes[0].set(ylabel="random-label accuracy [fraction]", ylim=(-0.02, None))
+    axes[1].set(ylabel="accuracy [fraction]", ylim=(None, 1.01))
+    for ax in axes:
+        log_ticks_from_zero(ax, records["strength"])
+        ax.set_xlabel("strength λ [ratio]")
+
+
+def draw_by_strength(axes: Sequence[Axes], records: pd.DataFrame, columns: Mapping[str, str]) -> None:
+    """Draw quantities against the strength of unlearning, a panel a quantity and a line an arm.
+
+    Args:
+        axes: one panel for each quantity.
+        records: with ``strength``, ``seed`` and ``arm``, what is compared.
+        columns: the quantities, and what their axes are called.
+    """
+    for ax, (column, words) in zip(axes, columns.items(), strict=True):
+        draw_arms(ax, records, "strength", column)
+        ax.set(xlabel="strength λ [ratio]", ylabel=words)
+        log_ticks_from_zero(ax, records["strength"])
