@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from memorization.data.groups import spurious_digits
 from memorization.studies.pitfalls_of_memorization.experiments import (
     LINEAR_METHODS,
     capacity_rule,
@@ -22,6 +23,7 @@ from memorization.studies.pitfalls_of_memorization.image_experiments import (
     published_draw,
 )
 from memorization.studies.pitfalls_of_memorization.theory import max_margin
+from memorization.training.held_out import CrossRisk
 
 SMALL = {"n": 60, "d": 20, "majority_rate": 0.8, "epochs": 20, "rate": 0.02, "seed": 0}
 CURVES = {"sigmas": [0.0, 0.01], "width": 6, "tolerance": 1e-6, "most_steps": 10}
@@ -193,6 +195,22 @@ def test_methods_on_digits_tell_groups_and_twins(found):
 def test_digits_may_come_in_batches_on_a_background_or_to_a_linear_head(more):
     rows = group_methods(**{**DIGITS, "methods": ["erm"], "twin_steps": 40, "seeds": [0], **more})[0]
     assert 0 <= rows[0]["test_worst"] <= rows[0]["test_average"] <= 1
+
+
+def test_twins_are_asked_about_the_validation_set_once(monkeypatch):
+    asked, ask = [], CrossRisk.mistakes_at
+
+    def counted(self, inputs, labels):
+        asked.append(ask(self, inputs, labels))
+        return asked[-1]
+
+    monkeypatch.setattr(CrossRisk, "mistakes_at", counted)
+    rows = group_methods(**DIGITS, methods=["erm", "mat"], seeds=[0, 1])
+    assert len(asked) == 2
+    for seed, (mistakes, found) in enumerate(zip(asked, rows, strict=True)):
+        part = spurious_digits("digits", minority=0.1, seed=seed, n_train=100).validation
+        few = mistakes[part.attributes != part.labels].double().mean()
+        assert [row["validation_recall"] for row in found] == [pytest.approx(float(few))] * 2
 
 
 def test_where_nothing_is_inferred_nothing_is_selected_by_it():

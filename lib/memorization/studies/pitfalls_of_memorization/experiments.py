@@ -187,9 +187,8 @@ def _linear_columns(
         if method == "weights":
             weights[:, k] = group_weights(groups, 4)
     robust = torch.tensor([method == "group_dro" for method, _ in arms])
-    size = [1.0] * len(arms)
     made = columns(
-        [gamma * one for one in size], sigma, rate, shifts=shifts, weights=weights,
+        [gamma] * len(arms), sigma, rate, shifts=shifts, weights=weights,
         groups=groups if bool(robust.any()) else None, robust=robust,
     )  # fmt: skip
     return made, twins.get(True)
