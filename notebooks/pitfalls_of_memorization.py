@@ -426,15 +426,16 @@ table(
 # %% [markdown]
 # ### Try every strength
 #
-# Lines are methods. Move the strength of the spurious feature and the size of the minority: where does memorization begin to
-# hurt, and which method gives way first? (MAT is shown with the oracle's shift, which the table above compares with it.)
+# Lines are methods; MAT has twins of its own at every point, MAT-oracle the true shares in their place. Move the strength of
+# the spurious feature and the size of the minority: where does memorization begin to hurt, which method gives way first, and
+# where are the twins not as good as the oracle?
 
 # %%
-three_ways = {"method": ["erm", "group_dro", "mat_oracle"]}
+four_ways = {"method": ["erm", "group_dro", "mat", "mat_oracle"]}
 majorities = {"majority_rate": [1 - rate for rate in minority_rates]}
 strengths = {"gammas": gammas, "sigmas": sigmas, "n": n, "d": d, "epochs": epochs}
 explored = run.sweep(
-    linear_diagram, {**three_ways, **majorities}, seeds=2, fixed=strengths, workers=run.workers
+    linear_diagram, {**four_ways, **majorities}, seeds=2, fixed=strengths, workers=run.workers
 )
 explored = named(explored).assign(minority=(1 - explored.majority_rate).round(3))
 by_setting = explored.groupby(["minority", "gamma", "arm", "sigma"], sort=False)

@@ -137,12 +137,14 @@ def test_a_cell_of_the_diagram_is_a_run_of_its_own(found):
     assert math.isnan(rows[2]["limit_minority"])
 
 
-@pytest.mark.parametrize("method", ["weights", "group_dro", "mat_oracle"])
+@pytest.mark.parametrize("method", [method for method in LINEAR_METHODS if method != "erm"])
 def test_other_methods_have_a_diagram_too(method):
     rows = linear_diagram(**{**SMALL, "gammas": [2.0, 5.0], "sigmas": [0.2, 0.5], "method": method})
     alone = linear_curves(method=method, gamma=2.0, sigma=0.5, **SMALL)[-1]
     for key in ("train_minority", "test_minority"):
         assert rows[1][key] == pytest.approx(alone[key])
+    weak = linear_curves(method=method, gamma=5.0, sigma=0.2, **SMALL)[-1]
+    assert rows[2]["test_minority"] == pytest.approx(weak["test_minority"])
 
 
 def test_self_influence_is_larger_for_what_can_only_be_memorized():
@@ -277,7 +279,8 @@ def test_methods_on_color_mnist_have_plain_rows(real_data):
         ("linear_curves", {"seed": -1}, "seed"),
         ("linear_methods", {"label_noise": 1.0}, "label_noise=1.0; allowed"),
         ("linear_methods", {"n": 1}, "n=1; allowed"),
-        ("linear_diagram", {"method": "mat"}, "unknown method 'mat'"),
+        ("linear_diagram", {"method": "irm"}, "unknown method 'irm'"),
+        ("linear_diagram", {"method": "mat", "temperature": 0.0}, "temperature must be > 0"),
         ("capacity_rule", {"d": 0}, "d=0; allowed"),
         ("capacity_rule", {"minority": 0.0}, "minority"),
         ("capacity_rule", {"sigma": -0.5}, "sigma=-0.5; allowed: a number above 0"),
