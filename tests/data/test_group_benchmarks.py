@@ -15,7 +15,13 @@ import torch
 from PIL import Image
 
 from memorization.data import group_benchmarks
-from memorization.data.group_benchmarks import BENCHMARKS, IDENTITIES, read_benchmark, waterbirds64
+from memorization.data.group_benchmarks import (
+    BENCHMARKS,
+    IDENTITIES,
+    has_waterbirds64,
+    read_benchmark,
+    waterbirds64,
+)
 
 REAL = Path(os.environ.get("MEMORIZATION_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
 BIRDS = "waterbirds/waterbird_complete95_forest2water2"
@@ -578,6 +584,7 @@ def write_small_birds(root: Path, **changes: np.ndarray) -> None:
 def test_small_birds_are_decoded_from_one_file(tmp_path, monkeypatch):
     write_small_birds(tmp_path)
     monkeypatch.setitem(group_benchmarks._PUBLISHED, "waterbirds64", ((1,) * 4,) * 3)
+    assert has_waterbirds64(tmp_path)
     parts = waterbirds64(tmp_path)
     assert columns(parts) == EXPECTED
     for part in parts:
@@ -616,7 +623,9 @@ def test_published_birds_that_are_absent_or_of_other_numbers_are_named_at_64_pix
     (birds / BIRDS / "001.Bird/Bird_3.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of the 12 images that the metadata names .*Bird_3\.jpg"):
         waterbirds64(birds)
+    assert has_waterbirds64(birds)
     shutil.rmtree(birds / "waterbirds")
+    assert not has_waterbirds64(birds)
     with pytest.raises(FileNotFoundError, match=rf"or, in place of it, {BIRDS} as published"):
         waterbirds64(birds)
 

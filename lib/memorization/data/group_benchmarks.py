@@ -161,6 +161,11 @@ def waterbirds64(root: str | Path | None = None) -> GroupedSplits:
     return _waterbirds64(data_root(root).resolve())
 
 
+def has_waterbirds64(root: str | Path | None = None) -> bool:
+    """Tell whether :func:`waterbirds64` finds its files under a root, without reading them."""
+    return any((data_root(root) / file).exists() for file in (_SMALL_BIRDS, f"{_BIRDS}/metadata.csv"))
+
+
 def bert_tokens(length: int = 220) -> Tokenizer:
     """Return the tokenizer of bert-base-uncased, which transformers fetches if it has not got it yet.
 
