@@ -839,11 +839,10 @@ if run.profile == "desktop" and has_waterbirds64() and not bird_scores.empty:
     shown = draw_most_memorized(axes, first_birds.query("method == 'erm'"), "waterbirds64", of_group)
     display(show(
         run, figure, shown, name="most_memorized_birds",
-        title="Largest self-influence under ERM: " + listed(
-            f"{name} {span(one.influence)}" for name, one in shown.groupby("group", sort=False)
-        ),
+        title="Self-influence of the photographs shown, under ERM: "
+        + "; ".join(f"{name}, {span(one.influence)}" for name, one in shown.groupby("group", sort=False)),
         alt="For each class and background the eight training photographs with the largest self-influence under ERM. Scores of those shown: "
-        + "; ".join(f"{name} {span(one.influence)}" for name, one in shown.groupby("group", sort=False)) + ".",
+        + "; ".join(f"{name}, {span(one.influence)}" for name, one in shown.groupby("group", sort=False)) + ".",
     ))  # fmt: skip
 
 # %% tags=["hide-input"]
