@@ -54,7 +54,8 @@ def influence_scores(scores: pd.DataFrame, dataset: str) -> dict[int, ExampleSco
         ValueError: a method that has no row of an example of its seed, or two.
     """
     found = {}
-    for seed, rows in scores.groupby("seed", sort=False):
+    for seed in scores["seed"].unique().tolist():
+        rows = scores[scores["seed"] == seed]
         check_once(rows, ["id", "method"])
         wide = rows.pivot(index="id", columns="method", values="influence")
         known = rows.drop_duplicates("id").set_index("id").loc[wide.index]
@@ -75,9 +76,9 @@ def influence_scores(scores: pd.DataFrame, dataset: str) -> dict[int, ExampleSco
         made: dict[str, Any] = {"label": dataset, "attribute": dataset}
         for method in rows["method"].unique():
             columns[f"self_influence_{method}"] = torch.tensor(wide[method].tolist(), dtype=torch.float64)
-            made[f"self_influence_{method}"] = {**arguments, "method": method, "seed": int(seed)}
+            made[f"self_influence_{method}"] = {**arguments, "method": method, "seed": seed}
         digest = f"{dataset}-{label_digest(ids, 2 * label + attribute)}"
-        found[int(seed)] = ExampleScores(digest, ids, columns, made)
+        found[seed] = ExampleScores(digest, ids, columns, made)
     return found
 
 

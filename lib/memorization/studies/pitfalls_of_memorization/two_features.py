@@ -394,7 +394,7 @@ def linear_twins(
     """
     check_whole("epochs", epochs, 1)
     problem, one = kernel.problem, columns(gamma, sigma, rate)
-    pair = Columns(*(value.repeat(2) for value in (one.gamma, one.sigma, one.rate)))
+    pair = Columns(one.gamma.repeat(2), one.sigma.repeat(2), one.rate.repeat(2))
     n, source = len(problem.train.labels), generator(seed, "linear", "twins")
     first = torch.rand(n, generator=source) < 0.5
     check_halves(problem.train.labels.long(), first, 2)
@@ -406,7 +406,7 @@ def linear_twins(
     given = problem.train.labels[:, None]
     labels = given.expand(-1, len(one.gamma))
     for _ in range(1, epochs):
-        held_out = torch.where(first[:, None], *z.chunk(2, 1)[::-1])
+        held_out = _held_out(z, first)
         residuals = (torch.sigmoid(z) - labels.repeat(1, 2)) * held_in * (2 * rate / n)
         z -= kernel.apply(problem.train, pair, residuals, kernel.train)
         if flipping:
@@ -414,7 +414,13 @@ def linear_twins(
             flips = torch.rand(n, 1, generator=source) < (2 * sure - 1).clamp(0, 1)
             labels = torch.where(flips, (held_out > 0).float(), labels)
     _check_finite(z, pair)
-    held_out, flipped = torch.where(first[:, None], *z.chunk(2, 1)[::-1]), labels != given
+    held_out, flipped = _held_out(z, first), labels != given
     if isinstance(gamma, Sequence) or isinstance(sigma, Sequence):
         return LinearTwins(held_out, flipped)
     return LinearTwins(held_out[:, 0], flipped[:, 0])
+
+
+def _held_out(z: Tensor, first: Tensor) -> Tensor:
+    """Outputs (n, S) of the twins that did not learn an example, from first and second twins' (n, 2 S)."""
+    one, other = z.chunk(2, 1)
+    return torch.where(first[:, None], other, one)
