@@ -108,6 +108,7 @@ run = start("pitfalls_of_memorization", globals())
 apply_theme()
 
 # %% tags=["setup", "hide-input"]
+from memorization.data.group_benchmarks import has_waterbirds64
 from memorization.studies.pitfalls_of_memorization.experiments import (
     capacity_rule, draw_noisy_curves, fit_noisy_curves, linear_curves, linear_diagram, linear_influence, linear_methods,
 )  # fmt: skip
@@ -117,7 +118,7 @@ from memorization.studies.pitfalls_of_memorization.figures import (
 )  # fmt: skip
 from memorization.studies.pitfalls_of_memorization.image_experiments import color_mnist_draw, group_influence, group_methods
 from memorization.studies.pitfalls_of_memorization.photographs import benchmark_methods, bird_heads, bird_influence, bird_networks
-from memorization.studies.pitfalls_of_memorization.tables import at_chosen_draw, draws_again, literature, mean_influence, paired_gap
+from memorization.studies.pitfalls_of_memorization.tables import at_chosen_draw, draws_again, literature, mean_influence, offer_scores, paired_gap
 from memorization.studies.pitfalls_of_memorization.theory import harmful_noise, max_margin
 from memorization.studies.pitfalls_of_memorization.two_features import PUBLISHED_SEED
 
@@ -426,15 +427,16 @@ table(
 # %% [markdown]
 # ### Try every strength
 #
-# Lines are methods. Move the strength of the spurious feature and the size of the minority: where does memorization begin to
-# hurt, and which method gives way first? (MAT is shown with the oracle's shift, which the table above compares with it.)
+# Lines are methods; MAT has twins of its own at every point, MAT-oracle the true shares in their place. Move the strength of
+# the spurious feature and the size of the minority: where does memorization begin to hurt, which method gives way first, and
+# where are the twins not as good as the oracle?
 
 # %%
-three_ways = {"method": ["erm", "group_dro", "mat_oracle"]}
+four_ways = {"method": ["erm", "group_dro", "mat", "mat_oracle"]}
 majorities = {"majority_rate": [1 - rate for rate in minority_rates]}
 strengths = {"gammas": gammas, "sigmas": sigmas, "n": n, "d": d, "epochs": epochs}
 explored = run.sweep(
-    linear_diagram, {**three_ways, **majorities}, seeds=2, fixed=strengths, workers=run.workers
+    linear_diagram, {**four_ways, **majorities}, seeds=2, fixed=strengths, workers=run.workers
 )
 explored = named(explored).assign(minority=(1 - explored.majority_rate).round(3))
 by_setting = explored.groupby(["minority", "gamma", "arm", "sigma"], sort=False)
@@ -654,7 +656,8 @@ table(
 # %% [markdown]
 # ### Which digits are memorized?
 #
-# Self-influence of every training digit, by networks on subsets. The table has one row an image, to download.
+# Self-influence of every training digit, by networks on subsets. Below are those with the largest, and each draw's table to
+# download: `memorization.measures.scores.read_scores` reads it, and joins it by id with other scores of the same draw.
 
 # %%
 of_digits = run.sweep(
@@ -684,6 +687,9 @@ show(
     alt="For each class and color the eight training digits with the largest self-influence under ERM. Largest ones: "
     + "; ".join(f"{name} {number(one.influence.max(), 2)}" for name, one in shown.groupby("group", sort=False)) + ".",
 )  # fmt: skip
+
+# %% tags=["hide-input"]
+offer_scores(run, of_digits, "digits")
 
 # %% [markdown]
 # ### Larger images
@@ -821,6 +827,27 @@ if not bird_scores.empty:
     {number(waterbirds["erm"].mean(), 2)}). Under ERM these heads get {number(of_heads["ERM"], 2)} of their worst training group right, under MAT {number(of_heads["MAT"], 2)}: where plain training
     does not fit the minority, there is less memorization to be taken away than where it does.
     """))  # fmt: skip
+
+# %% [markdown]
+# Which photographs are memorized? Those with the largest self-influence of each group, where the data set is at hand (profile
+# `desktop`); as many heads as there are give many a photograph the same score, and among equal ones the first are shown.
+
+# %% tags=["hide-input"]
+if run.profile == "desktop" and has_waterbirds64() and not bird_scores.empty:
+    first_birds = bird_scores[bird_scores.seed == bird_scores.seed.min()]
+    figure, axes = panels(4, columns=2, titles=["", "", "", ""], height=2.2)
+    shown = draw_most_memorized(axes, first_birds.query("method == 'erm'"), "waterbirds64", of_group)
+    display(show(
+        run, figure, shown, name="most_memorized_birds",
+        title="Self-influence of the photographs shown, under ERM: "
+        + "; ".join(f"{name}, {span(one.influence)}" for name, one in shown.groupby("group", sort=False)),
+        alt="For each class and background the eight training photographs with the largest self-influence under ERM. Scores of those shown: "
+        + "; ".join(f"{name}, {span(one.influence)}" for name, one in shown.groupby("group", sort=False)) + ".",
+    ))  # fmt: skip
+
+# %% tags=["hide-input"]
+if not bird_scores.empty:
+    display(offer_scores(run, bird_scores, "waterbirds64"))
 
 # %% [markdown] tags=["theory"]
 # ### Beside the literature

@@ -15,7 +15,13 @@ import torch
 from PIL import Image
 
 from memorization.data import group_benchmarks
-from memorization.data.group_benchmarks import BENCHMARKS, IDENTITIES, read_benchmark, waterbirds64
+from memorization.data.group_benchmarks import (
+    BENCHMARKS,
+    IDENTITIES,
+    has_waterbirds64,
+    read_benchmark,
+    waterbirds64,
+)
 
 REAL = Path(os.environ.get("MEMORIZATION_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
 BIRDS = "waterbirds/waterbird_complete95_forest2water2"
@@ -578,6 +584,7 @@ def write_small_birds(root: Path, **changes: np.ndarray) -> None:
 def test_small_birds_are_decoded_from_one_file(tmp_path, monkeypatch):
     write_small_birds(tmp_path)
     monkeypatch.setitem(group_benchmarks._PUBLISHED, "waterbirds64", ((1,) * 4,) * 3)
+    assert has_waterbirds64(tmp_path)
     parts = waterbirds64(tmp_path)
     assert columns(parts) == EXPECTED
     for part in parts:
@@ -585,6 +592,42 @@ def test_small_birds_are_decoded_from_one_file(tmp_path, monkeypatch):
         for image, row in zip(part.inputs, part.ids.tolist(), strict=True):
             assert (image[:, 30, 30].int() - torch.tensor(color(row))).abs().max() <= 6
     assert waterbirds64(tmp_path) is parts
+
+
+def test_published_birds_are_squeezed_where_the_small_copy_is_absent(birds, monkeypatch):
+    monkeypatch.setitem(group_benchmarks._PUBLISHED, "waterbirds64", ((1,) * 4,) * 3)
+    source, expected = np.random.default_rng(0), {}
+    for path in (birds / BIRDS).glob("*/*.jpg"):
+        original = Image.fromarray(source.integers(0, 256, (90, 150, 3), dtype=np.uint8))
+        original.save(path, format="PNG")
+        stored = io.BytesIO()  # as the small copy was made: the whole picture, Lanczos, JPEG 90 with 4:2:0
+        original.resize((64, 64), Image.Resampling.LANCZOS).save(stored, "JPEG", quality=90, subsampling=2)
+        expected[int(path.stem[5:])] = np.array(Image.open(stored))
+    parts = waterbirds64(birds)
+    assert columns(parts) == EXPECTED
+    for part in parts:
+        assert part.name == "waterbirds64"
+        assert part.inputs.dtype == torch.uint8
+        for image, row in zip(part.inputs, part.ids.tolist(), strict=True):
+            assert np.array_equal(image.permute(1, 2, 0).numpy(), expected[row])
+    write_small_birds(birds)  # from now on, it goes first
+    group_benchmarks._waterbirds64.cache_clear()
+    first = waterbirds64(birds).train
+    assert (first.inputs[0, :, 30, 30].int() - torch.tensor(color(int(first.ids[0])))).abs().max() <= 6
+
+
+def test_published_birds_that_are_absent_or_of_other_numbers_are_named_at_64_pixels(birds, monkeypatch):
+    with pytest.raises(ValueError, match=r"waterbirds64: .* training set: 1, 1, 1, 1; published: 3498"):
+        waterbirds64(birds)
+    monkeypatch.setitem(group_benchmarks._PUBLISHED, "waterbirds64", ((1,) * 4,) * 3)
+    (birds / BIRDS / "001.Bird/Bird_3.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of the 12 images that the metadata names .*Bird_3\.jpg"):
+        waterbirds64(birds)
+    assert has_waterbirds64(birds)
+    shutil.rmtree(birds / "waterbirds")
+    assert not has_waterbirds64(birds)
+    with pytest.raises(FileNotFoundError, match=rf"or, in place of it, {BIRDS} as published"):
+        waterbirds64(birds)
 
 
 def test_small_birds_of_other_numbers_are_refused_with_both(tmp_path):

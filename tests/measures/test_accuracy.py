@@ -8,7 +8,6 @@ from memorization.measures.accuracy import (
     bank_accuracy,
     calibrated,
     class_scores,
-    evaluating,
     memorization_accuracies,
 )
 
@@ -138,13 +137,6 @@ def test_scores_are_those_of_the_network_in_evaluation_mode():
     scores = class_scores(model, images, batch=3)
     assert model.training
     assert torch.allclose(scores, model.eval()(images))
-
-
-def test_no_gradient_is_kept_while_evaluating():
-    model = nn.Linear(2, 2)
-    with evaluating(model):
-        assert not model(torch.ones(1, 2)).requires_grad
-    assert model(torch.ones(1, 2)).requires_grad
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,15 @@ import torch
 from torch import nn
 
 from memorization.data.files import load_torchvision
-from memorization.models.networks import NETWORKS, StagedNetwork, mlp, network, resnet18, small_cnn
+from memorization.models.networks import (
+    NETWORKS,
+    StagedNetwork,
+    evaluating,
+    mlp,
+    network,
+    resnet18,
+    small_cnn,
+)
 
 
 def source() -> torch.Generator:
@@ -294,3 +302,18 @@ def test_a_stage_left_out_is_no_site():
 def test_misnamed_stages_are_refused(options, told):
     with pytest.raises(ValueError, match=told):
         staged(**options)
+
+
+def test_no_gradient_is_kept_while_evaluating():
+    model = nn.Linear(2, 2)
+    with evaluating(model):
+        assert not model(torch.ones(1, 2)).requires_grad
+    assert model(torch.ones(1, 2)).requires_grad
+
+
+def test_a_frozen_part_stays_frozen_after_evaluating_even_when_it_breaks_off():
+    model = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(2)).train()
+    model[1].eval()
+    with pytest.raises(ValueError, match="expected 2D or 3D input"), evaluating(model):
+        model(torch.ones(2))
+    assert [module.training for module in model.modules()] == [True, True, False]

@@ -6,6 +6,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from memorization.report.tables import (
+    file_links,
     number,
     over_seeds,
     parameter_table,
@@ -54,6 +55,17 @@ def test_formats_apply_and_missing_numbers_are_a_dash():
 
 def test_cells_are_escaped():
     assert "&lt;script&gt;" in table(pd.DataFrame({"name": ["<script>"]}), "Danger").data
+
+
+def test_links_lead_to_stored_files_alone(tmp_path):
+    run = SimpleNamespace(figures_folder=tmp_path, figures_href="figures/toy")
+    with pytest.raises(FileNotFoundError, match=r"scores\.csv is not in .*store it before it is linked to"):
+        file_links(run, "Scores", {"draw 0": "scores.csv"})
+    (tmp_path / "scores.csv").write_text("id")
+    soup = BeautifulSoup(file_links(run, "Scores <of all>", {"draw 0": "scores.csv"}).data, "html.parser")
+    assert soup.text == "Scores <of all>: draw 0."
+    assert soup.a["href"] == "figures/toy/scores.csv"
+    assert soup.a.has_attr("download")
 
 
 def test_a_format_for_an_absent_column_is_refused():

@@ -342,10 +342,12 @@ def test_a_mistake_of_one_twin_is_enough():
 def test_predicting_leaves_a_network_in_its_mode(monkeypatch):
     monkeypatch.setattr(held_out, "_NUMBERS_AT_ONCE", 60)  # seven examples of eight numbers
     dropping = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 2)).train()
+    dropping[1].eval()  # a part that is frozen
     one = made_set()
     found = predict(dropping, one.inputs)
     torch.testing.assert_close(found, dropping[1](one.inputs).detach())
-    assert dropping.training
+    assert not found.requires_grad
+    assert [module.training for module in dropping.modules()] == [True, True, False]
 
 
 # ---- folds

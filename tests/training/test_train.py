@@ -199,6 +199,9 @@ def test_a_network_whose_loss_is_not_a_number_fails_and_the_others_go_on(way):
             weights(done.networks[m]), weights(undisturbed.networks[m]), rtol=1e-7, atol=1e-9
         )
     assert done.history.query("member == 0")["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    undisturbed.raise_failed()
+    with pytest.raises(TrainingError, match=message):
+        done.raise_failed()
 
 
 def test_a_training_of_failed_networks_alone_stops():

@@ -4,8 +4,8 @@ Nothing is fetched: the files lie in the layout in which their authors gave them
 cropped once, into one array of bytes that may be larger than the memory, because it stays in its file. Rows
 keep the order of the metadata file, and the number of a row is the id of its example, so that held-out
 predictions made at one place fit the examples read at another. The settings are those of Sagawa et al. (ICLR
-2020) and, for CivilComments, of Pezeshki et al. (ICML 2024). :func:`waterbirds64` reads a copy of Waterbirds
-at 64x64 that a laptop can train on.
+2020) and, for CivilComments, of Pezeshki et al. (ICML 2024). :func:`waterbirds64` reads Waterbirds at 64x64,
+which a laptop can train on.
 """
 
 from __future__ import annotations
@@ -43,9 +43,12 @@ _BINARY = {"0": 0, "1": 1}
 _SIGNS = {"-1": 0, "1": 1}
 _RELATIONS = {"0": 0, "1": 1, "2": 2, "contradiction": 0, "entailment": 1, "neutral": 2}
 _BIRDS = "waterbirds/waterbird_complete95_forest2water2"
+_SMALL_BIRDS = "Waterbirds64/waterbirds_64x64.npz"
 _SENTENCES = "multinli/glue_data/MNLI/cached_"
 _LAYOUTS = {  # what must be there, and what it is
-    "waterbirds64": {"Waterbirds64/waterbirds_64x64.npz": "arrays jpeg, offset, y, place, split"},
+    "waterbirds64": {
+        _SMALL_BIRDS: f"arrays jpeg, offset, y, place, split; or, in place of it, {_BIRDS} as published",
+    },
     "waterbirds": {f"{_BIRDS}/metadata.csv": "img_id, img_filename, y, split, place; beside it the images"},
     "celeba": {
         "celeba/img_align_celeba": "the images",
@@ -136,21 +139,31 @@ def read_benchmark(
 
 
 def waterbirds64(root: str | Path | None = None) -> GroupedSplits:
-    """Read the copy of Waterbirds at 64x64; its numbers cannot be compared with published ones, of 224x224.
+    """Read Waterbirds at 64x64; its numbers cannot be compared with published ones, of 224x224.
+
+    It is read from a small copy or, where that is absent, made from the published photographs in the way in
+    which the copy was made: squeezed to 64x64 whatever their shape (Lanczos filter), and stored as JPEG of
+    quality 90. The first call of a process then decodes all of them.
 
     Args:
-        root: folder that holds ``Waterbirds64``, see :func:`memorization.data.image_sets.data_root`.
+        root: folder that holds ``Waterbirds64``, or the photographs in the layout of :func:`read_benchmark`;
+            see :func:`memorization.data.image_sets.data_root`.
 
     Returns:
         Images (N, 3, 64, 64), uint8: label 1 is a waterbird, attribute 1 water behind it, an id is a row of
         the metadata file. The last root's images stay in memory, and are shared: do not change them.
 
     Raises:
-        FileNotFoundError: if the file is absent.
-        RuntimeError: if it is damaged.
+        FileNotFoundError: if both are absent, or a photograph that the metadata names.
+        RuntimeError: if a file is damaged.
         ValueError: if groups have other sizes than published.
     """
     return _waterbirds64(data_root(root).resolve())
+
+
+def has_waterbirds64(root: str | Path | None = None) -> bool:
+    """Tell whether :func:`waterbirds64` finds its files under a root, without reading them."""
+    return any((data_root(root) / file).exists() for file in (_SMALL_BIRDS, f"{_BIRDS}/metadata.csv"))
 
 
 def bert_tokens(length: int = 220) -> Tokenizer:
@@ -277,13 +290,16 @@ def _filled(parts: GroupedSplits, inputs: Tensor) -> GroupedSplits:
     return GroupedSplits(*(replace(part, inputs=piece) for part, piece in zip(parts, pieces, strict=True)))
 
 
-def _read_waterbirds(root: Path, cache: Path | None, size: int, verify: bool) -> GroupedSplits:
+def _read_waterbirds(
+    root: Path, cache: Path | None, size: int, verify: bool, *, small: bool = False
+) -> GroupedSplits:
+    name, crop = ("waterbirds64", _squeezed) if small else ("waterbirds", _bird)
     path = root / _BIRDS / "metadata.csv"
     table = _read_table(path, ("img_filename", "y", "split", "place"))
     labels, places = (_coded(path, table[column], _BINARY) for column in ("y", "place"))
-    parts = _parted("waterbirds", labels, places, _coded(path, table["split"], _SPLITS), verify=verify)
+    parts = _parted(name, labels, places, _coded(path, table["split"], _SPLITS), verify=verify)
     names = table["img_filename"].to_numpy()[_rows(parts).numpy()]
-    return _filled(parts, _pictures("waterbirds", path.parent, names, cache, size, _bird))
+    return _filled(parts, _pictures(name, path.parent, names, cache, size, crop))
 
 
 def _read_celeba(root: Path, cache: Path | None, size: int, verify: bool) -> GroupedSplits:
@@ -313,6 +329,13 @@ Crop = Callable[[Image.Image, int], Image.Image]
 def _bird(image: Image.Image, size: int) -> Image.Image:
     side = round(size * 256 / 224)
     return _center(image.resize((side, side), Image.Resampling.BILINEAR), size)
+
+
+def _squeezed(image: Image.Image, size: int) -> Image.Image:
+    """The whole image whatever its shape, with the losses of the small copy: its pixels are then the same."""
+    stored = io.BytesIO()
+    image.resize((size, size), Image.Resampling.LANCZOS).save(stored, "JPEG", quality=90, subsampling="4:2:0")
+    return Image.open(stored)
 
 
 def _face(image: Image.Image, size: int) -> Image.Image:
@@ -398,8 +421,10 @@ def _decode(paths: Sequence[Path], crop: Crop, pixels: np.ndarray) -> None:
 
 @lru_cache(maxsize=1)  # a sweep asks for the same images at every seed
 def _waterbirds64(root: Path) -> GroupedSplits:
+    path = root / _SMALL_BIRDS
+    if not path.exists() and (root / _BIRDS / "metadata.csv").exists():
+        return _read_waterbirds(root, None, 64, True, small=True)
     _check_layout("waterbirds64", root)
-    path = root / "Waterbirds64/waterbirds_64x64.npz"
     try:
         with np.load(path) as file:
             jpeg, offset, *columns = (file[key] for key in ("jpeg", "offset", "y", "place", "split"))

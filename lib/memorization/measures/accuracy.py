@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -26,6 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from memorization.checks import as_classes, check_images, check_tensor, check_whole
 from memorization.data.augmentation.policies import check_views
+from memorization.models.networks import evaluating
 
 Policy = Callable[..., Tensor]
 
@@ -201,23 +201,6 @@ def calibrated(model: nn.Module, images: Tensor, batch: int = 1024) -> nn.Module
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return twin
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode without gradients; each submodule gets its own mode back.
-
-    Args:
-        model: any network; a part of it may be frozen in evaluation mode while the rest trains.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def device_of(model: nn.Module, images: Tensor) -> torch.device:

@@ -20,9 +20,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from memorization.checks import check_images, check_whole
 from memorization.data.augmentation.policies import check_views
-from memorization.measures.accuracy import Policy, check_batch, device_of, evaluating
+from memorization.measures.accuracy import Policy, check_batch, device_of
 from memorization.measures.probes import AbsentClassWarning, linear_probe, nearest, noise_probe, unit_rows
-from memorization.models.networks import Sites, find_sites
+from memorization.models.networks import Sites, evaluating, find_sites
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -105,6 +106,23 @@ def find_sites(model: nn.Module, sites: Sites) -> dict[str, str]:
                 f"the network has no site {name!r}; available are {available}{did_you_mean(name, known)}"
             )
     return {site: known[name] for site, name in wanted.items()}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode without gradients; each submodule gets its own mode back.
+
+    Args:
+        model: any network; a part of it may be frozen in evaluation mode while the rest trains.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def small_cnn(

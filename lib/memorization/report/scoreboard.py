@@ -29,7 +29,7 @@ from memorization.report.judging import (
     hindering,
 )  # fmt: skip
 from memorization.report.schema import missing_key, schema
-from memorization.report.tables import number, table, with_interval
+from memorization.report.tables import file_links, number, table, with_interval
 from memorization.report.words import expected, judged_at
 from memorization.runs.parameters import PROFILES, REPOSITORY
 
@@ -445,10 +445,7 @@ def downloads(run: Run, board: Scoreboard) -> HTML:
         "CSV": "scoreboard.csv",
         "schema of the JSON": "scoreboard.schema.json",
     }
-    links = [
-        f'<a href="{escape(run.figures_href)}/{name}" download>{words}</a>' for words, name in files.items()
-    ]
-    return HTML(f"<p>The whole scoreboard to download: {' · '.join(links)}.</p>")
+    return file_links(run, "The whole scoreboard to download", files)
 
 
 def _flat(row: Row) -> dict[str, Any]:

@@ -198,6 +198,27 @@ def table(
     )
 
 
+def file_links(run: Run, lead: str, files: Mapping[str, str]) -> HTML:
+    """Return a line of links to files that the page has stored beside its figures' data.
+
+    Args:
+        run: The started run.
+        lead: What they are, the beginning of a sentence.
+        files: Names of the files, by the words of their links.
+
+    Raises:
+        FileNotFoundError: A file was not stored; names it.
+    """
+    for name in files.values():
+        if not (run.figures_folder / name).is_file():
+            raise FileNotFoundError(f"{name} is not in {run.figures_folder}; store it before it is linked to")
+    each = [
+        f'<a href="{escape(run.figures_href)}/{escape(name)}" download>{escape(words)}</a>'
+        for words, name in files.items()
+    ]
+    return HTML(f"<p>{escape(lead)}: {' · '.join(each)}.</p>")
+
+
 def _places(frame: pd.DataFrame) -> dict[Any, str]:
     """Formats that give the numbers of a column the same number of places, up to four: 0.50 above 0.25."""
     formats = {}

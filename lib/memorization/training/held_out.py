@@ -23,6 +23,7 @@ from torch.nn import functional as F  # noqa: N812
 from memorization.checks import check_finite, check_tensor, check_whole
 from memorization.data.groups import GroupedSet, check_groups_present, check_one_each
 from memorization.draws import Draws, generator, view_keys
+from memorization.models.networks import evaluating
 from memorization.training.batches import TensorBatches
 from memorization.training.objectives import ExampleCrossEntropy
 from memorization.training.recipe import Recipe
@@ -322,7 +323,7 @@ class CrossRisk:
         """
         if self.degenerate:
             raise RuntimeError(_DEGENERATE)
-        return cross_mistakes([predict(twin, inputs) for twin in self.twins], labels)
+        return cross_mistakes([predict(twin, inputs).to(labels.device) for twin in self.twins], labels)
 
 
 def cross_mistakes(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
@@ -345,16 +346,12 @@ def _inferred_counts(mistakes: Tensor, labels: Tensor, classes: int) -> Tensor:
     return torch.bincount(2 * labels + mistakes, minlength=2 * classes).view(classes, 2)
 
 
-@torch.no_grad()
 def predict(network: nn.Module, inputs: Tensor) -> Tensor:
     """Return a network's outputs in evaluation mode, in the order of the inputs: shape (N, C)."""
     batch = max(1, min(4096, _NUMBERS_AT_ONCE // inputs[0].numel()))
-    mode = network.training
-    network.eval()
     device = next(network.parameters()).device
-    outputs = torch.cat([network(part.to(device)) for part in inputs.split(batch)])
-    network.train(mode)
-    return outputs
+    with evaluating(network):
+        return torch.cat([network(part.to(device)) for part in inputs.split(batch)])
 
 
 def check_halves(labels: Tensor, held_in: Tensor, classes: int) -> None:
@@ -416,8 +413,7 @@ def train_twins(
     labels = torch.stack([one.labels for one in sets for _ in range(2)]).to(device)
     objective = LabelFlipping(labels, in_halves, each, sets[0].classes, balanced=balanced, flipping=flipping)
     trained = train([twin.to(device) for twin in twins], batches, objective, recipe)
-    if trained.failed:
-        raise next(iter(trained.failed.values()))
+    trained.raise_failed()
     found = []
     for number, one in enumerate(sets):
         pair = trained.networks[2 * number], trained.networks[2 * number + 1]
@@ -445,7 +441,8 @@ def stacked_batches(
     draw: str = "whole",
     device: str | torch.device = "cpu",
 ) -> TensorBatches:
-    """Return batches in which each network has a set of its own; one set that all share is kept once.
+    """Return batches in which each network has a set of its own; one set that all share is kept once,
+    where it is.
 
     Raises:
         ValueError: sets of several sizes.
@@ -455,9 +452,7 @@ def stacked_batches(
         raise ValueError(f"stacked networks need training sets of one shape; got {sizes} examples")
     labels = torch.stack([one.labels for one in sets]).to(device)
     shared = all(one is sets[0] for one in sets)
-    inputs = sets[0].inputs if shared else torch.stack([one.inputs for one in sets])
-    place = None if shared and not inputs.is_cuda else device
-    inputs = inputs if place is None else inputs.to(device)
+    inputs = sets[0].inputs if shared else torch.stack([one.inputs for one in sets]).to(device)
     return TensorBatches(inputs, labels, tuple(seeds), sets[0].classes, draw, own=not shared, to=device)
 
 
@@ -495,7 +490,6 @@ def k_fold_predictions(
     trained = train(
         [n.to(device) for n in networks], batches, ExampleCrossEntropy(weights.to(device)), recipe
     )
-    if trained.failed:
-        raise next(iter(trained.failed.values()))
+    trained.raise_failed()
     logits = torch.stack([predict(network, one.inputs).cpu() for network in trained.networks])
     return HeldOut(one.ids, logits[fold, torch.arange(len(one))].float())

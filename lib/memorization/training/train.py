@@ -78,6 +78,15 @@ class Trained:
     states: dict[int, dict[str, Tensor]]
     stack: Any = None
 
+    def raise_failed(self) -> None:
+        """Raise the first network's error, for whoever can do nothing with the others alone.
+
+        Raises:
+            TrainingError: a network failed; it says which, and at which step.
+        """
+        if self.failed:
+            raise next(iter(self.failed.values()))
+
 
 def train(
     networks: StackedNetwork | Sequence[nn.Module] | OwnStep,

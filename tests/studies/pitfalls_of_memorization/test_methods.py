@@ -323,12 +323,22 @@ def test_degenerate_twins_warn_and_cannot_select():
         found = compare_methods(splits, [0], ["erm"], PLAN)
     assert found.twins[0].degenerate
     assert found.rows.validation_worst_inferred.isna().all()
+    assert found.inferred == {}
     for more in ({"selection": "inferred"}, {"methods": ["xrm_group_dro"]}):
         given = {"methods": ["erm"], **more}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with pytest.raises(RuntimeError, match="inferred groups are degenerate"):
                 compare_methods(splits, [0], plan=PLAN, **given)
+
+
+def test_inferred_groups_with_an_empty_one_prepare_no_method():
+    one = SPLITS[0].train
+    found = train_twins([network(8, generator(0, k)) for k in "ab"], [one], [0], PLAN.twins)[0]
+    prepare("xrm_group_dro", one, 0, PLAN, found)
+    never = replace(found, mistakes=found.mistakes * one.labels)  # none in class 0
+    with pytest.raises(RuntimeError, match="inferred groups are degenerate: a class has only one of them"):
+        prepare("xrm_group_dro", one, 0, PLAN, never)
 
 
 def test_a_validation_set_whose_inferred_groups_are_degenerate_cannot_select():

@@ -195,6 +195,18 @@ def test_linear_twins_are_two_layers_that_learn_a_half_each(flipping):
     assert bool(found.flipped.any()) == flipping
 
 
+def test_twins_of_several_strengths_are_what_each_pair_is_alone():
+    given = {"rate": RATE, "epochs": 60, "seed": 5}
+    found = linear_twins(KERNEL, gamma=[GAMMA, 1.0, GAMMA], sigma=[SIGMA, SIGMA, 0.1], **given)
+    assert found.logits.shape == found.flipped.shape == (N, 3)
+    for k, (gamma, sigma) in enumerate([(GAMMA, SIGMA), (1.0, SIGMA), (GAMMA, 0.1)]):
+        alone = linear_twins(KERNEL, gamma=gamma, sigma=sigma, **given)
+        torch.testing.assert_close(found.logits[:, k], alone.logits, atol=1e-4, rtol=1e-4)
+        assert torch.equal(found.flipped[:, k], alone.flipped)
+    one = linear_twins(KERNEL, gamma=[GAMMA], sigma=SIGMA, **given)
+    assert one.logits.shape == (N, 1)
+
+
 # ---- the data
 
 

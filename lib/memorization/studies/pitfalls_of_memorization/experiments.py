@@ -81,8 +81,9 @@ def linear_curves(
         ``spurious`` (of the coordinate ``gamma x_a``), ``noise`` (norm) and ``reliance``.
     """
     kernel = Kernel.of(linear_problem(n=n, d=d, majority_rate=majority_rate, seed=seed, published=published))
-    settings: dict[str, Any] = {"gamma": gamma, "sigma": sigma, "rate": rate, "epochs": epochs, "seed": seed}
-    which, _ = _linear_columns(kernel, [(method, temperature)], **settings)
+    which, _ = _linear_columns(
+        kernel, [(method, temperature)], gamma=[gamma], sigma=[sigma], rate=rate, epochs=epochs, seed=seed
+    )
     descent = descend(kernel, which, epochs=epochs, look_at=look_at)
     reached = weights_of(kernel, descent)
     ends = {name: float(getattr(reached, name)[0]) for name in ("core", "spurious", "noise", "reliance")}
@@ -135,8 +136,8 @@ def linear_methods(
         for m in methods
         for t in (temperatures if m.startswith("mat") and m != "mat_oracle" else [0.0])
     ]
-    settings: dict[str, Any] = {"gamma": gamma, "sigma": sigma, "rate": rate, "epochs": epochs, "seed": seed}
-    which, twins = _linear_columns(kernel, arms, **settings)
+    strengths = {"gamma": [gamma] * len(arms), "sigma": [sigma] * len(arms)}
+    which, twins = _linear_columns(kernel, arms, **strengths, rate=rate, epochs=epochs, seed=seed)
     descent = descend(kernel, which, epochs=epochs)
     reached, accuracies = weights_of(kernel, descent), descent.accuracies[epochs]
     asked = _asked_twins(kernel, twins)
@@ -156,14 +157,17 @@ def _linear_columns(
     kernel: Kernel,
     arms: Sequence[tuple[str, float]],
     *,
-    gamma: float,
-    sigma: float,
+    gamma: Sequence[float],
+    sigma: Sequence[float],
     rate: float,
     epochs: int,
     seed: int,
 ) -> tuple[Columns, LinearTwins | None]:
-    """One column for each method and temperature, and the twins that some of them needed."""
-    train = kernel.problem.train
+    """One column for each method and temperature, with a strength of both features each, and the twins that
+    some of them needed: a pair for each pair of strengths.
+    """
+    train, strengths = kernel.problem.train, list(zip(gamma, sigma, strict=True))
+    distinct = list(dict.fromkeys(strengths))
     n, labels = len(train.labels), train.labels.long()
     groups = 2 * labels + train.majority.long()
     shifts, weights = torch.zeros(n, len(arms)), torch.ones(n, len(arms))
@@ -173,10 +177,11 @@ def _linear_columns(
         if method in ("mat", "mat_no_flipping"):
             flipping = method == "mat"
             if flipping not in twins:
+                gammas, sigmas = zip(*distinct, strict=True)
                 twins[flipping] = linear_twins(
-                    kernel, gamma=gamma, sigma=sigma, rate=rate, epochs=epochs, seed=seed, flipping=flipping
+                    kernel, gamma=gammas, sigma=sigmas, rate=rate, epochs=epochs, seed=seed, flipping=flipping
                 )
-            half = twins[flipping].logits / 2
+            half = twins[flipping].logits[:, distinct.index(strengths[k])] / 2
             held_out = HeldOut(torch.arange(n), torch.stack([-half, half], 1))
             shift = memorization_shift(held_out, labels, held_out.ids, temperature)
         elif method == "mat_oracle":
@@ -187,23 +192,22 @@ def _linear_columns(
         if method == "weights":
             weights[:, k] = group_weights(groups, 4)
     robust = torch.tensor([method == "group_dro" for method, _ in arms])
-    size = [1.0] * len(arms)
     made = columns(
-        [gamma * one for one in size], sigma, rate, shifts=shifts, weights=weights,
+        gamma, sigma, rate, shifts=shifts, weights=weights,
         groups=groups if bool(robust.any()) else None, robust=robust,
     )  # fmt: skip
     return made, twins.get(True)
 
 
 def _asked_twins(kernel: Kernel, twins: LinearTwins | None) -> Row:
-    """What twins flipped and got right, by majority and minority; NaN where there were none."""
+    """What twins of one pair of strengths flipped and got right, by majority and minority, or NaN."""
     train = kernel.problem.train
     row: Row = {}
     for name, members in (("majority", train.majority), ("minority", ~train.majority)):
         flipped = right = float("nan")
         if twins is not None:
             flipped = float(twins.flipped[members].double().mean())
-            right = float(((twins.logits > 0) == (train.labels > 0.5))[members].double().mean())
+            right = float(((twins.logits > 0) == (train.labels[:, None] > 0.5))[members].double().mean())
         row |= {f"flipped_{name}": flipped, f"held_out_{name}": right}
     return row
 
@@ -219,6 +223,7 @@ def linear_diagram(
     d: int = 1798,
     majority_rate: float = 0.9,
     method: str = "erm",
+    temperature: float = 0.1,
     seed: int,
 ) -> list[Row]:
     """Train one method at every strength of the spurious feature and of the noise, as columns of one descent.
@@ -231,7 +236,8 @@ def linear_diagram(
         n: examples of each split.
         d: noise coordinates.
         majority_rate: share of training examples whose features agree, in (0, 1).
-        method: ``erm``, ``group_dro``, ``weights`` or ``mat_oracle``: what needs no twins.
+        method: of ``LINEAR_METHODS``; those that need twins have a pair of them at each pair of strengths.
+        temperature: of memorization-aware training, > 0.
         seed: whole number >= 0.
 
     Returns:
@@ -239,16 +245,11 @@ def linear_diagram(
         ``limit_minority``, ``limit_majority``, those of the max-margin limit in closed form (NaN without
         noise).
     """
-    check_choice("method", method, ("erm", "weights", "group_dro", "mat_oracle"))
     kernel = Kernel.of(linear_problem(n=n, d=d, majority_rate=majority_rate, seed=seed))
     pairs = [(gamma, sigma) for gamma in gammas for sigma in sigmas]
-    one, _ = _linear_columns(kernel, [(method, 0.0)], gamma=1.0, sigma=0.0, rate=rate, epochs=1, seed=seed)
-    strengths = [gamma for gamma, _ in pairs], [sigma for _, sigma in pairs]
-    robust = None if one.robust is None else one.robust.expand(len(pairs))
-    which = columns(
-        strengths[0], strengths[1], rate,
-        shifts=one.shifts, weights=one.weights, groups=one.groups, robust=robust,
-    )  # fmt: skip
+    strengths = {"gamma": [gamma for gamma, _ in pairs], "sigma": [sigma for _, sigma in pairs]}
+    arms = [(method, temperature)] * len(pairs)
+    which, _ = _linear_columns(kernel, arms, **strengths, rate=rate, epochs=epochs, seed=seed)
     accuracies = descend(kernel, which, epochs=epochs).accuracies[epochs]
     members = int(kernel.problem.train.majority.sum())
     rows = []
@@ -351,8 +352,9 @@ def linear_influence(
             raise ValueError(
                 "method 'group_dro' has group weights that belong to the whole set; leave it out"
             )
-        settings: dict[str, Any] = {"sigma": sigma, "rate": rate, "epochs": epochs, "seed": seed}
-        one, _ = _linear_columns(kernel, [(method, temperature)], gamma=gamma, **settings)
+        one, _ = _linear_columns(
+            kernel, [(method, temperature)], gamma=[gamma], sigma=[sigma], rate=rate, epochs=epochs, seed=seed
+        )
         assert one.weights is not None
         weights = one.weights * subsets
         which = columns([gamma] * models, sigma, rate, shifts=one.shifts, weights=weights)

@@ -168,9 +168,9 @@ def method_rows(
         for name, members in (("majority", ~exceptions), ("minority", exceptions)):
             known[f"flipped_{name}"] = float(twins.flipped[members].double().mean())
         known |= _found(twins.mistakes, exceptions, "")
-        if not twins.degenerate:
-            mistakes = twins.mistakes_at(one.validation.inputs, one.validation.labels)
-            known |= _found(mistakes, _exceptions(one.validation, correlated), "validation_")
+        if seed in outcome.inferred:
+            members = _exceptions(one.validation, correlated)
+            known |= _found(outcome.inferred[seed], members, "validation_")
         rows = []
         for method in methods:
             last = chosen["last"][seed, method]

@@ -130,10 +130,7 @@ def prepare(
         check_groups_present(one.groups, count)
         groups = one.groups
     elif method == "xrm_group_dro" and found is not None:
-        if found.degenerate:
-            raise RuntimeError(
-                "inferred groups are degenerate: a class has only one of them; train the twins longer"
-            )
+        check_inferred(found.mistakes, one.labels, one.classes)
         groups = 2 * one.labels + found.mistakes
     elif method == "mat_oracle":
         shifts = attribute_shift(one.labels, one.attributes, one.classes, one.values)
@@ -177,12 +174,15 @@ class Outcome:
             test set.
         networks: the trained networks, by method and seed.
         twins: what twins found out, by seed.
+        inferred: by seed, groups of the validation examples that twins inferred, shape (N,), 0 or 1; none of
+            a seed whose twins are degenerate.
         failed: by seed, the error of a network whose loss is not finite; such a seed has no rows.
     """
 
     rows: pd.DataFrame
     networks: dict[tuple[str, int], nn.Module]
     twins: dict[int, CrossRisk]
+    inferred: dict[int, Tensor]
     failed: dict[int, TrainingError]
 
 
@@ -230,15 +230,14 @@ def compare_methods(
     )
     members = [(method, k) for k in range(len(seeds)) for method in methods]
     tables = [prepare(method, splits[k].train, seeds[k], plan, found[k]) for method, k in members]
-    inferred = [
-        one.mistakes_at(part.validation.inputs, part.validation.labels)
-        if selection == "inferred" or not one.degenerate else None
-        for one, part in zip(found, seen, strict=True)
-    ]  # fmt: skip
+    inferred = {
+        seed: one.mistakes_at(part.validation.inputs, part.validation.labels)
+        for seed, one, part in zip(seeds, found, seen, strict=True)
+        if selection == "inferred" or not one.degenerate
+    }
     if selection == "inferred":
-        for mistakes, part in zip(inferred, splits, strict=True):
-            assert mistakes is not None
-            check_inferred(mistakes, part.validation.labels, part.validation.classes)
+        for seed, part in zip(seeds, splits, strict=True):
+            check_inferred(inferred[seed], part.validation.labels, part.validation.classes)
     rows: list[pd.DataFrame] = []
     networks: dict[tuple[str, int], nn.Module] = {}
     failed: dict[int, TrainingError] = {}
@@ -248,7 +247,7 @@ def compare_methods(
 
         def watch(step: int, member: int, network: nn.Module, trained: Any = trained) -> list[dict[str, Any]]:
             method, k = trained[member]
-            found_at = evaluate(network, splits[k], inferred[k], train=step == plan.looks[-1])
+            found_at = evaluate(network, splits[k], inferred.get(seeds[k]), train=step == plan.looks[-1])
             return [{"method": method, "seed": seeds[k], **found_at}]
 
         done = _train_stack(trained, splits, seeds, [tables[m] for m in some], plan, watch, selection)
@@ -259,7 +258,7 @@ def compare_methods(
         networks |= {(method, seeds[k]): network for (method, k), network in ended if network is not None}
     table = pd.concat(rows, ignore_index=True)
     kept = table[(table.step > 0) & ~table.seed.isin(list(failed))].reset_index(drop=True)
-    return Outcome(kept, networks, dict(zip(seeds, found, strict=True)), failed)
+    return Outcome(kept, networks, dict(zip(seeds, found, strict=True)), inferred, failed)
 
 
 def _train_stack(
@@ -401,7 +400,6 @@ def subset_answers(
         [part] * len(members), [seed] * len(members), draw=plan.draw, device=plan.device
     )
     done = train([n.to(plan.device) for n in networks], batches, objective.to(plan.device), plan.recipe)
-    if done.failed:
-        raise next(iter(done.failed.values()))
+    done.raise_failed()
     right = torch.stack([predict(n, part.inputs).argmax(1).cpu() == part.labels for n in done.networks])
     return dict(zip(methods, right.split(models), strict=True)), included

@@ -113,8 +113,7 @@ def fit_curves(
     batches = TensorBatches(inputs, targets, tuple(range(len(curves))), draw="whole", own=True)
     networks = [_network(width, _again(one.source)) for one in curves]
     done = train(networks, batches, "mse", recipe)
-    if done.failed:
-        raise next(iter(done.failed.values()))
+    done.raise_failed()
     last = done.history.groupby("member")["loss"].last()
     found = []
     for member, (network, one) in enumerate(zip(done.networks, curves, strict=True)):

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
+from IPython.display import HTML
+
+from memorization.data.labels import label_digest
+from memorization.measures.scores import ExampleScores
+from memorization.report.tables import check_once, file_links
+
+if TYPE_CHECKING:
+    from memorization.runs.start import Run
 
 _SELECTED = {"annotated groups": "annotated_worst", "inferred groups": "inferred_worst"}
 _BY = {"annotated groups": "validation_annotated", "inferred groups": "validation_inferred"}
@@ -20,6 +30,71 @@ def mean_influence(scores: pd.DataFrame) -> pd.DataFrame:
     """
     known = [name for name in ("method", "arm", "exception", "seed") if name in scores]
     return scores.groupby(known, sort=False)["influence"].mean().reset_index()
+
+
+_NO_ARGUMENTS = {
+    "method", "methods", "seed", "id", "label", "attribute", "exception", "influence", "arm", "group",
+    "data_root",
+}  # fmt: skip
+
+
+def influence_scores(scores: pd.DataFrame, dataset: str) -> dict[int, ExampleScores]:
+    """Return self-influence as tables by example, one for each seed, to be joined with other scores by id.
+
+    Args:
+        scores: rows of ``group_influence`` or ``bird_influence``, one for each image, method and seed.
+        dataset: name of the data set.
+
+    Returns:
+        By seed: ``label``, ``attribute``, and for each method M ``self_influence_M``, in [-1, 1] (NaN without
+        an estimate). The digest of the data set is its name and that of its ids, labels and attributes: draws
+        of digits differ in these. How a column was made tells the arguments of the experiment.
+
+    Raises:
+        ValueError: a method that has no row of an example of its seed, or two.
+    """
+    found = {}
+    for seed in scores["seed"].unique().tolist():
+        rows = scores[scores["seed"] == seed]
+        check_once(rows, ["id", "method"])
+        wide = rows.pivot(index="id", columns="method", values="influence")
+        known = rows.drop_duplicates("id").set_index("id").loc[wide.index]
+        if len(rows) != wide.size:
+            raise ValueError(
+                f"{len(rows)} rows of {len(wide)} examples and {wide.shape[1]} methods at seed {seed}; give "
+                "one for each example and method"
+            )
+        ids, label, attribute = (
+            torch.tensor(column.tolist()) for column in (wide.index, known["label"], known["attribute"])
+        )
+        arguments = {
+            str(name): values.tolist()[0]
+            for name, values in rows.items()
+            if not str(name).startswith("_") and name not in _NO_ARGUMENTS
+        }
+        columns = {"label": label, "attribute": attribute}
+        made: dict[str, Any] = {"label": dataset, "attribute": dataset}
+        for method in rows["method"].unique():
+            columns[f"self_influence_{method}"] = torch.tensor(wide[method].tolist(), dtype=torch.float64)
+            made[f"self_influence_{method}"] = {**arguments, "method": method, "seed": seed}
+        digest = f"{dataset}-{label_digest(ids, 2 * label + attribute)}"
+        found[seed] = ExampleScores(digest, ids, columns, made)
+    return found
+
+
+def offer_scores(run: Run, scores: pd.DataFrame, dataset: str) -> HTML:
+    """Store the tables of :func:`influence_scores` beside the figures' data, and return links to them.
+
+    Args:
+        run: the started run.
+        scores: as there.
+        dataset: likewise; begins the files' names.
+    """
+    files = {}
+    for seed, one in influence_scores(scores, dataset).items():
+        files[f"draw {seed}"] = f"{dataset}_scores_{seed}.csv"
+        one.save(run.figures_folder / files[f"draw {seed}"])
+    return file_links(run, "Self-influence to download, one row an image and one column a method", files)
 
 
 def paired_gap(records: pd.DataFrame, by: str, one: str = "mat", other: str = "erm") -> pd.DataFrame:

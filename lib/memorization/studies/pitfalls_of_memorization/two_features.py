@@ -355,8 +355,9 @@ class LinearTwins:
     """Held-out predictions by twins in dual form.
 
     Attributes:
-        logits: held-out difference of the two logits at each training example, shape (n,).
-        flipped: whether an example's label was another one at the end, shape (n,), bool.
+        logits: held-out difference of the two logits at each training example, shape (n,); of S strengths
+            side by side, shape (n, S).
+        flipped: whether an example's label was another one at the end, of the same shape, bool.
     """
 
     logits: Tensor
@@ -364,7 +365,14 @@ class LinearTwins:
 
 
 def linear_twins(
-    kernel: Kernel, *, gamma: float, sigma: float, rate: float, epochs: int, seed: int, flipping: bool = True
+    kernel: Kernel,
+    *,
+    gamma: float | Sequence[float],
+    sigma: float | Sequence[float],
+    rate: float,
+    epochs: int,
+    seed: int,
+    flipping: bool = True,
 ) -> LinearTwins:
     """Run Cross-Risk Minimization on the problem: two models, each trained on half of the examples.
 
@@ -372,8 +380,9 @@ def linear_twins(
 
     Args:
         kernel: of the problem.
-        gamma: strength of the spurious feature.
-        sigma: strength of the noise.
+        gamma: strength of the spurious feature; or S of them, each with a pair of twins of its own. All pairs
+            have the same halves, initial weights and chances of a flip, as they would have alone.
+        sigma: strength of the noise; or S of them.
         rate: learning rate.
         epochs: >= 1; as in :func:`descend`.
         seed: of halves, second initial weights and flips.
@@ -384,25 +393,34 @@ def linear_twins(
         FloatingPointError: logits are not finite: the learning rate is too large.
     """
     check_whole("epochs", epochs, 1)
-    problem, pair = kernel.problem, columns([gamma, gamma], sigma, rate)
+    problem, one = kernel.problem, columns(gamma, sigma, rate)
+    pair = Columns(one.gamma.repeat(2), one.sigma.repeat(2), one.rate.repeat(2))
     n, source = len(problem.train.labels), generator(seed, "linear", "twins")
     first = torch.rand(n, generator=source) < 0.5
     check_halves(problem.train.labels.long(), first, 2)
-    held_in = torch.stack([first, ~first], 1)
+    held_in = torch.stack([first, ~first], 1).repeat_interleave(len(one.gamma), 1)  # first twins, then second
     bound = len(problem.start) ** -0.5
     other = torch.empty(2, len(problem.start)).uniform_(-bound, bound, generator=source)
     second = replace(kernel, problem=replace(problem, start=other[1] - other[0]))  # with the same products
-    one = columns(gamma, sigma, rate)
     z = torch.cat([k.begin(problem.train, one) for k in (kernel, second)], 1)
-    labels = problem.train.labels.clone()
+    given = problem.train.labels[:, None]
+    labels = given.expand(-1, len(one.gamma))
     for _ in range(1, epochs):
-        held_out = torch.where(held_in[:, 0], z[:, 1], z[:, 0])
-        residuals = (torch.sigmoid(z) - labels[:, None]) * held_in * (2 * rate / n)
+        held_out = _held_out(z, first)
+        residuals = (torch.sigmoid(z) - labels.repeat(1, 2)) * held_in * (2 * rate / n)
         z -= kernel.apply(problem.train, pair, residuals, kernel.train)
         if flipping:
             sure = torch.sigmoid(held_out.abs())
-            flips = torch.rand(n, generator=source) < (2 * sure - 1).clamp(0, 1)
+            flips = torch.rand(n, 1, generator=source) < (2 * sure - 1).clamp(0, 1)
             labels = torch.where(flips, (held_out > 0).float(), labels)
     _check_finite(z, pair)
-    held_out = torch.where(held_in[:, 0], z[:, 1], z[:, 0])
-    return LinearTwins(held_out, labels != problem.train.labels)
+    held_out, flipped = _held_out(z, first), labels != given
+    if isinstance(gamma, Sequence) or isinstance(sigma, Sequence):
+        return LinearTwins(held_out, flipped)
+    return LinearTwins(held_out[:, 0], flipped[:, 0])
+
+
+def _held_out(z: Tensor, first: Tensor) -> Tensor:
+    """Outputs (n, S) of the twins that did not learn an example, from first and second twins' (n, 2 S)."""
+    one, other = z.chunk(2, 1)
+    return torch.where(first[:, None], other, one)
