@@ -150,6 +150,15 @@ def test_the_same_generator_draws_the_same_fresh_labels():
     assert torch.equal(one.fresh, two.fresh)
 
 
+def test_a_generator_for_each_network_makes_it_independent_of_the_others():
+    features, given = normal(3, 60, 4), labels(3, 2, 60, n=3)
+    together = frozen_accuracy(features, given, 3, [generator(s) for s in range(3)], recipe=SHORT)
+    alone = frozen_accuracy(features[2], given[2], 3, generator(2), recipe=SHORT)
+    assert torch.equal(together.fresh[2], alone.fresh)
+    with pytest.raises(ValueError, match="2 generators for 3 networks; give one, or one for each"):
+        frozen_accuracy(features, given, 3, [generator(0), generator(1)], recipe=SHORT)
+
+
 def test_a_dead_feature_is_told_once_and_changes_nothing():
     features, given = normal(30, 4), labels(1, 30, n=3)
     dead = torch.cat([features, torch.full((30, 1), 0.1), torch.zeros(30, 1)], 1)

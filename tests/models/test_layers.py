@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.models.layers import build, initialize, redrawn
+from memorization.models.layers import Dropout, Standardization, build, initialize, redrawn
 
 
 def source(seed: int = 0) -> torch.Generator:
@@ -126,3 +126,55 @@ def test_parameters_that_nothing_resets_are_named():
         ValueError, match=r"no reset_parameters sets 0\.token: keep a copy of the network before"
     ):
         redrawn(nn.Sequential(OwnParameter()), seed=0)
+
+
+def test_standardized_images_have_mean_0_and_variance_1_in_each_channel():
+    images = torch.rand(50, 3, 4, 4, generator=source()) * torch.tensor([1.0, 0.5, 0.1]).view(3, 1, 1)
+    layer = Standardization(images.mean((0, 2, 3)), images.std((0, 2, 3), correction=0))
+    seen = layer(images)
+    torch.testing.assert_close(seen.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(seen.square().mean((0, 2, 3)), torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "message"),
+    [
+        ([0.0, 1.0], [1.0], "spread of the channels is .*allowed: a finite number for each channel"),
+        ([math.nan], [1.0], "mean of the channels is .*allowed: a finite number"),
+        ([0.5], [0.0], "allowed: numbers above 0: leave out a channel that is the same in all images"),
+    ],
+)
+def test_channels_that_cannot_be_standardized_are_refused(mean, spread, message):
+    with pytest.raises(ValueError, match=message):
+        Standardization(torch.tensor(mean), torch.tensor(spread))
+
+
+def dropping(seed, share=0.3):
+    return build(lambda: nn.Sequential(Dropout(share)), source(seed))[0].train()
+
+
+def test_dropout_loses_its_share_and_keeps_the_mean():
+    seen = dropping(0)(torch.ones(200, 300))
+    assert seen.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]
+    assert abs(float((seen == 0).float().mean()) - 0.3) < 0.01
+    assert torch.equal(dropping(0).eval()(torch.ones(2, 3)), torch.ones(2, 3))
+
+
+def test_a_mask_is_a_function_of_the_seed_and_of_the_pass():
+    x, before = torch.ones(20, 30), torch.get_rng_state()
+    first, again, other = dropping(0), dropping(0), dropping(1)
+    one, two = first(x), first(x)
+    assert not torch.equal(one, two)
+    assert torch.equal(one, again(x))
+    assert torch.equal(two, again(x))
+    assert not torch.equal(one, other(x))
+    assert torch.equal(torch.get_rng_state(), before)
+    again.reset(source(0))
+    assert torch.equal(one, again(x))
+
+
+def test_what_is_lost_gets_no_gradient():
+    x = torch.ones(20, 30, requires_grad=True)
+    seen = dropping(0)(x)
+    seen.sum().backward()
+    assert torch.equal(x.grad == 0, seen == 0)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812, its usual name
 
 from memorization.draws import generator
-from memorization.models.layers import initialize
+from memorization.models.layers import Standardization, initialize
 from memorization.models.networks import mlp, resnet18, small_cnn
 from memorization.models.stacked import StackedNetwork, Window, columns_of, has_batched_form
 
@@ -23,6 +23,17 @@ def make_cnn(seed, **more):
 
 def make_mlp(seed):
     return mlp(inputs=12, widths=(7, 5), hidden=(6,), generator=generator(seed, "weights")).double()
+
+
+def make_pooled(seed):
+    return make_cnn(seed, strides=(1, 1), pool=True)
+
+
+def make_dropping(seed):
+    network = mlp(inputs=192, widths=(7, 5), hidden=(), norm="batch", dropout=0.3,
+                  generator=generator(seed, "weights")).double()  # fmt: skip
+    first = Standardization(torch.rand(3).double(), 1 + torch.rand(3).double())
+    return nn.Sequential(first, network)
 
 
 def make_normed(seed):
@@ -40,11 +51,16 @@ def gradients(module, x, targets):
     return {name: p.grad for name, p in module.named_parameters()}
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("make", [make_cnn, make_mlp, make_normed])
+MAKERS = [make_cnn, make_mlp, make_normed, make_pooled, make_dropping]
+
+
+@pytest.mark.parametrize(
+    ("make", "way"), [(m, w) for m in MAKERS for w in WAYS if (m, w) != (make_dropping, "vmap")]
+)
 def test_outputs_and_gradients_are_those_of_the_members(make, way):
     members = [make(seed) for seed in range(3)]
-    x = images() if make is make_cnn else torch.rand(3, 4, 12, dtype=torch.float64)
+    vectors = make in (make_mlp, make_normed)
+    x = torch.rand(3, 4, 12, dtype=torch.float64) if vectors else images()
     targets = torch.rand(3, 4, 10, dtype=torch.float64)
     stacked = gradients(StackedNetwork(members, way), x, targets)
     for m, member in enumerate(members):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -617,3 +618,33 @@ def test_heads_that_are_not_finite_fail_their_network():
     done = train(tapped(), seen, loss, RECIPE)
     assert list(done.failed) == [2]
     assert "the loss of the heads first (bounded" in str(done.failed[2])
+
+
+def test_a_trunk_that_hears_of_the_heads_late_is_that_of_a_probe_until_then():
+    steps = RECIPE.epochs * (N // RECIPE.batch)
+    late, probe = loss_of(mode="unlearning", strength=0.5, begin=steps - 1), loss_of()
+    short = {"recipe": replace(RECIPE, steps=steps - 1)}
+    assert_same(trunk_of(trained(late, **short), 0), trunk_of(trained(probe, **short), 0), rtol=0, atol=0)
+    ends = [trunk_of(trained(loss), 0)["encoder.layer1.1.weight"] for loss in (late, probe)]
+    assert float((ends[0] - ends[1]).abs().max()) > 1e-8
+    with pytest.raises(ValueError, match="begin=-1; allowed: a whole number, 0 or more"):
+        loss_of(begin=-1)
+
+
+def test_only_the_heads_of_a_network_with_rate_0_learn():
+    done = trained(loss_of(), recipe=replace(RECIPE, learning_rate=[0.1, 0.0, 0.0]))
+    assert_same(trunk_of(done, 1), network(1).state_dict(), rtol=0, atol=0)
+    assert float(done.networks[1].heads[0].weight.abs().max()) > 0.01
+    assert_same(trunk_of(done, 0), trunk_of(trained(loss_of()), 0), rtol=1e-12, atol=1e-12)
+
+
+def test_networks_that_stop_take_their_rates_along():
+    recipe = Recipe(
+        epochs=40, batch=12, optimizer="sgd", learning_rate=[0.2, 0.02, 0.1], stop_at=0.6, stop_after=2
+    )
+    together = trained(loss_of(), recipe=recipe)
+    assert len(set(together.epochs)) > 1
+    for m in range(MODELS):
+        alone = trained(loss_of(TABLE[[m]]), [m], recipe=recipe.take([m]))
+        assert together.epochs[m] == alone.epochs[0]
+        assert_same(trunk_of(together, m), trunk_of(alone, 0), rtol=1e-8, atol=1e-8)

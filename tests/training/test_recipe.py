@@ -68,7 +68,9 @@ def test_frozen_parameters_are_left_out_and_there_must_be_others():
         ({"steps": 1.5}, "steps=1.5; allowed: a whole number, 0 or more"),
         ({"clip": math.inf}, "clip=inf; allowed: a finite number above 0, or None"),
         ({"warmup": 1, "warmup_steps": 10}, "warmup=1 epochs and 10 steps; give one of them"),
-        ({"learning_rate": [0.1, -0.1]}, r"learning_rate=\[0.1, -0.1\]; allowed: a number above 0"),
+        ({"learning_rate": [0.1, -0.1]}, r"learning_rate=\[0.1, -0.1\]; allowed: a number above 0 for each"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0; allowed: a number above 0$"),
+        ({"decay_on": "matrices"}, "unknown decay_on 'matrices'; choose one of all, weights"),
         ({"optimizer": "adam", "learning_rate": [0.1, 0.2]}, "optimizer='adam' takes one rate and one decay"),
         (
             {"optimizer": "adamw", "weight_decay": [0.1, 0.2]},
@@ -153,3 +155,38 @@ def test_a_rate_for_each_network_is_that_of_a_network_alone():
             alone.grad = gradient[m].clone()
             plain.step()
         torch.testing.assert_close(stacked[m], alone, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("each", [False, True])
+def test_decay_on_weights_leaves_vectors_alone(optimizer, each):
+    if each and optimizer != "sgd":
+        pytest.skip("one decay for all")
+    values = {"decayed": torch.ones(2, 3, 4), "kernel": torch.ones(2, 3, 4, 3, 3), "vector": torch.ones(2, 3)}
+    learned = [value.requires_grad_() for value in values.values()]
+    decay = [0.1, 0.2] if each else 0.1
+    built = Recipe(optimizer=optimizer, learning_rate=0.5, weight_decay=decay, decay_on="weights").build(
+        learned
+    )
+    for value in learned:
+        value.grad = torch.zeros_like(value)
+    built.step()
+    assert torch.equal(values["vector"], torch.ones(2, 3))
+    for name in ("decayed", "kernel"):
+        left = values[name].detach().flatten(1).mean(1)
+        torch.testing.assert_close(left, torch.tensor([0.95, 0.90 if each else 0.95]))
+
+
+def test_a_rate_of_0_in_a_list_keeps_a_network_as_it_is():
+    values = torch.ones(2, 3, requires_grad=True)
+    built = Recipe(optimizer="sgd", learning_rate=[0.5, 0.0]).build([values])
+    values.grad = torch.ones(2, 3)
+    built.step()
+    assert values.tolist() == [[0.5] * 3, [1.0] * 3]
+
+
+def test_some_networks_take_their_rates_along():
+    recipe = Recipe(optimizer="sgd", learning_rate=[0.1, 0.2, 0.3], weight_decay=[0.5])
+    assert recipe.take([2, 0]).learning_rate == [0.3, 0.1]
+    assert recipe.take([2, 0]).weight_decay == [0.5]
+    assert Recipe().take([1]) == Recipe()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -199,6 +199,15 @@ class Recipe:
             return torch.optim.SGD(groups, momentum=self.momentum, **common)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
         return kind(groups, **common)
+
+    def take(self, members: Sequence[int]) -> Recipe:
+        """Return the recipe of some of the networks, by their numbers, where each has a rate or decay."""
+        found: dict[str, Any] = {}
+        for name in ("learning_rate", "weight_decay"):
+            each = numbers(getattr(self, name))
+            if isinstance(getattr(self, name), Sequence) and len(each) > 1:
+                found[name] = [each[m] for m in members]
+        return replace(self, **found)
 
     def arithmetic(self, device: torch.device) -> torch.autocast:
         """Return the context in which the networks compute, by ``precision``."""

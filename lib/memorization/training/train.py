@@ -515,7 +515,8 @@ class _Training:
         return sorted(epoch for epoch in wanted - set(self.looked_at) if 0 <= epoch <= self.done)
 
     def _rebuild(self, optimizer: dict[str, Any]) -> None:
-        self.optimizer = self.recipe.build(self.stack.parameters(), frozen_too=self.own)
+        recipe = self.recipe.take(self.active)
+        self.optimizer = recipe.build(self.stack.parameters(), frozen_too=self.own)
         self.optimizer.load_state_dict(dict(optimizer))
         self.forward = self._compiled()
 

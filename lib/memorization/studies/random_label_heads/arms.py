@@ -121,6 +121,13 @@ def _made_by(records: pd.DataFrame, point: Mapping[str, Any]) -> pd.Series:
     return fits
 
 
+def in_place_of(records: pd.DataFrame, arm: str, other: str) -> pd.DataFrame:
+    """Return the rows of one arm under the name of another: records in which that other's effect is absent."""
+    for name in (arm, other):
+        check_choice("arm", name, ARMS)
+    return records[records["arm"] == arm].assign(arm=other)
+
+
 def at_chance(heads: pd.DataFrame) -> pd.DataFrame:
     """Return records in which heads know nothing: what they say of images that they never saw.
 

@@ -178,6 +178,8 @@ def random_label_heads(
     check_share("late", late)
     check_choice("mode", mode, MODES)
     check_choice("acting", acting, ("last", "hidden"))
+    if acting == "hidden" and sites == "last":
+        raise ValueError("acting='hidden' needs heads at every hidden layer: give sites='hidden' or 'all'")
     task = headed_task(
         seeds, dataset=dataset, network=network, widths=widths, class_wise=class_wise, count=count,
         sites=sites, label_noise=label_noise, dropout=dropout, n_train=n_train, n_test=n_test, split=split,
@@ -191,7 +193,7 @@ def random_label_heads(
         smoothing=smoothing, head=head, begin=round(late * steps),
     )  # fmt: skip
     recipe = Recipe(
-        epochs=epochs, batch=batch, optimizer="sgd", learning_rate=[rate if trained else 0.0] * len(seeds),
+        epochs=epochs, batch=batch, optimizer="sgd", learning_rate=rate if trained else [0.0],
         weight_decay=weight_decay if trained else 0.0, decay_on="weights", schedule="cosine",
         warmup_steps=round(0.02 * steps),
     )  # fmt: skip
@@ -266,8 +268,6 @@ def _strengths(
     """The strength at each acting site; of bounded losses lambda / n, which is how the objective counts."""
     if mode == "probe" and not strength:
         return None
-    if acting == "hidden" and "last" in task.depths:
-        raise ValueError("acting='hidden' needs heads at every hidden layer: give sites='hidden' or 'all'")
     scale = task.count if mode == "unlearning" and regularizer in ("bounded", "literal") else 1
     deepest = max(task.depths.values())
     heard = [
