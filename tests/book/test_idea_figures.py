@@ -65,6 +65,7 @@ def test_the_nulls_of_the_published_sizes_are_those_on_the_page():
     page = " ".join((IDEAS / "random_label_heads.md").read_text().split())
     cifar, imagenet = 256 / 50_000, 768 / 1_281_167  # features over the examples of a shared head
     assert f"finds {null_accuracy(10, cifar):.3f} of them from meaningless features" in page
-    assert f"with 500 examples each, find {null_accuracy(10, 256 / 500):.3f}: nearly the $2(d + 1) = {2 * 257}$" in page
+    by_class = null_accuracy(10, 256 / 500)
+    assert f"with 500 examples each, find {by_class:.3f}: nearly the $2(d + 1) = {2 * 257}$" in page
     few, many = null_accuracy(1000, imagenet), null_accuracy(100_000, imagenet)
     assert f"finds {few:.4f} of 1,000 labels and {many:.3f} of 100,000" in page
