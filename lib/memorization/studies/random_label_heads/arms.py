@@ -7,6 +7,7 @@ arms by their names, records by their arguments: :func:`points` goes one way, :f
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,45 +30,61 @@ PROTOCOLS: dict[str, Point] = {
 }  # fmt: skip
 """Small versions of ours; nothing of the 2024 paper's settings was at hand."""
 
-_HIDDEN = {"sites": "hidden", "acting": "hidden"}
-
-
-def _unlearning(strength: float, **more: Any) -> Point:
-    return {"mode": "unlearning", "strength": strength, **more}
-
-
-ARMS: dict[str, Point] = {
+_FIXED: dict[str, Point] = {
     "none": {},
     "untrained": {"trained": False},
     "joint": {"mode": "joint", "strength": 1.0},
-    "40 % noise": {"label_noise": 0.4},
-    "50 % noise": {"label_noise": 0.5},
-    "100 % noise": {"label_noise": 1.0},
-    **{f"weight decay {value:g}": {"weight_decay": value} for value in (1e-3, 3e-3, 1e-2)},
-    **{f"dropout {value:g}": {"dropout": value} for value in (0.1, 0.3, 0.5)},
-    **{f"smoothing {value:g}": {"smoothing": value} for value in (0.1, 0.2, 0.4)},
     "shifts": {"shift": 1},
-    **{f"{value} epochs": {"epochs": value} for value in (5, 10, 15, 20)},
-    **{f"lambda {value:g}": _unlearning(value) for value in (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)},
-    **{f"reversal {value:g}": _unlearning(value, regularizer="reversal") for value in (0.1, 0.3, 1.0)},
-    **{f"confusion {value:g}": _unlearning(value, regularizer="confusion") for value in (1.0, 10.0, 30.0)},
-    **{f"literal {value:g}": _unlearning(value, regularizer="literal") for value in (0.1, 1.0)},
-    "lambda 10, 3 head steps": _unlearning(10.0, head_steps=3),
-    "lambda 10, 10 head steps": _unlearning(10.0, head_steps=10),
-    "lambda 10, late": _unlearning(10.0, late=0.3),
-    "reversal 1, late": _unlearning(1.0, regularizer="reversal", late=0.3),
-    **{
-        f"40 % noise, lambda {value:g}": _unlearning(value, label_noise=0.4)
-        for value in (1.0, 3.0, 10.0, 30.0)
-    },
-    **{
-        f"40 % noise, lambda {value:g} at all layers": _unlearning(value, label_noise=0.4, **_HIDDEN)
-        for value in (1.0, 3.0, 10.0, 30.0)
-    },
-    **{f"{n} labels": {"count": n} for n in (14, 35)},
-    **{f"{n} labels, lambda {0.1 * n:g}": _unlearning(round(0.1 * n, 6), count=n) for n in (14, 35, 140)},
-    "140 labels, lambda 1.4": _unlearning(1.4, count=140),
+    "late": {"late": 0.3},
+    "at all layers": {"sites": "hidden", "acting": "hidden"},
 }
+_OTHER_LOSSES = ("reversal", "confusion", "literal")
+# What a number in an arm's name is: before or behind it a word, and the argument that it sets.
+_NUMBERED: dict[str, tuple[str, float]] = {
+    "% noise": ("label_noise", 0.01), "epochs": ("epochs", 1), "labels": ("count", 1), "head steps": ("head_steps", 1),
+    "weight decay": ("weight_decay", 1), "dropout": ("dropout", 1), "smoothing": ("smoothing", 1),
+    "heads learn at": ("head_rate", 1),
+    **dict.fromkeys(("lambda", *_OTHER_LOSSES), ("strength", 1)),
+}  # fmt: skip
+_WHOLE = ("epochs", "count", "head_steps")
+_PART = re.compile(r"(?:(?P<before>[a-z%][a-z% ]*) )?(?P<number>[0-9.e-]+)(?: (?P<after>[a-z%][a-z% ]*))?")
+
+
+def arm(name: str) -> Point:
+    """Return what an arm changes, read from its name.
+
+    Args:
+        name: parts with commas between: ``none``, ``untrained``, ``joint``, ``shifts``, ``late`` (the trunk
+            hears of the heads after 30 % of the steps), ``40 % noise``, ``20 epochs``, ``14 labels``,
+            ``3 head steps``, ``heads learn at 0.1``, ``weight decay 0.01``, ``dropout 0.3``, ``smoothing
+            0.1``, and the strength of unlearning by its loss: ``lambda 10`` (bounded), ``reversal 1``,
+            ``confusion 1``, ``literal 1``, each as it is or ``at all layers``.
+
+    Raises:
+        ValueError: for a part that is none of these.
+    """
+    found: Point = {}
+    for part in name.split(", "):
+        rest = part.removesuffix(" at all layers")
+        found |= _FIXED["at all layers"] if rest != part else {}
+        found |= _FIXED[rest] if rest in _FIXED else _numbered(rest, name)
+    return found
+
+
+def _numbered(part: str, name: str) -> Point:
+    match = _PART.fullmatch(part)
+    word = (match["before"] or match["after"] or "") if match else part
+    check_choice(f"part of the arm {name!r}", word, [*_FIXED, *_NUMBERED])
+    if not match or word not in _NUMBERED:
+        raise ValueError(
+            f"the arm {name!r} has no number at {part!r}; write {word} with one, such as lambda 10"
+        )
+    argument, unit = _NUMBERED[word]
+    value = round(float(match["number"]) * unit, 12)
+    point: Point = {argument: int(value) if argument in _WHOLE else value}
+    if argument == "strength":
+        point |= {"mode": "unlearning", **({"regularizer": word} if word in _OTHER_LOSSES else {})}
+    return point
 
 
 def points(protocol: str, arms: Sequence[str], **more: Any) -> list[Point]:
@@ -75,7 +92,7 @@ def points(protocol: str, arms: Sequence[str], **more: Any) -> list[Point]:
 
     Args:
         protocol: of ``PROTOCOLS``.
-        arms: of ``ARMS``.
+        arms: names that :func:`arm` reads.
         **more: further arguments of all of them, such as ``dataset``, or ``epochs`` for a test; an arm's own
             argument goes before them.
 
@@ -83,9 +100,7 @@ def points(protocol: str, arms: Sequence[str], **more: Any) -> list[Point]:
         ValueError: for an unknown protocol or arm.
     """
     check_choice("protocol", protocol, PROTOCOLS)
-    for arm in arms:
-        check_choice("arm", arm, ARMS)
-    return [{**PROTOCOLS[protocol], **more, **ARMS[arm]} for arm in arms]
+    return [{**PROTOCOLS[protocol], **more, **arm(name)} for name in arms]
 
 
 def named(records: pd.DataFrame, protocol: str, arms: Sequence[str], **more: Any) -> pd.DataFrame:
@@ -94,7 +109,7 @@ def named(records: pd.DataFrame, protocol: str, arms: Sequence[str], **more: Any
     Args:
         records: of a sweep over the :func:`points` with the same arguments, at one look.
         protocol: of ``PROTOCOLS``.
-        arms: of ``ARMS``.
+        arms: names that :func:`arm` reads.
         **more: as for :func:`points`.
 
     Returns:
@@ -102,8 +117,8 @@ def named(records: pd.DataFrame, protocol: str, arms: Sequence[str], **more: Any
         accuracy minus that of arm ``none`` with the same seed (NaN where there is none).
     """
     parts = [
-        records[_made_by(records, point)].assign(arm=arm)
-        for arm, point in zip(arms, points(protocol, arms, **more), strict=True)
+        records[_made_by(records, point)].assign(arm=name)
+        for name, point in zip(arms, points(protocol, arms, **more), strict=True)
     ]
     table = pd.concat(parts, ignore_index=True)
     plain = table[table["arm"] == "none"].groupby("seed")["test"].first()
