@@ -281,11 +281,19 @@ class HeadedNetwork(nn.Module):
         tapped: the network with its features.
         heads: those of each site, in the order of ``tapped.widths``; of one network each (M = 1).
         sites: the network's own sites, where it has them, by the names of their submodules here.
+        batch_accuracy: name of the site to the accuracy of its heads on the batches of the last epoch, in
+            training mode; NaN before the first step, and empty where nobody counted.
     """
 
-    def __init__(self, tapped: TappedNetwork, heads: Sequence[RandomLabelHeads]) -> None:
+    def __init__(
+        self,
+        tapped: TappedNetwork,
+        heads: Sequence[RandomLabelHeads],
+        batch_accuracy: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
         self.tapped, self.heads = tapped, nn.ModuleList(heads)
+        self.batch_accuracy = dict(batch_accuracy or {})
         own = getattr(tapped.network, "sites", None)
         places = own if isinstance(own, Mapping) else tapped.places
         self.sites = {site: f"tapped.network.{place}" for site, place in places.items()}

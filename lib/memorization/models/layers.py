@@ -13,18 +13,60 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from memorization.checks import check_choice, check_whole
+from memorization.checks import check_choice, check_finite, check_whole
 from memorization.draws import generator as seeded
 
 NORMS = ("batch", "group", "layer", "none")
 _GROUP = 8  # channels that one group of group normalization holds
-_DRAWN = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-_RESET = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 Model = TypeVar("Model", bound=nn.Module)
+
+
+class Standardization(nn.Module):
+    """The first layer of a network whose images have a published mean and deviation in each channel.
+
+    Attributes:
+        mean: shape (c, 1, 1).
+        std: shape (c, 1, 1), > 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Take one number for each channel.
+
+        Raises:
+            ValueError: other numbers of them, or a deviation that is not above 0.
+        """
+        super().__init__()
+        if len(mean) != len(std) or not mean:
+            raise ValueError(f"{len(mean)} means, {len(std)} deviations; give one of each for each channel")
+        for name, values in (("mean", mean), ("std", std)):
+            for place, value in enumerate(values):
+                check_finite(f"{name}[{place}]", value)
+        if min(std) <= 0:
+            raise ValueError(f"std={list(std)}; allowed: numbers above 0, one for each channel")
+        self.channels = (tuple(mean), tuple(std))
+        for name in ("mean", "std"):
+            self.register_buffer(name, torch.empty(len(mean), 1, 1))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set both to the numbers given: a network is made without storage, which comes later."""
+        for value, numbers in zip((self.mean, self.std), self.channels, strict=True):
+            value.copy_(torch.tensor(numbers, device=value.device).view_as(value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return images (B, c, height, width), standardized."""
+        return (x - self.mean) / self.std
+
+
+_DRAWN = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_RESET = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, Standardization)
 
 
 def normalization(norm: str, channels: int) -> nn.Module:
@@ -114,7 +156,7 @@ def initialize(model: Model, generator: torch.Generator) -> Model:
 
     Convolutions: Kaiming normal, fan-out, for ReLU. Linear layers, and the biases of convolutions if there
     are any: uniform within 1/sqrt(fan-in), which is PyTorch's own law. Normalization: weight 1, bias 0,
-    running statistics reset.
+    running statistics reset; standardization: its own numbers.
 
     Args:
         model: any model of convolutions, linear and normalization layers; changed in place.
