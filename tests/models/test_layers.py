@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from memorization.models.layers import build, initialize, redrawn
+from memorization.models.layers import Standardization, build, initialize, redrawn
 
 
 def source(seed: int = 0) -> torch.Generator:
@@ -126,3 +126,25 @@ def test_parameters_that_nothing_resets_are_named():
         ValueError, match=r"no reset_parameters sets 0\.token: keep a copy of the network before"
     ):
         redrawn(nn.Sequential(OwnParameter()), seed=0)
+
+
+def test_images_are_standardized_by_the_numbers_given_wherever_the_layer_gets_its_storage():
+    mean, std, x = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5), torch.rand(2, 3, 4, 4, generator=source())
+    expected = torch.stack([(x[:, c] - mean[c]) / std[c] for c in range(3)], 1)
+    for made in (Standardization(mean, std), build(lambda: Standardization(mean, std), source())):
+        torch.testing.assert_close(made(x), expected)
+        assert not list(made.parameters())
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "told"),
+    [
+        ((0.5, 0.5), (0.2,), "2 means, 1 deviations; give one of each for each channel"),
+        ((), (), "0 means, 0 deviations"),
+        ((float("nan"),), (0.2,), r"mean\[0\]=nan; allowed: a finite number"),
+        ((0.5,), (0.0,), r"std=\[0.0\]; allowed: numbers above 0"),
+    ],
+)
+def test_a_standardization_without_numbers_that_fit_is_refused(mean, std, told):
+    with pytest.raises(ValueError, match=told):
+        Standardization(mean, std)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from memorization.checks import check_whole
 from memorization.data.labels import check_label_count
 from memorization.draws import generator
-from memorization.models.networks import Sites, find_sites
+from memorization.models.networks import Sites, StagedNetwork, find_sites
 
 FLAT = 30  # heads up to which one product for all of them beats a product of gathered ones; measured
 
@@ -100,6 +100,13 @@ def split_outputs(
 
 def _seen(network: nn.Module, places: Mapping[str, str], x: Tensor) -> tuple[Any, dict[str, Tensor]]:
     """What a network returns, and the features at its sites, each read at once: ReLU may follow in place."""
+    stages = _stages(network)
+    if set(places.values()) <= set(stages):  # without hooks, which cannot be compiled
+        found, size = {}, len(x)
+        for place, stage in stages.items():
+            x = stage(x)
+            found |= {site: averaged(site, x, size) for site, wanted in places.items() if wanted == place}
+        return x, {site: found[site] for site in places}
     passed: dict[str, list[Tensor]] = {site: [] for site in places}
     hooks = [
         network.get_submodule(place).register_forward_hook(
@@ -119,6 +126,16 @@ def _seen(network: nn.Module, places: Mapping[str, str], x: Tensor) -> tuple[Any
                 "is used once"
             )
     return logits, {site: found[0] for site, found in passed.items()}
+
+
+def _stages(network: nn.Module) -> dict[str, nn.Module]:
+    """The stages of a staged network by the names of their submodules, in order of use; of others none."""
+    chains = [(part, getattr(network, part, None)) for part in ("encoder", "projector")]
+    plain = all(type(chain).forward is nn.Sequential.forward for _, chain in chains if chain is not None)
+    if type(network).forward is not StagedNetwork.forward or not plain:
+        return {}
+    # not named_children(), which leaves out a stage that is used again
+    return {f"{part}.{name}": stage for part, chain in chains for name, stage in chain._modules.items()}
 
 
 def averaged(site: str, output: Any, batch: int) -> Tensor:

@@ -289,16 +289,18 @@ def wide_resnet(
     dropout: float = 0.0,
     channels: int = 3,
     classes: int = 10,
+    hidden: Sequence[int] = (),
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
     generator: torch.Generator | None,
 ) -> StagedNetwork:
-    """Make a wide ResNet for small images (Zagoruyko & Komodakis, BMVC 2016), with a linear class head.
+    """Make a wide ResNet for small images (Zagoruyko & Komodakis, BMVC 2016).
 
     A 3x3 convolution to 16 channels; three stages of (depth - 4) / 6 pre-activation blocks with 16, 32 and 64
     times ``width`` channels, strides 1, 2 and 2; BN-ReLU, and the mean over all places. WRN-16-4 is the
     network that we take for the paper scale of Becker & Risse (2024), after another paper of the group. The
-    sites are ``conv``, ``block1``, ``block2``..., ``embedding`` (64 times ``width`` numbers) and ``logits``.
+    sites are ``conv``, ``block1``, ``block2``..., ``embedding`` (64 times ``width`` numbers), the hidden
+    layers and ``logits``.
 
     Args:
         depth: 6 k + 4 for k blocks a stage: 10, 16, 22, 28...
@@ -306,6 +308,7 @@ def wide_resnet(
         dropout: probability between the two convolutions of a block, in [0, 1).
         channels: channels of the images, 1 or 3.
         classes: the number C of outputs.
+        hidden: widths of the projector's hidden layers; empty for a linear head.
         mean: of each channel, subtracted by the first layer; empty, like ``std``: no standardization.
         std: of each channel, > 0, by which the first layer divides.
         generator: source of the initial weights; None leaves the network without storage.
@@ -347,7 +350,9 @@ def wide_resnet(
             before = after
         last = [nn.BatchNorm2d(before), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         encoder["embedding"] = nn.Sequential(*last)
-        return StagedNetwork(nn.Sequential(encoder), make_projector(before, classes, hidden=(), bias=True))
+        return StagedNetwork(
+            nn.Sequential(encoder), make_projector(before, classes, hidden=hidden, bias=True)
+        )
 
     return build(make, generator)
 

@@ -117,11 +117,11 @@ def random_label_wide(
         One row for each look and site: ``at`` (``start``, ``during`` or ``end``), ``epoch``, ``site``,
         ``depth``, ``dimension`` d of the features, and accuracies in [0, 1]: of the classes
         ``train_accuracy`` and ``test_accuracy`` in evaluation mode and ``batch_accuracy`` as the batches of
-        the last epoch gave it; of the random labels ``online`` and ``batch_online`` likewise, ``held_out`` on test images with
-        random labels, which nothing can learn, ``frozen`` and ``fresh`` of new heads on the trained and on
-        other labels, ``null`` of new heads on d independent normal features; and ``loss``, what the network
-        made small, in the last epoch. Before the first step batch norm is calibrated, heads are at zero, and
-        there is no batch yet (NaN).
+        the last epoch gave it; of the random labels ``online`` and ``batch_online`` likewise, ``held_out`` on
+        test images with random labels, which nothing can learn, ``frozen`` and ``fresh`` of new heads on the
+        trained and on other labels, ``null`` of new heads on d independent normal features; and ``loss``,
+        what the network made small, in the last epoch. Before the first step batch norm is calibrated, heads
+        are at zero, and there is no batch yet (NaN).
 
     Raises:
         ValueError, TypeError, KeyError: for values that do not fit, see the functions named above.
@@ -148,7 +148,7 @@ def random_label_wide(
         labels,
         class_wise=class_wise,
         mode=mode,
-        strength=None if given is None or mode == "probe" else dict.fromkeys(acting, given),
+        strength=None if given is None else dict.fromkeys(acting, given),
         regularizer=regularizer,
         smoothing=smoothing,
         head=HeadRecipe(**(head or {})),
@@ -192,7 +192,7 @@ def _tapped(
     split: MemorizedSplit, size: Sequence[int], sites: Sequence[str], seed: int, **options: Any
 ) -> TappedNetwork:
     """The untrained network with its features at the sites."""
-    if isinstance(size, str) or len(size) != 2:
+    if not isinstance(size, list | tuple) or len(size) != 2:
         raise ValueError(f"size={size!r}; allowed: depth and width of the network, such as (16, 4)")
     images = split.memorized
     network = wide_resnet(
