@@ -102,11 +102,12 @@ def _seen(network: nn.Module, places: Mapping[str, str], x: Tensor) -> tuple[Any
     """What a network returns, and the features at its sites, each read at once: ReLU may follow in place."""
     stages = _stages(network)
     if set(places.values()) <= set(stages):  # without hooks, which cannot be compiled
-        found, size = {}, len(x)
+        read: dict[str, Tensor] = {}
+        size = len(x)
         for place, stage in stages.items():
             x = stage(x)
-            found |= {site: averaged(site, x, size) for site, wanted in places.items() if wanted == place}
-        return x, {site: found[site] for site in places}
+            read |= {site: averaged(site, x, size) for site, wanted in places.items() if wanted == place}
+        return x, {site: read[site] for site in places}
     passed: dict[str, list[Tensor]] = {site: [] for site in places}
     hooks = [
         network.get_submodule(place).register_forward_hook(
@@ -130,12 +131,14 @@ def _seen(network: nn.Module, places: Mapping[str, str], x: Tensor) -> tuple[Any
 
 def _stages(network: nn.Module) -> dict[str, nn.Module]:
     """The stages of a staged network by the names of their submodules, in order of use; of others none."""
-    chains = [(part, getattr(network, part, None)) for part in ("encoder", "projector")]
-    plain = all(type(chain).forward is nn.Sequential.forward for _, chain in chains if chain is not None)
-    if type(network).forward is not StagedNetwork.forward or not plain:
+    if not isinstance(network, StagedNetwork) or type(network).forward is not StagedNetwork.forward:
+        return {}
+    chains = [("encoder", network.encoder), ("projector", network.projector)]
+    if any(type(chain).forward is not nn.Sequential.forward for _, chain in chains):
         return {}
     # not named_children(), which leaves out a stage that is used again
-    return {f"{part}.{name}": stage for part, chain in chains for name, stage in chain._modules.items()}
+    stages = {f"{part}.{name}": stage for part, chain in chains for name, stage in chain._modules.items()}
+    return {place: stage for place, stage in stages.items() if stage is not None}
 
 
 def averaged(site: str, output: Any, batch: int) -> Tensor:

@@ -225,9 +225,9 @@ def test_other_sides_are_cut_in_proportion(size, side, reach):
 
 
 def test_the_strength_multiplies_probabilities_and_reach():
-    views = cut(strength=0.5)
-    assert stats.binomtest(int(views.flips.sum()), 5000, 0.25).pvalue > 1e-3
-    assert stats.binomtest(int((views.erased[:, 2] > 0).sum()), 5000, 0.25).pvalue > 1e-3
+    views = cut(50_000, strength=0.5)
+    assert stats.binomtest(int(views.flips.sum()), 50_000, 0.25).pvalue > 1e-3
+    assert stats.binomtest(int((views.erased[:, 2] > 0).sum()), 50_000, 0.25).pvalue > 1e-3
     assert int(views.corner.abs().max()) == 2
     images = pictures(6).float()
     policy = Policy("cut", FlipCutoutCrop(FILL))

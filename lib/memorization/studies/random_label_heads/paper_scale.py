@@ -255,8 +255,8 @@ def read(network: HeadedNetwork, images: ImageSet, labels: Tensor, class_wise: b
                 answers = head(rows[None], classes[None] if class_wise else None)[0, :, 0]
                 told[site] += float(random_label_accuracy(answers, wanted)) * len(wanted)
             features.append(seen)
-    rows = {site: torch.cat([part[site] for part in features]) for site in told}
-    return Reading(right / len(images), {site: hits / len(images) for site, hits in told.items()}, rows)
+    whole = {site: torch.cat([part[site] for part in features]) for site in told}
+    return Reading(right / len(images), {site: hits / len(images) for site, hits in told.items()}, whole)
 
 
 @dataclass(frozen=True)
