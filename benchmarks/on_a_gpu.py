@@ -107,7 +107,7 @@ TAPS = ("conv", *(f"block{number}" for number in range(1, 7)), "embedding")
 def plain_heads(work: Photographs) -> dict[str, Any]:
     """One epoch of WRN-16-4 beside class-wise heads, written by hand: a loop over sites and classes."""
     loader = _loader_of(work)
-    random = balanced_labels(torch.arange(len(work.labels)), RANDOM, 0, work.labels).to(DEVICE)
+    random = balanced_labels(torch.arange(len(work.labels)), RANDOM, 0, work.labels, few=True).to(DEVICE)
     network = wide_resnet(generator=generator(0, "weights")).to(DEVICE)
     seen: dict[str, Tensor] = {}
     for tap in TAPS:
@@ -144,7 +144,7 @@ def our_heads(work: Photographs) -> dict[str, Any]:
     network = wide_resnet(generator=generator(0, "weights")).to(DEVICE)
     pixels, labels = work.pixels.to(DEVICE), work.labels.to(DEVICE)
     tapped = TappedNetwork(network, TAPS, torch.zeros(2, 3, 32, 32, device=DEVICE))
-    random = balanced_labels(torch.arange(len(labels), device=DEVICE), RANDOM, 0, labels)
+    random = balanced_labels(torch.arange(len(labels), device=DEVICE), RANDOM, 0, labels, few=True)
     policy = partial(Policy("cutout", FlipCutoutCrop((0.5, 0.5, 0.5))), check=False)
     views = LabelledViews(pixels, labels[None], (0,), CLASSES, policy=policy)
     precision = "bf16" if DEVICE == "cuda" else "float32"
@@ -209,8 +209,8 @@ def cases(quick: bool) -> list[Case]:
             **common,
         ),
         Case(
-            f"{where}: an epoch of WRN-16-4 on {count:,} pictures of 32x32, augmented, beside class-wise heads "
-            f"of {RANDOM} random labels at {len(TAPS)} sites",
+            f"{where}: an epoch of WRN-16-4 on {count:,} pictures of 32x32, augmented, beside heads of "
+            f"{RANDOM} random labels of each class at {len(TAPS)} sites",
             partial(photographs, count, batch),
             plain_heads,
             our_heads,
