@@ -208,7 +208,7 @@ def test_a_tapped_wide_resnet_is_one_graph_for_a_compiler():
     ],
 )
 def test_values_that_do_not_fit_are_refused_before_any_training(wrong, told, monkeypatch):
-    monkeypatch.setattr(paper_scale.Watcher, "__call__", lambda *_: pytest.fail("a look was taken"))
+    monkeypatch.setattr(paper_scale.HeadReader, "__call__", lambda *_: pytest.fail("a look was taken"))
     with pytest.raises(ValueError, match=told):
         wide(**wrong)
 

@@ -158,7 +158,7 @@ def random_label_wide(
         split.memorized.floats(), split.memorized.labels[None], (seed,), split.test.classes, policy=policy
     )
     what = [dataset, n_train, n_test, side, list(size), list(network.widths), dropout, list(acting), seed]
-    watcher = Watcher(split, known, held_out, labels, class_wise, seed)
+    reader = HeadReader(split, known, held_out, labels, class_wise, seed)
     devices = [split.memorized.images.device.index] if split.memorized.images.is_cuda else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(generator(seed, "dropout").initial_seed())
@@ -167,7 +167,7 @@ def random_label_wide(
             shown,
             objective,
             plan,
-            watch=watcher,
+            watch=reader,
             watch_at=look_at,
             checkpoint=_file(checkpoints, what),
             checkpoint_every=5,
@@ -260,7 +260,7 @@ def read(network: HeadedNetwork, images: ImageSet, labels: Tensor, class_wise: b
 
 
 @dataclass(frozen=True)
-class Watcher:
+class HeadReader:
     """Reads the heads of a network in training; called by the training loop.
 
     Attributes:
