@@ -69,6 +69,24 @@ def test_every_network_of_the_library_can_be_tapped_at_each_of_its_sites(name):
             torch.testing.assert_close(features[stage], averaged(stage, x, B))
 
 
+@pytest.mark.parametrize("name", ["small_cnn", "wide_resnet"])
+def test_stages_are_read_one_after_the_other_as_hooks_read_them(name):
+    plain = network(name, channels=3, hidden=(6,), generator=generator(0, "w"))
+    inside = nn.Sequential(copy.deepcopy(plain))  # no staged network: its sites need hooks
+    names = [
+        "logits",
+        *[site for site in plain.sites if site != "logits"],
+    ]  # in another order than that of use
+    images = IMAGES.float()
+    stages = TappedNetwork(plain, names, images)
+    hooks = TappedNetwork(inside, {n: f"0.{plain.sites[n]}" for n in names}, images)
+    assert stages.widths == hooks.widths
+    assert list(stages.widths) == names
+    assert torch.equal(stages.train()(images), hooks.train()(images))
+    for (_, one), (_, other) in zip(plain.named_buffers(), inside.named_buffers(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_a_readers_own_network_is_tapped_by_the_names_of_its_submodules_before_what_follows_in_place():
     own, x = Own().double(), drawn(B, 3, 2)
     tapped = TappedNetwork(own, {"tokens": "embed", "pooled": "act"}, x[:1])

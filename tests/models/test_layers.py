@@ -128,25 +128,26 @@ def test_parameters_that_nothing_resets_are_named():
         redrawn(nn.Sequential(OwnParameter()), seed=0)
 
 
-def test_standardized_images_have_mean_0_and_variance_1_in_each_channel():
-    images = torch.rand(50, 3, 4, 4, generator=source()) * torch.tensor([1.0, 0.5, 0.1]).view(3, 1, 1)
-    layer = Standardization(images.mean((0, 2, 3)), images.std((0, 2, 3), correction=0))
-    seen = layer(images)
-    torch.testing.assert_close(seen.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
-    torch.testing.assert_close(seen.square().mean((0, 2, 3)), torch.ones(3))
+def test_images_are_standardized_by_the_numbers_given_wherever_the_layer_gets_its_storage():
+    mean, std, x = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5), torch.rand(2, 3, 4, 4, generator=source())
+    expected = torch.stack([(x[:, c] - mean[c]) / std[c] for c in range(3)], 1)
+    for made in (Standardization(mean, std), build(lambda: Standardization(mean, std), source())):
+        torch.testing.assert_close(made(x), expected)
+        assert not list(made.parameters())
 
 
 @pytest.mark.parametrize(
-    ("mean", "spread", "message"),
+    ("mean", "std", "told"),
     [
-        ([0.0, 1.0], [1.0], "spread of the channels is .*allowed: a finite number for each channel"),
-        ([math.nan], [1.0], "mean of the channels is .*allowed: a finite number"),
-        ([0.5], [0.0], "allowed: numbers above 0: leave out a channel that is the same in all images"),
+        ((0.5, 0.5), (0.2,), "2 means, 1 deviations; give one of each for each channel"),
+        ((), (), "0 means, 0 deviations"),
+        ((float("nan"),), (0.2,), r"mean\[0\]=nan; allowed: a finite number"),
+        ((0.5,), (0.0,), r"std=\[0.0\]; allowed: numbers above 0"),
     ],
 )
-def test_channels_that_cannot_be_standardized_are_refused(mean, spread, message):
-    with pytest.raises(ValueError, match=message):
-        Standardization(torch.tensor(mean), torch.tensor(spread))
+def test_a_standardization_without_numbers_that_fit_is_refused(mean, std, told):
+    with pytest.raises(ValueError, match=told):
+        Standardization(mean, std)
 
 
 def dropping(seed, share=0.3):

@@ -5,8 +5,10 @@ from collections import OrderedDict
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812, its usual name
 
 from memorization.data.files import load_torchvision
+from memorization.models.layers import Dropout
 from memorization.models.networks import (
     NETWORKS,
     StagedNetwork,
@@ -15,6 +17,7 @@ from memorization.models.networks import (
     network,
     resnet18,
     small_cnn,
+    wide_resnet,
 )
 
 
@@ -254,6 +257,122 @@ def test_constructing_leaves_the_global_generator_alone():
 def test_sizes_that_do_not_fit_are_refused(options, told):
     with pytest.raises(ValueError, match=told):
         small_cnn(**options, generator=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, 2_748_890),
+        ({"classes": 100}, 2_772_020),
+        ({"depth": 28, "width": 10}, 36_479_194),  # published as 2.7 and 36.5 million
+        ({"depth": 10, "width": 1}, 77_850),
+    ],
+)
+def test_a_wide_resnet_has_the_published_parameters(options, expected):
+    assert count(wide_resnet(**options, generator=None)) == expected
+
+
+def plain_wide_resnet(weights, x, blocks, *, training, mean=0.0, std=1.0):
+    """The network once more, as a function of its weights in their order."""
+    values = iter(weights)
+
+    def convolution(x, stride, padding):
+        return F.conv2d(x, next(values), stride=stride, padding=padding)
+
+    def norm(x):
+        scale, shift, mean, variance = (next(values) for _ in range(4))
+        if training:
+            mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
+        one = [v[:, None, None] for v in (scale, shift, mean, variance)]
+        return F.relu(one[0] * (x - one[2]) / (one[3] + 1e-5).sqrt() + one[1])
+
+    x = convolution((x - mean) / std, 1, 1)
+    for number in range(3 * blocks):
+        stage, place = divmod(number, blocks)
+        stride = 2 if stage > 0 and place == 0 else 1
+        active = norm(x)
+        second = [next(values) for _ in range(4)]  # the second norm lies before the first convolution
+        inner = convolution(active, stride, 1)
+        values = iter([*second, *values])
+        inner = convolution(norm(inner), 1, 1)
+        x = inner + (convolution(active, stride, 0) if place == 0 else x)
+    embedding = norm(x).mean((2, 3))
+    return embedding @ next(values).T + next(values)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_wide_resnet_computes_what_the_plain_one_computes(blocks, training):
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
+    made = wide_resnet(depth=6 * blocks + 4, width=2, mean=mean, std=std, generator=source()).double()
+    for norm in (module for module in made.modules() if isinstance(module, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.running_mean, -0.2, 0.2, generator=source())
+        nn.init.uniform_(norm.running_var, 0.5, 1.5, generator=source())
+        nn.init.uniform_(norm.weight, 0.5, 1.5, generator=source())
+        nn.init.uniform_(norm.bias, -0.2, 0.2, generator=source())
+    state = {name: value.clone() for name, value in made.state_dict().items()}
+    weights = [
+        value
+        for name, value in state.items()
+        if not name.endswith("num_batches_tracked")
+        and name not in ("encoder.conv.0.mean", "encoder.conv.0.std")
+    ]
+    x = images(16, batch=5).double()
+    one = [torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (mean, std)]
+    expected = plain_wide_resnet(weights, x, blocks, training=training, mean=one[0], std=one[1])
+    with torch.no_grad():
+        torch.testing.assert_close(made.train(training)(x), expected)
+
+
+def test_the_stages_of_wrn_16_4_are_those_of_the_paper():
+    made, x, found = wide_resnet(generator=None), torch.empty(2, 3, 32, 32, device="meta"), {}
+    for name, stage in made.encoder.named_children():
+        x = stage(x)
+        found[name] = tuple(x.shape[1:])
+    assert found == {
+        "conv": (16, 32, 32),
+        **dict.fromkeys(("block1", "block2"), (64, 32, 32)),
+        **dict.fromkeys(("block3", "block4"), (128, 16, 16)),
+        **dict.fromkeys(("block5", "block6"), (256, 8, 8)),
+        "embedding": (256,),
+    }
+    assert list(made.sites) == [*found, "logits"]
+
+
+def test_dropout_lies_between_the_two_convolutions_of_a_block_and_nowhere_else():
+    made = wide_resnet(depth=10, width=1, dropout=0.5, generator=source())
+    x, block = torch.rand(4, 16, 8, 8, generator=source()), made.encoder.block1
+    dropped = block.train()(x)
+    nn.init.zeros_(block.conv2.weight)  # what is dropped reaches the second convolution alone
+    assert torch.equal(block(x), x)
+    assert not torch.equal(dropped, block.eval()(x))
+    assert [m.share for m in made.modules() if isinstance(m, Dropout)] == [0.5] * 3
+
+
+def test_the_weights_of_a_wide_resnet_come_from_its_generator():
+    one, two = (wide_resnet(generator=source()).state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    weight = one["encoder.block5.conv2.weight"]
+    assert float(weight.std()) == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.01)  # Kaiming, fan-out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"depth": 18}, "depth=18; allowed: 6 k . 4 for k blocks in each of three stages, such as 16 or 22"),
+        ({"depth": 4}, "depth=4; allowed: a whole number, 10 or more"),
+        ({"width": 0}, "width=0; allowed: a whole number, 1 or more"),
+        ({"dropout": 1.0}, r"dropout=1.0; allowed: a probability in \[0, 1\)"),
+        ({"dropout": -0.1}, r"dropout=-0.1; allowed: a probability in \[0, 1\)"),
+        ({"dropout": float("nan")}, "dropout=nan; allowed: a finite number"),
+        ({"mean": (0.5,), "std": (0.2,)}, "1 means and 1 deviations for 3 channels; give one of each"),
+        ({"mean": (0.5,) * 3}, "3 means and 0 deviations for 3 channels; give one of each"),
+        ({"mean": (0.5,) * 3, "std": (0.2, 0.0, 0.2)}, r"std=\[0.2, 0.0, 0.2\]; allowed: numbers above 0"),
+    ],
+)
+def test_a_wide_resnet_of_sizes_that_do_not_fit_is_refused(options, told):
+    with pytest.raises(ValueError, match=told):
+        wide_resnet(**options, generator=None)
 
 
 def chain(*names: str) -> nn.Sequential:

@@ -32,7 +32,7 @@ def make_pooled(seed):
 def make_dropping(seed):
     network = mlp(inputs=192, widths=(7, 5), hidden=(), norm="batch", dropout=0.3,
                   generator=generator(seed, "weights")).double()  # fmt: skip
-    first = Standardization(torch.rand(3).double(), 1 + torch.rand(3).double())
+    first = Standardization(torch.rand(3).tolist(), (1 + torch.rand(3)).tolist())
     return nn.Sequential(first, network)
 
 

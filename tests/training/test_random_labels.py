@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812, its usual name
 from memorization.data.labels import balanced_labels
 from memorization.draws import generator
 from memorization.models import heads as heads_module
-from memorization.models.heads import TappedNetwork
+from memorization.models.heads import TappedNetwork, split_outputs
 from memorization.models.networks import mlp, small_cnn
 from memorization.models.stacked import StackedNetwork
 from memorization.training.batches import Batch, FreshBatches, LabelledViews, TensorBatches
@@ -63,6 +63,47 @@ def assert_same(one, other, **near):
 
 def probabilities(logits):
     return logits.softmax(-1)
+
+
+# ---- what heads tell while they are trained
+
+
+LOG = []
+
+
+class Logged(RandomLabelLoss):
+    """Counts by itself, at each step."""
+
+    def after_step(self, outputs, targets, examples):
+        _, features = split_outputs(outputs, self.scores, self.widths)
+        wanted = torch.stack([self.labels[m, 0, examples[m]] for m in range(len(examples))])
+        shares = [
+            (head(rows, targets)[:, :, 0].argmax(2) == wanted).double().mean(1)
+            for head, rows in zip(self.heads, features.values(), strict=True)
+        ]
+        LOG.append(torch.stack(shares, 1))
+        super().after_step(outputs, targets, examples)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_batch_accuracy_of_heads_is_their_mean_over_the_last_epoch_before_each_step(steps):
+    LOG.clear()
+    loss = Logged(tapped([0])[0], TABLE, COUNT, dtype=torch.float64, head=HeadRecipe(steps=steps))
+    done = trained(loss)
+    assert len(LOG) == 3 * (N // 12)
+    expected = torch.stack(LOG[-(N // 12) :]).mean(0)  # (M, T)
+    for member, network_ in enumerate(done.networks):
+        assert network_.batch_accuracy == pytest.approx(
+            dict(zip(SITES, expected[member].tolist(), strict=True))
+        )
+
+
+def test_before_the_first_step_there_is_no_batch_accuracy_of_heads():
+    found = []
+    trained(loss_of(), watch=lambda epoch, member, one: found.append((epoch, one.batch_accuracy)) or [])
+    assert all(math.isnan(value) for epoch, told in found if not epoch for value in told.values())
+    assert all(0 <= value <= 1 for epoch, told in found if epoch for value in told.values())
+    assert {epoch for epoch, _ in found} == {0, 3}
 
 
 # ---- the losses of one head

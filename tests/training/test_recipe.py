@@ -20,6 +20,15 @@ def test_a_cosine_goes_from_the_full_rate_to_nearly_none():
     assert rates == sorted(rates, reverse=True)
 
 
+def test_a_ramped_cosine_is_half_a_cosine_over_all_steps_times_the_ramp_of_the_warmup():
+    recipe = Recipe(epochs=4, learning_rate=0.5, schedule="ramped_cosine", warmup=1)
+    halves = [0.25 * (1 + math.cos(math.pi * step / 20)) for step in range(20)]
+    ramp = [0.2, 0.4, 0.6, 0.8, *[1.0] * 16]
+    expected = [half * share for half, share in zip(halves, ramp, strict=True)]
+    assert [recipe.rate(step, 5) for step in range(20)] == pytest.approx(expected, rel=1e-12)
+    assert Recipe(epochs=4, schedule="ramped_cosine").rate(0, 5) == 1e-3
+
+
 def test_steps_lower_the_rate_tenfold_after_each_third():
     recipe = Recipe(epochs=9, schedule="step")
     assert [recipe.rate(epoch * 5, 5) for epoch in range(9)] == pytest.approx(
@@ -55,7 +64,10 @@ def test_frozen_parameters_are_left_out_and_there_must_be_others():
     ("wrong", "message"),
     [
         ({"optimizer": "lars"}, "unknown optimizer 'lars'; choose one of adam, adamw, sgd"),
-        ({"schedule": "poly"}, "unknown schedule 'poly'; choose one of constant, cosine, step"),
+        (
+            {"schedule": "poly"},
+            "unknown schedule 'poly'; choose one of constant, cosine, ramped_cosine, step",
+        ),
         ({"precision": "fp16"}, "unknown precision 'fp16'.*choose one of float32, bf16"),
         ({"epochs": 0}, "epochs=0: no optimizer step would be taken; allowed: 1 or more"),
         ({"batch": 0}, "batch=0: no optimizer step would be taken"),

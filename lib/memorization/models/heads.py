@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from memorization.checks import check_whole
 from memorization.data.labels import check_label_count
 from memorization.draws import generator
-from memorization.models.networks import Sites, find_sites
+from memorization.models.networks import Sites, StagedNetwork, find_sites
 
 FLAT = 30  # heads up to which one product for all of them beats a product of gathered ones; measured
 
@@ -100,6 +100,14 @@ def split_outputs(
 
 def _seen(network: nn.Module, places: Mapping[str, str], x: Tensor) -> tuple[Any, dict[str, Tensor]]:
     """What a network returns, and the features at its sites, each read at once: ReLU may follow in place."""
+    stages = _stages(network)
+    if set(places.values()) <= set(stages):  # without hooks, which cannot be compiled
+        read: dict[str, Tensor] = {}
+        size = len(x)
+        for place, stage in stages.items():
+            x = stage(x)
+            read |= {site: averaged(site, x, size) for site, wanted in places.items() if wanted == place}
+        return x, {site: read[site] for site in places}
     passed: dict[str, list[Tensor]] = {site: [] for site in places}
     hooks = [
         network.get_submodule(place).register_forward_hook(
@@ -119,6 +127,18 @@ def _seen(network: nn.Module, places: Mapping[str, str], x: Tensor) -> tuple[Any
                 "is used once"
             )
     return logits, {site: found[0] for site, found in passed.items()}
+
+
+def _stages(network: nn.Module) -> dict[str, nn.Module]:
+    """The stages of a staged network by the names of their submodules, in order of use; of others none."""
+    if not isinstance(network, StagedNetwork) or type(network).forward is not StagedNetwork.forward:
+        return {}
+    chains = [("encoder", network.encoder), ("projector", network.projector)]
+    if any(type(chain).forward is not nn.Sequential.forward for _, chain in chains):
+        return {}
+    # not named_children(), which leaves out a stage that is used again
+    stages = {f"{part}.{name}": stage for part, chain in chains for name, stage in chain._modules.items()}
+    return {place: stage for place, stage in stages.items() if stage is not None}
 
 
 def averaged(site: str, output: Any, batch: int) -> Tensor:
@@ -281,11 +301,19 @@ class HeadedNetwork(nn.Module):
         tapped: the network with its features.
         heads: those of each site, in the order of ``tapped.widths``; of one network each (M = 1).
         sites: the network's own sites, where it has them, by the names of their submodules here.
+        batch_accuracy: name of the site to the accuracy of its heads on the batches of the last epoch, in
+            training mode; NaN before the first step, and empty where nobody counted.
     """
 
-    def __init__(self, tapped: TappedNetwork, heads: Sequence[RandomLabelHeads]) -> None:
+    def __init__(
+        self,
+        tapped: TappedNetwork,
+        heads: Sequence[RandomLabelHeads],
+        batch_accuracy: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
         self.tapped, self.heads = tapped, nn.ModuleList(heads)
+        self.batch_accuracy = dict(batch_accuracy or {})
         own = getattr(tapped.network, "sites", None)
         places = own if isinstance(own, Mapping) else tapped.places
         self.sites = {site: f"tapped.network.{place}" for site, place in places.items()}

@@ -22,10 +22,59 @@ from memorization.draws import generator as seeded
 
 NORMS = ("batch", "group", "layer", "none")
 _GROUP = 8  # channels that one group of group normalization holds
-_DRAWN = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-_RESET = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 Model = TypeVar("Model", bound=nn.Module)
+
+
+class Standardization(nn.Module):
+    """Subtract a mean from each channel of images and divide by a deviation: a network's first layer.
+
+    Attributes:
+        mean: of each channel, shape (c,).
+        std: likewise, > 0; as a rule over the training images.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Take one number for each channel.
+
+        Raises:
+            ValueError: other numbers of them, one that is not finite, or a deviation that is not above 0.
+        """
+        super().__init__()
+        if len(mean) != len(std) or not mean:
+            raise ValueError(f"{len(mean)} means, {len(std)} deviations; give one of each for each channel")
+        for name, values in (("mean", mean), ("std", std)):
+            for place, value in enumerate(values):
+                check_finite(f"{name}[{place}]", value)
+        if min(std) <= 0:
+            raise ValueError(
+                f"std={list(std)}; allowed: numbers above 0: leave out a channel that is the same in all "
+                "images"
+            )
+        self.channels = (tuple(mean), tuple(std))
+        for name in ("mean", "std"):
+            self.register_buffer(name, torch.empty(len(mean)))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set both to the numbers given: a network is made without storage, which comes later."""
+        for value, numbers in zip((self.mean, self.std), self.channels, strict=True):
+            value.copy_(torch.tensor(numbers, device=value.device))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return images (B, c, height, width), standardized."""
+        return (x - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+
+    def stacked(self, x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+        """Return the images (M, c, height, width, B) of M networks, standardized by (M, c) each."""
+        return (x - mean[..., None, None, None]) / std[..., None, None, None]
+
+
+_DRAWN = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_RESET = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, Standardization)
 
 
 def normalization(norm: str, channels: int) -> nn.Module:
@@ -50,41 +99,6 @@ def normalization(norm: str, channels: int) -> nn.Module:
             f"multiple of {_GROUP}, or another norm"
         )
     return nn.GroupNorm(channels // _GROUP if norm == "group" else 1, channels)
-
-
-class Standardization(nn.Module):
-    """Subtract a mean from each channel of images and divide by a spread: a network's first layer.
-
-    Attributes:
-        mean: of each channel, shape (c,).
-        spread: likewise, > 0; as a rule the standard deviation over the training images.
-    """
-
-    mean: Tensor
-    spread: Tensor
-
-    def __init__(self, mean: Tensor, spread: Tensor) -> None:
-        super().__init__()
-        for name, value in (("mean", mean), ("spread", spread)):
-            if value.ndim != 1 or len(value) != len(mean) or not bool(value.isfinite().all()):
-                raise ValueError(
-                    f"{name} of the channels is {value.tolist()}; allowed: a finite number for each channel"
-                )
-        if not bool((spread > 0).all()):
-            raise ValueError(
-                f"spread of the channels is {spread.tolist()}; allowed: numbers above 0: leave out a channel "
-                "that is the same in all images"
-            )
-        self.register_buffer("mean", mean.clone())
-        self.register_buffer("spread", spread.clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the images (B, c, height, width), standardized."""
-        return (x - self.mean.view(-1, 1, 1)) / self.spread.view(-1, 1, 1)
-
-    def stacked(self, x: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-        """Return the images (M, c, height, width, B) of M networks, standardized by (M, c) each."""
-        return (x - mean[..., None, None, None]) / spread[..., None, None, None]
 
 
 class Dropout(nn.Module):
@@ -114,8 +128,8 @@ class Dropout(nn.Module):
         self.visit.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return vectors (B, d), in training mode with zeros among them."""
-        return self.stacked(x.T[None], self.seed[None], self.visit[None])[0].T
+        """Return vectors or feature maps (B, ...), in training mode with zeros among them."""
+        return self.stacked(x.movedim(0, -1)[None], self.seed[None], self.visit[None])[0].movedim(-1, 0)
 
     def stacked(self, x: Tensor, seed: Tensor, visit: Tensor) -> Tensor:
         """Return the vectors (M, d, B) of M networks with seeds (M,); ``visit`` (M,) counts on, in place."""
@@ -201,7 +215,7 @@ def initialize(model: Model, generator: torch.Generator) -> Model:
 
     Convolutions: Kaiming normal, fan-out, for ReLU. Linear layers, and the biases of convolutions if there
     are any: uniform within 1/sqrt(fan-in), which is PyTorch's own law. Normalization: weight 1, bias 0,
-    running statistics reset. Dropout: a seed.
+    running statistics reset. Standardization: its own numbers. Dropout: a seed.
 
     Args:
         model: any model of convolutions, linear and normalization layers; changed in place.

@@ -3,8 +3,9 @@
 Anagnostidis et al. (ICLR 2023): ``f = g o h`` with an encoder ``h``, whose output is the *embedding*, and a
 projector ``g`` on top. Each named stage is a place to probe; how it is probed is not decided here. The
 encoder of the authors' published code is a ResNet-18 whose stem fits small images, with a hidden layer of
-65,536 neurons in the projector. The small convolutional network and the perceptron stand in for it on a
-laptop; they are plain layers in chains, so that many of one shape can be stacked and trained as one.
+65,536 neurons in the projector; a wide ResNet is the network of Becker & Risse (2024) here. The small
+convolutional network and the perceptron stand in for them on a laptop; they are plain layers in chains, so
+that many of one shape can be stacked and trained as one.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memorization.checks import check_choice, check_whole, did_you_mean
+from memorization.checks import check_choice, check_finite, check_whole, did_you_mean
 from memorization.data.files import load_torchvision
 from memorization.models.layers import (
     Dropout,
+    Standardization,
     build,
     check_channels,
     check_layer_sizes,
@@ -293,12 +295,107 @@ def resnet18(
     return build(make, generator)
 
 
+class _WideBlock(nn.Module):
+    """BN-ReLU-conv-BN-ReLU-dropout-conv, added to what came in, or to its projection where sizes change."""
+
+    def __init__(self, before: int, width: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.BatchNorm2d(before), nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(before, width, 3, stride=stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.dropout = Dropout(dropout) if dropout else nn.Identity()
+        changes = before != width or stride != 1
+        self.projection = nn.Conv2d(before, width, 1, stride=stride, bias=False) if changes else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return feature maps (B, width, height, width of the image), both sides divided by the stride."""
+        active = torch.relu(self.norm1(x))
+        out = self.dropout(torch.relu(self.norm2(self.conv1(active))))
+        return self.conv2(out) + (x if self.projection is None else self.projection(active))
+
+
+def wide_resnet(
+    *,
+    depth: int = 16,
+    width: int = 4,
+    dropout: float = 0.0,
+    channels: int = 3,
+    classes: int = 10,
+    hidden: Sequence[int] = (),
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    generator: torch.Generator | None,
+) -> StagedNetwork:
+    """Make a wide ResNet for small images (Zagoruyko & Komodakis, BMVC 2016).
+
+    A 3x3 convolution to 16 channels; three stages of (depth - 4) / 6 pre-activation blocks with 16, 32 and 64
+    times ``width`` channels, strides 1, 2 and 2; BN-ReLU, and the mean over all places. WRN-16-4 is the
+    network that we take for the paper scale of Becker & Risse (2024), after another paper of the group. The
+    sites are ``conv``, ``block1``, ``block2``..., ``embedding`` (64 times ``width`` numbers), the hidden
+    layers and ``logits``.
+
+    Args:
+        depth: 6 k + 4 for k blocks a stage: 10, 16, 22, 28...
+        width: what the channels of the blocks are multiplied by, >= 1.
+        dropout: probability between the two convolutions of a block, in [0, 1).
+        channels: channels of the images, 1 or 3.
+        classes: the number C of outputs.
+        hidden: widths of the projector's hidden layers; empty for a linear head.
+        mean: of each channel, subtracted by the first layer; empty, like ``std``: no standardization.
+        std: of each channel, > 0, by which the first layer divides.
+        generator: source of the initial weights; None leaves the network without storage.
+
+    Returns:
+        The network, float32: for 10 classes WRN-16-4 has 2,748,890 parameters, WRN-28-10 36,479,194.
+
+    Raises:
+        ValueError: for sizes that do not fit.
+    """
+    check_channels(channels)
+    check_whole("depth", depth, 10)
+    check_whole("width", width, 1)
+    check_finite("dropout", dropout)
+    blocks, left = divmod(depth - 4, 6)
+    if left:
+        raise ValueError(
+            f"depth={depth}; allowed: 6 k + 4 for k blocks in each of three stages, such as "
+            f"{depth - left} or {depth - left + 6}"
+        )
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout}; allowed: a probability in [0, 1)")
+    if (mean or std) and not len(mean) == len(std) == channels:
+        raise ValueError(
+            f"{len(mean)} means and {len(std)} deviations for {channels} channels; give one of each for each "
+            "channel, or neither"
+        )
+
+    def make() -> StagedNetwork:
+        first = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+        standardized = nn.Sequential(Standardization(mean, std), first) if mean else first
+        encoder: OrderedDict[str, nn.Module] = OrderedDict(conv=standardized)
+        before = 16
+        for number in range(3 * blocks):
+            stage, place = divmod(number, blocks)
+            after = 16 * 2**stage * width
+            stride = 2 if stage and place == 0 else 1
+            encoder[f"block{number + 1}"] = _WideBlock(before, after, stride, dropout)
+            before = after
+        last = [nn.BatchNorm2d(before), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        encoder["embedding"] = nn.Sequential(*last)
+        return StagedNetwork(
+            nn.Sequential(encoder), make_projector(before, classes, hidden=hidden, bias=True)
+        )
+
+    return build(make, generator)
+
+
 _MAKERS: dict[str, Callable[..., StagedNetwork]] = {
     "small_cnn": small_cnn,
     "mlp": mlp,
     "resnet18_small": partial(resnet18, stem="small"),
     "resnet18_medium": partial(resnet18, stem="medium"),
     "resnet18": partial(resnet18, stem="imagenet"),
+    "wide_resnet": wide_resnet,
 }
 
 NETWORKS = tuple(_MAKERS)
@@ -308,8 +405,8 @@ def network(name: str, *, generator: torch.Generator | None, **options: Any) -> 
     """Make a network by its name, as a parameter file names it.
 
     Args:
-        name: ``small_cnn``; ``mlp``; or a :func:`resnet18`: ``resnet18_small`` (CIFAR), ``resnet18_medium``
-            (64x64) or ``resnet18`` (ImageNet's stem).
+        name: ``small_cnn``; ``mlp``; ``wide_resnet``; or a :func:`resnet18`: ``resnet18_small`` (CIFAR),
+            ``resnet18_medium`` (64x64) or ``resnet18`` (ImageNet's stem).
         generator: source of the initial weights; None leaves the network without storage.
         **options: options of that network, such as ``classes`` and ``hidden``.
 

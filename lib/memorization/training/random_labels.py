@@ -140,6 +140,8 @@ class RandomLabelLoss(nn.Module):
         weights: shape (M, T): what each network's loss at each of T sites is multiplied by, alpha or lambda.
         last: shape (M, 3): class loss, loss of the heads (mean over sites) and weighted regularizer or joint
             loss of the last step.
+        told: shape (M, T + 1): for each site the accuracies of the heads on the batches of the epoch that
+            runs, summed up, in training mode and before each step; and the number of these batches.
         scores: how many of the outputs are class logits: what the batch accuracy is taken of.
     """
 
@@ -148,6 +150,7 @@ class RandomLabelLoss(nn.Module):
     joint: Tensor
     done: Tensor
     last: Tensor
+    told: Tensor
     broken: Tensor
     heads: Any
     velocities: Any
@@ -230,6 +233,9 @@ class RandomLabelLoss(nn.Module):
             value.zero_()
         self.register_buffer("done", torch.zeros(models, dtype=torch.int64, device=table.device))
         self.register_buffer("last", torch.zeros(models, 3, dtype=dtype, device=table.device))
+        sites = len(self.widths)
+        self.register_buffer("told", torch.zeros(models, sites + 1, dtype=dtype, device=table.device))
+        self.per_epoch = 1  # batches of an epoch, see ``check``
         self.register_buffer("broken", torch.zeros(models, 3, dtype=torch.bool, device=table.device))
 
     # ---- what the training core asks
@@ -275,6 +281,7 @@ class RandomLabelLoss(nn.Module):
                 f"random labels of {known} examples for {most}; give one label for each example, in the "
                 "order of the batches' example numbers"
             )
+        self.per_epoch = max(1, known // len(outputs))
 
     def follow(self, factor: float) -> None:
         """Take the factor of the schedule at the next step: the heads follow that of the networks."""
@@ -302,13 +309,16 @@ class RandomLabelLoss(nn.Module):
         """Let the heads take their steps, on the features of the networks' forward pass."""
         _, features = split_outputs(outputs, self.scores, self.widths)
         labels = self._labels_of(examples)
-        losses = [
+        taken = [
             self._head_step(t, rows, targets, labels)
             for _ in range(self.head.steps)
             for t, rows in enumerate(features.values())
         ]
         self.done += 1
-        own = torch.stack(losses[: len(self.widths)]).mean(0)
+        first = taken[: len(self.widths)]
+        own = torch.stack([losses for losses, _ in first]).mean(0)
+        shares = torch.stack([*(share for _, share in first), torch.ones_like(own)], 1)
+        self.told.masked_fill_(self.told[:, -1:] >= self.per_epoch, 0).add_(shares)
         parts = self._parts if len(self._parts) == 2 else [*self._parts, torch.zeros_like(own)]
         self.last.copy_(torch.stack([parts[0].to(own.dtype), own, parts[1].to(own.dtype)], 1))
         broken = ~self.last.isfinite()
@@ -339,7 +349,9 @@ class RandomLabelLoss(nn.Module):
             heads.append(one)
         if not isinstance(network, TappedNetwork):
             raise TypeError(f"a {type(network).__name__} gives no features; allowed: a TappedNetwork")
-        return HeadedNetwork(network, heads).train(network.training)
+        told = (state["told"][:-1] / state["told"][-1]).tolist()  # NaN before the first step
+        batch_accuracy = dict(zip(self.widths, told, strict=True))
+        return HeadedNetwork(network, heads, batch_accuracy).train(network.training)
 
     def extra_repr(self) -> str:
         """Return what a checkpoint must agree with beside the tables."""
@@ -372,19 +384,25 @@ class RandomLabelLoss(nn.Module):
         each = torch.where(self.joint[:, None, None], -reversal(logits, labels), unlearned)  # (M, B, K)
         return each.mean((1, 2))
 
-    def _head_step(self, site: int, features: Tensor, classes: Tensor, labels: Tensor) -> Tensor:
-        """One step of all heads of a site, on features without a graph; returns their losses before (M,)."""
+    def _head_step(
+        self, site: int, features: Tensor, classes: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One step of all heads of a site, on features without a graph; their losses and accuracies before.
+
+        Both have shape (M,): means over the batch and the labellings.
+        """
         head, velocity = self.heads[site], self.velocities[site].values()
         with torch.enable_grad():
             live = {name: value.detach().requires_grad_() for name, value in head.values().items()}
-            each = -reversal(self._logits(site, features, classes, live), labels).mean(1)  # (M, K)
+            logits = self._logits(site, features, classes, live)
+            each = -reversal(logits, labels).mean(1)  # (M, K)
             gradients = torch.autograd.grad(each.sum(), list(live.values()))
         for (name, value), gradient in zip(head.values().items(), gradients, strict=True):
             if self.head.weight_decay:
                 gradient = gradient.add(value, alpha=self.head.weight_decay)
             moved = velocity[name].mul_(self.head.momentum).add_(gradient)
             value.sub_(moved, alpha=self.head.learning_rate * self.factor)
-        return each.detach().mean(1)
+        return each.detach().mean(1), (logits.argmax(-1) == labels).to(each.dtype).mean((1, 2))
 
 
 def _wide(logits: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from memorization.checks import check_choice
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine", "step")
+SCHEDULES = ("constant", "cosine", "ramped_cosine", "step")
 PRECISIONS = ("float32", "bf16")
 DECAYS = ("all", "weights")
 PerNetwork = float | Sequence[float]
@@ -46,7 +46,9 @@ class Recipe:
             network as it is, beside what an objective trains.
         momentum: of ``sgd``, in [0, 1).
         weight_decay: >= 0, the same way; decoupled from the gradient for ``adamw``, added to it otherwise.
-        schedule: ``constant``; ``cosine`` down to zero; ``step``, a tenth after each third of the epochs.
+        schedule: ``constant``; ``cosine`` down to zero, from the end of the warmup on; ``ramped_cosine``, the
+            same from the first step on, times the ramp of the warmup; ``step``, a tenth after each third of
+            the epochs.
         warmup: epochs of linear increase from zero, >= 0.
         stop_at: a network stops once its batch accuracy was at least this for ``stop_after`` epochs in
             a row; None trains to the end. In (0, 1].
@@ -224,8 +226,11 @@ class Recipe:
     def scheduled(self, largest: float, step: int, steps: int) -> float:
         """Return what the schedule makes of a largest learning rate at a step, counted from 0."""
         warm = self.warmup_steps or self.warmup * steps
+        ramp = min(1.0, (step + 1) / warm) if warm else 1.0
+        if self.schedule == "ramped_cosine":
+            return largest * ramp * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.total(steps))))
         if step < warm:
-            return largest * (step + 1) / warm
+            return largest * ramp
         if self.schedule == "cosine":
             done = (step - warm) / max(1, self.total(steps) - warm)
             return largest * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))

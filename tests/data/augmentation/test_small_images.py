@@ -5,8 +5,13 @@ import torch
 from scipy import stats
 
 from memorization.data.augmentation.colors import hue_rotation
-from memorization.data.augmentation.policies import augmentation
-from memorization.data.augmentation.small_images import SMALL_IMAGES, SmallDigits, SmallViews
+from memorization.data.augmentation.policies import Policy, augmentation
+from memorization.data.augmentation.small_images import (
+    SMALL_IMAGES,
+    FlipCutoutCrop,
+    SmallDigits,
+    SmallViews,
+)
 from memorization.data.files import load_torchvision
 from memorization.draws import Draws, generator
 
@@ -161,3 +166,78 @@ def test_a_turn_of_the_hue_goes_the_way_of_torchvisions_shift():
         return float((SMALL_IMAGES["small_color"].apply(images, views) - theirs).abs().mean())
 
     assert distance(0.05) < 0.9 * distance(0.0) < 0.9 * distance(-0.05)
+
+
+FILL = (0.2, 0.3, 0.4)
+
+
+def cut(n=5000, size=32, strength=1.0):
+    return FlipCutoutCrop(FILL).draw(Draws.of(generator(0, "x"), n), 3, size, strength)
+
+
+def one_after_the_other(image, flip, box, corner):
+    """Flip, fill the box, pad with zeros and crop, pixel by pixel."""
+    size = image.shape[-1]
+    flipped = image.flip(-1) if flip else image.clone()
+    left, top, width, height = box
+    for row in range(max(0, top), min(size, top + height)):
+        for column in range(max(0, left), min(size, left + width)):
+            flipped[:, row, column] = torch.tensor(FILL)
+    out = torch.zeros_like(image)
+    for row in range(size):
+        for column in range(size):
+            y, x = row + corner[1], column + corner[0]
+            if 0 <= y < size and 0 <= x < size:
+                out[:, row, column] = flipped[:, y, x]
+    return out
+
+
+def test_a_view_is_flipped_then_cut_out_then_cropped():
+    images, views = pictures(40, size=16), cut(40, 16)
+    assert {True, False} <= set(views.flips.tolist())
+    expected = [
+        one_after_the_other(image, bool(flip), box.tolist(), corner.tolist())
+        for image, flip, box, corner in zip(images, views.flips, views.erased, views.corner, strict=True)
+    ]
+    before = images.clone()
+    assert torch.allclose(FlipCutoutCrop(FILL).apply(images, views), torch.stack(expected), atol=1e-7)
+    assert torch.equal(images, before)
+
+
+def test_flip_cutout_and_crop_have_the_stated_laws():
+    views = cut()
+    assert stats.binomtest(int(views.flips.sum()), 5000, 0.5).pvalue > 1e-3
+    there = views.erased[:, 2] > 0
+    assert stats.binomtest(int(there.sum()), 5000, 0.5).pvalue > 1e-3
+    assert set(views.erased[there, 2:].flatten().tolist()) == {16}
+    for middle in (views.erased[there, :2] + 8).unbind(1):
+        assert (int(middle.min()), int(middle.max())) == (0, 31)
+        assert stats.chisquare(torch.bincount(middle, minlength=32).numpy()).pvalue > 1e-3
+    for corner in views.corner.unbind(1):
+        assert stats.chisquare(torch.bincount(corner + 4, minlength=9).numpy()).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("size", "side", "reach"), [(8, 4, 1), (28, 14, 4)])
+def test_other_sides_are_cut_in_proportion(size, side, reach):
+    views = cut(500, size)
+    assert int(views.erased[:, 2:].max()) == side
+    assert (int(views.corner.min()), int(views.corner.max())) == (-reach, reach)
+
+
+def test_the_strength_multiplies_probabilities_and_reach():
+    views = cut(50_000, strength=0.5)
+    assert stats.binomtest(int(views.flips.sum()), 50_000, 0.25).pvalue > 1e-3
+    assert stats.binomtest(int((views.erased[:, 2] > 0).sum()), 50_000, 0.25).pvalue > 1e-3
+    assert int(views.corner.abs().max()) == 2
+    images = pictures(6).float()
+    policy = Policy("cut", FlipCutoutCrop(FILL))
+    still = policy(images, generator(0, "v"), torch.zeros(6))
+    assert torch.equal(still, images)
+    assert not torch.equal(policy(images, generator(0, "v")), images)
+
+
+def test_views_of_cutout_in_chunks_are_those_of_the_whole_batch():
+    images = torch.rand(700, 3, 32, 32, generator=generator(0, "images"))
+    plan = FlipCutoutCrop(FILL)
+    views = cut(700)
+    assert torch.equal(Policy("cut", plan).apply(images, views), plan.apply(images, views))

@@ -41,9 +41,9 @@ _FIXED: dict[str, Point] = {
 _OTHER_LOSSES = ("reversal", "confusion", "literal")
 # What a number in an arm's name is: before or behind it a word, and the argument that it sets.
 _NUMBERED: dict[str, tuple[str, float]] = {
-    "% noise": ("label_noise", 0.01), "epochs": ("epochs", 1), "labels": ("count", 1), "head steps": ("head_steps", 1),
+    "% noise": ("label_noise", 0.01), "epochs": ("epochs", 1), "labels": ("count", 1),
+    "head steps": ("head_steps", 1), "heads learn at": ("head_rate", 1),
     "weight decay": ("weight_decay", 1), "dropout": ("dropout", 1), "smoothing": ("smoothing", 1),
-    "heads learn at": ("head_rate", 1),
     **dict.fromkeys(("lambda", *_OTHER_LOSSES), ("strength", 1)),
 }  # fmt: skip
 _WHOLE = ("epochs", "count", "head_steps")
@@ -136,11 +136,9 @@ def _made_by(records: pd.DataFrame, point: Mapping[str, Any]) -> pd.Series:
     return fits
 
 
-def in_place_of(records: pd.DataFrame, arm: str, other: str) -> pd.DataFrame:
-    """Return the rows of one arm under the name of another: records in which that other's effect is absent."""
-    for name in (arm, other):
-        check_choice("arm", name, ARMS)
-    return records[records["arm"] == arm].assign(arm=other)
+def in_place_of(records: pd.DataFrame, given: str, other: str) -> pd.DataFrame:
+    """Return the rows of one arm under the name of another, whose effect is absent in them."""
+    return records[records["arm"] == given].assign(arm=other)
 
 
 def at_chance(heads: pd.DataFrame) -> pd.DataFrame:

@@ -65,7 +65,9 @@ def make_network(
         base = small_cnn(channels=channels, widths=widths, strides=strides, classes=classes, hidden=(),
                          pool=True, generator=source)  # fmt: skip
     _draw_weights(base, generator(seed, "weights"))
-    standardization = Standardization(images.mean((0, 2, 3)), images.std((0, 2, 3), correction=0))
+    standardization = Standardization(
+        images.mean((0, 2, 3)).tolist(), images.std((0, 2, 3), correction=0).tolist()
+    )
     pixels = nn.Sequential(standardization, *([nn.Flatten()] if kind == "mlp" else []))
     stages = OrderedDict(pixels=pixels, **dict(base.encoder.named_children()))
     hidden = f"conv{len(widths)}"
