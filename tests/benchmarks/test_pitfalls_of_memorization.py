@@ -31,8 +31,9 @@ def test_linear_models_that_are_trained_for_longer_are_told_apart():
         check_equal(benchmark.plain_panels(LINEAR), benchmark.our_panels(replace(LINEAR, epochs=40)), 1e-3)
 
 
-def test_stacked_methods_end_as_each_does_alone():
-    benchmark.check(60, 5, 1)
+@pytest.mark.parametrize("batch", [0, 8])
+def test_stacked_methods_end_as_each_does_alone(batch):
+    benchmark.check(60, 5, 1, batch)
 
 
 def test_methods_that_do_other_work_are_told_apart(monkeypatch):

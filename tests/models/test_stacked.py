@@ -68,6 +68,24 @@ def test_outputs_and_gradients_are_those_of_the_members(make, way):
             torch.testing.assert_close(stacked[name.replace(".", "/")][m], gradient, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("make", [make_mlp, make_normed])
+def test_networks_in_blocks_do_what_they_do_at_once(make, monkeypatch):
+    x, targets = torch.rand(5, 4, 12, dtype=torch.float64), torch.rand(5, 4, 10, dtype=torch.float64)
+    found, blocks = [], []
+    for numbers in (2**18, 2 * 4 * 10, 1):  # all at once, two (4 examples, 10 outputs each), one by one
+        monkeypatch.setattr("memorization.models.stacked._IN_CACHE", numbers)
+        stack = StackedNetwork([make(seed) for seed in range(5)])
+        run, sizes = stack._run, []
+        stack._run = lambda values, x, run=run, sizes=sizes: (sizes.append(len(x)), run(values, x))[1]
+        gradient = gradients(stack, x, targets)
+        blocks.append(sizes)
+        found.append([stack(x).detach(), *gradient.values(), *stack.buffers()])
+    assert [sizes[: len(sizes) // 2] for sizes in blocks] == [[5], [2, 2, 1], [1] * 5]
+    for other in found[1:]:
+        for one, value in zip(found[0], other, strict=True):
+            torch.testing.assert_close(value, one, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("make", [make_cnn, make_normed])
 def test_running_statistics_are_those_of_the_members(make, way):

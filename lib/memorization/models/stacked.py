@@ -32,6 +32,7 @@ from memorization.models.networks import StagedNetwork
 
 WAYS = ("auto", "batched", "vmap", "loop")
 NARROW = 32  # input channels up to which columns beat the CPU's own convolutions; measured
+_IN_CACHE = 2**18  # numbers in the widest layer of networks that a CPU works on together: a MiB; measured
 
 
 Values = dict[str, Tensor]
@@ -87,7 +88,23 @@ class StackedNetwork(nn.Module):
             raise ValueError(
                 f"{self.size} stacked networks need x of shape ({self.size}, B, ...); got {tuple(x.shape)}"
             )
-        return self._run(self._named(), x)
+        together = self._together(x)
+        if together >= self.size:
+            return self._run(self._named(), x)
+        parts = {name: value.split(together) for name, value in self._named().items()}
+        blocks = enumerate(x.split(together))
+        return torch.cat([self._run({n: v[k] for n, v in parts.items()}, block) for k, block in blocks])
+
+    def _together(self, x: Tensor) -> int:
+        """How many networks compute side by side: of wide layers and large batches no more than fit a cache.
+
+        Autograd goes back block by block, too. All networks at once would send every layer through memory,
+        which costs more than the operations that are saved.
+        """
+        if self.way != "batched" or x.ndim > 3 or x.device.type != "cpu":
+            return self.size
+        widest = max((p.shape[1] for p in self.parameters() if p.ndim == 3), default=1)
+        return max(1, _IN_CACHE // (x.shape[1] * widest))
 
     def member(self, m: int) -> nn.Module:
         """Return a copy of network m, 0..M-1, with today's weights, in the stack's mode."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from memorization.draws import generator
 from memorization.training.held_out import check_halves
 
 _JITTER = 0.12  # standard deviation of both features around -1 or +1, in the published code
-_LOOKED_AT_ONCE = 256  # columns of a product that looks wait for: alone, each would cost more than a step
+_LOOKED_AT_ONCE = 64  # columns of a product that looks wait for: alone, each would cost more than a step
 PUBLISHED_SEED = 1234  # of the training set of Figure 1; the test set has the next one
 
 
@@ -44,6 +45,16 @@ class LinearSet:
     noise: Tensor
     labels: Tensor
     majority: Tensor
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Core and spurious feature side by side, shape (n, 2)."""
+        return torch.stack([self.core, self.spurious], 1)
+
+    @cached_property
+    def kinds(self) -> Tensor:
+        """Whether an example is of the majority, and of the minority, 0 or 1: shape (2, n)."""
+        return torch.stack([self.majority, ~self.majority]).float()
 
 
 @dataclass(frozen=True)
@@ -157,6 +168,16 @@ class Columns:
         if self.eta <= 0:
             raise ValueError(f"eta={self.eta}; allowed: a number above 0")
 
+    @cached_property
+    def strengths(self) -> Tensor:
+        """What the products of core and of spurious features count in the kernel, shape (2, C)."""
+        return torch.stack([torch.ones_like(self.gamma), self.gamma.square()])
+
+    @cached_property
+    def noise_strength(self) -> Tensor | None:
+        """What products of noise count, shape (C,); None where no column has noise."""
+        return self.sigma.square() if bool((self.sigma > 0).any()) else None
+
 
 def columns(
     gamma: float | Sequence[float],
@@ -192,12 +213,10 @@ class Kernel:
 
     def apply(self, at: LinearSet, which: Columns, residuals: Tensor, noise: Tensor) -> Tensor:
         """Return kernel times ``residuals`` (n, C) at examples; ``noise``: their block of products."""
-        train = self.problem.train
-        spurious = which.gamma.square() * (train.spurious @ residuals)
-        result = torch.outer(at.core, train.core @ residuals).addcmul_(at.spurious[:, None], spurious)
-        if bool((which.sigma > 0).any()):
-            result.addcmul_(_product(noise, residuals), which.sigma.square())
-        return result
+        pulled = (self.problem.train.features.T @ residuals).mul_(which.strengths)  # (2, C)
+        if which.noise_strength is None:
+            return at.features @ pulled
+        return _product(noise, residuals).mul_(which.noise_strength).addmm_(at.features, pulled)
 
     def begin(self, at: LinearSet, which: Columns) -> Tensor:
         """Return the logit differences (n, C) of the initial weights."""
@@ -207,9 +226,11 @@ class Kernel:
 
 
 def _product(matrix: Tensor, columns: Tensor) -> Tensor:
-    if columns.shape[1] > 5:
+    if columns.shape[1] == 1:
+        return torch.mv(matrix, columns[:, 0])[:, None]
+    if columns.shape[1] > 10:
         return matrix @ columns
-    return torch.stack([matrix @ one for one in columns.T], 1)  # measured: a few columns cost as many as 40
+    return F.linear(columns.T.contiguous(), matrix).T  # measured: a few columns as columns cost as many as 40
 
 
 @dataclass(frozen=True)
@@ -263,7 +284,7 @@ def descend(kernel: Kernel, which: Columns, *, epochs: int, look_at: Sequence[in
         if epoch == epochs:
             break
         shifted = z if which.shifts is None else z + which.shifts
-        residuals = torch.sigmoid(shifted) - y
+        residuals = torch.sigmoid(shifted).sub_(y)
         if which.weights is not None:
             residuals *= which.weights
         if members is not None and which.robust is not None and q is not None:
@@ -312,8 +333,9 @@ def _accuracies(
     found: dict[str, tuple[Tensor, ...]] = {}
     for split, (one, logits) in parts.items():
         right = (logits > 0) == (one.labels[:, None] > 0.5)
-        for name, members in (("majority", one.majority), ("minority", ~one.majority)):
-            found[f"{split}_{name}"] = right[members].double().mean(0).split(settings)
+        shares = (one.kinds @ right.float()).double() / one.kinds.sum(1, keepdim=True)  # counts are exact
+        for name, share in zip(("majority", "minority"), shares, strict=True):
+            found[f"{split}_{name}"] = share.split(settings)
     return {epoch: {name: value[k] for name, value in found.items()} for k, epoch in enumerate(kept)}
 
 
@@ -398,7 +420,8 @@ def linear_twins(
     n, source = len(problem.train.labels), generator(seed, "linear", "twins")
     first = torch.rand(n, generator=source) < 0.5
     check_halves(problem.train.labels.long(), first, 2)
-    held_in = torch.stack([first, ~first], 1).repeat_interleave(len(one.gamma), 1)  # first twins, then second
+    step = torch.stack([first, ~first], 1) * (2 * rate / n)  # of a twin, at the examples that it learns
+    step = step.repeat_interleave(len(one.gamma), 1)  # first twins, then second
     bound = len(problem.start) ** -0.5
     other = torch.empty(2, len(problem.start)).uniform_(-bound, bound, generator=source)
     second = replace(kernel, problem=replace(problem, start=other[1] - other[0]))  # with the same products
@@ -407,7 +430,7 @@ def linear_twins(
     labels = given.expand(-1, len(one.gamma))
     for _ in range(1, epochs):
         held_out = _held_out(z, first)
-        residuals = (torch.sigmoid(z) - labels.repeat(1, 2)) * held_in * (2 * rate / n)
+        residuals = torch.sigmoid(z).sub_(labels.repeat(1, 2)).mul_(step)
         z -= kernel.apply(problem.train, pair, residuals, kernel.train)
         if flipping:
             sure = torch.sigmoid(held_out.abs())
