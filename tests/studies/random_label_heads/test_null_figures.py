@@ -39,7 +39,8 @@ def lines_of(ax):
 def test_the_law_is_a_line_and_drawn_labels_are_points_with_intervals(null):
     _, (ax,) = panels(1)
     drawn = draw_null(ax, null)
-    assert [bars.get_label() for bars in ax.containers] == ["8 features", "60 features"]
+    marks = lines_of(ax)
+    assert [marks[f"{d} features"].get_marker() for d in (8, 60)] == ["o", "s"]
     for bars, d in zip(ax.containers, (8, 60), strict=True):
         points = bars.lines[0]
         means = null[null.d == d].groupby("n").accuracy.mean()

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.container import ErrorbarContainer
 from matplotlib.lines import Line2D
 
 from memorization.measures.random_labels import null_accuracy
@@ -61,8 +60,7 @@ def draw_null(ax: Axes, records: pd.DataFrame, column: str = "accuracy") -> pd.D
         h = float(one["leverage"].mean())
         ax.plot(dense, [null_accuracy(int(n), h) for n in dense], color=color, linewidth=1.8)
         curve = seed_curve(one, "n", column)
-        bars = draw_points(ax, curve, "n", color, marker)
-        bars.set_label(f"{d} features")
+        draw_points(ax, curve, "n", color, marker, f"{d} features")
         drawn.append(curve.assign(d=d))
     ax.plot(dense, 1 / dense, color=COLORS["reference"], linestyle=":", linewidth=1.4, label="guessing")
     ax.set(xlabel="random labels n [labels]", ylabel="random-label accuracy [fraction]", ylim=(-0.03, 1.03))
@@ -71,12 +69,11 @@ def draw_null(ax: Axes, records: pd.DataFrame, column: str = "accuracy") -> pd.D
     return pd.concat(drawn, ignore_index=True)
 
 
-def draw_points(ax: Axes, curve: pd.DataFrame, x: str, color: str, marker: str) -> ErrorbarContainer:
-    """Draw means over seeds as marks, with bars where there are intervals."""
+def draw_points(ax: Axes, curve: pd.DataFrame, x: str, color: str, marker: str, label: str) -> None:
+    """Draw means over seeds as marks, with bars where there are intervals; the legend shows the mark."""
     bars = curve["half"] if curve["half"].notna().any() else None
-    return ax.errorbar(
-        curve[x], curve["mean"], yerr=bars, color=color, marker=marker, linestyle="none", capsize=3
-    )
+    ax.errorbar(curve[x], curve["mean"], yerr=bars, color=color, marker=marker, linestyle="none", capsize=3)
+    ax.plot([], [], color=color, marker=marker, linestyle="none", label=label)
 
 
 def draw_fitted_share(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
@@ -90,10 +87,9 @@ def draw_fitted_share(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
         The means over seeds that are drawn, with ``half``, half of their 95 % interval.
     """
     curve = seed_curve(records, "d", "complexity")
-    bars = draw_points(ax, curve, "d", COLORS["test accuracy"], "o")
-    bars.set_label("drawn labels")
+    draw_points(ax, curve, "d", COLORS["test accuracy"], "o", "drawn labels")
     theory_curve(ax, _mean_of(records, "law"), "d", "law", label="law, or bound")
-    ax.set(xlabel="features d [features]", ylabel="Rademacher complexity [fraction]", ylim=(0, None))
+    ax.set(xlabel="features d [features]", ylabel="complexity [fraction]", ylim=(0, None))
     return curve
 
 
@@ -103,10 +99,9 @@ def draw_norm_bounded(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
     Args and returns: as :func:`draw_fitted_share`.
     """
     curve = seed_curve(records, "d", "norm_bounded")
-    bars = draw_points(ax, curve, "d", COLORS["test accuracy"], "o")
-    bars.set_label("drawn labels")
+    draw_points(ax, curve, "d", COLORS["test accuracy"], "o", "drawn labels")
     theory_curve(ax, _mean_of(records, "norm_bound"), "d", "norm_bound", label="law, or bound")
-    ax.set(xlabel="features d [features]", ylabel="Rademacher complexity [value]", ylim=(0, None))
+    ax.set(xlabel="features d [features]", ylabel="complexity [value]", ylim=(0, None))
     return curve
 
 
