@@ -19,8 +19,7 @@ def test_every_claim_of_the_ledger_is_there():
     assert ledger <= set(CLAIMS)
 
 
-@pytest.mark.parametrize("claim", [claim for claim in CLAIMS.values() if re.fullmatch("RL-(?!10).*", claim.id)],
-                         ids=lambda claim: claim.id)  # fmt: skip
+@pytest.mark.parametrize("claim", [c for c in CLAIMS.values() if c.id != "RL-10"], ids=lambda c: c.id)
 def test_checks_speak_of_arms_that_are_made(claim):
     for check in claim.checks:
         assert check.records in TABLES | {"probes"}

@@ -13,8 +13,8 @@ from memorization.studies.random_label_heads.arms import (
     PROTOCOLS,
     at_chance,
     in_place_of,
-    named,
     points,
+    with_arms,
 )
 from memorization.studies.random_label_heads.experiments import (
     HeadedTask,
@@ -249,7 +249,7 @@ def test_rows_are_named_by_what_made_them():
         for seed in (0, 1)
         for k, one in enumerate(made)
     ]
-    table = named(pd.DataFrame(records).sample(frac=1, random_state=0), "class-wise", arms, **SMALL)
+    table = with_arms(pd.DataFrame(records).sample(frac=1, random_state=0), "class-wise", arms, **SMALL)
     assert table.groupby("arm").size().to_dict() == dict.fromkeys(arms, 2)
     assert table["test_change"].round(6).tolist() == [-0.01 * k for k in range(5) for _ in (0, 1)]
     assert set(table["chance"]) == {1 / 3}

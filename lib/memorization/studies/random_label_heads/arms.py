@@ -1,7 +1,7 @@
 """The conditions of the page by name: what each changes, and which rows of a table of records it made.
 
 A *protocol* says what is trained on what; an *arm* is one condition of it. Claims, figures and tables know
-arms by their names, records by their arguments: :func:`points` goes one way, :func:`named` the other.
+arms by their names, records by their arguments: :func:`points` goes one way, :func:`with_arms` the other.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def points(protocol: str, arms: Sequence[str], **more: Any) -> list[Point]:
     return [{**PROTOCOLS[protocol], **more, **ARMS[arm]} for arm in arms]
 
 
-def named(records: pd.DataFrame, protocol: str, arms: Sequence[str], **more: Any) -> pd.DataFrame:
+def with_arms(records: pd.DataFrame, protocol: str, arms: Sequence[str], **more: Any) -> pd.DataFrame:
     """Say of each row which arm made it, and what the arm changes within its seed.
 
     Args:
@@ -122,7 +122,7 @@ def _made_by(records: pd.DataFrame, point: Mapping[str, Any]) -> pd.Series:
 
 
 def in_place_of(records: pd.DataFrame, arm: str, other: str) -> pd.DataFrame:
-    """Return the rows of one arm under the name of another: records in which that other's effect is absent."""
+    """Return the rows of one arm under the name of another: records in which that one's effect is absent."""
     for name in (arm, other):
         check_choice("arm", name, ARMS)
     return records[records["arm"] == arm].assign(arm=other)
