@@ -139,6 +139,35 @@ def test_lambda_is_counted_as_the_papers_do():
     assert strengths("bounded", acting="hidden") == {"layer1": 0.5, "embedding": 0.5}
 
 
+def test_a_trunk_that_hears_too_late_is_that_of_a_probe():
+    given = {"mode": "unlearning", "strength": 5.0}
+    late, probe, early = (point([0], **more)[0][0] for more in ({**given, "late": 0.99}, {}, given))
+    assert late["class_loss"] == pytest.approx(probe["class_loss"], rel=1e-6)
+    assert early["class_loss"] != pytest.approx(probe["class_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_recipe_is_that_of_the_protocol(monkeypatch, trained):
+    class SeenError(Exception):
+        pass
+
+    def seen(networks, views, objective, recipe, **more):
+        raise SeenError(recipe)
+
+    monkeypatch.setattr(experiments, "train", seen)
+    with pytest.raises(SeenError) as caught:
+        point(weight_decay=0.01, rate=0.2, epochs=30, trained=trained)
+    (recipe,) = caught.value.args
+    assert (recipe.optimizer, recipe.momentum, recipe.schedule, recipe.warmup_steps) == (
+        "sgd",
+        0.9,
+        "cosine",
+        3,
+    )
+    assert (recipe.decay_on, recipe.weight_decay) == ("weights", 0.01 if trained else 0.0)
+    assert recipe.learning_rate == (0.2 if trained else [0.0])
+
+
 def test_new_heads_can_be_left_out():
     assert math.isnan(point(frozen_steps=0)[0][0]["frozen"])
 
