@@ -118,6 +118,12 @@ def test_wrong_labels_are_counted_apart(long):
         assert 0 <= right <= 1.05
 
 
+def test_a_head_reads_the_images_of_the_class_that_was_trained_with_wrong_or_right():
+    served = random_label_heads(**LONG, label_noise=0.5, mode="joint", strength=3.0, seeds=[0, 1])
+    assert mean(served, "online") > 0.95  # by the true classes it would be about 0.67
+    assert mean(served, "frozen") > 0.95  # and this 0.86
+
+
 def test_held_out_labels_are_chance_whatever_was_learned(long):
     for rows in long.values():
         assert mean(rows, "held_out") == pytest.approx(1 / 3, abs=4 * (2 / 9 / 160) ** 0.5)
