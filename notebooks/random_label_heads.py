@@ -95,7 +95,7 @@ run = start("random_label_heads", globals())
 apply_theme()
 
 # %% tags=["setup", "hide-input"]
-from memorization.studies.random_label_heads.arms import at_chance, in_place_of, named, points
+from memorization.studies.random_label_heads.arms import at_chance, in_place_of, points, with_arms
 from memorization.studies.random_label_heads.complexity import (
     null_grid, random_label_null, random_label_rademacher, random_label_regularizer,
 )  # fmt: skip
@@ -130,7 +130,7 @@ meter = run.sweep(
     stacked=True,
     workers=run.workers,
 )
-meter = named(meter, "class-wise", forced, **digits)
+meter = with_arms(meter, "class-wise", forced, **digits)
 
 # %% tags=["hide-input"]
 figure, (ax,) = panels(1, height=3.6)
@@ -345,7 +345,7 @@ moved = run.sweep(
     stacked=True,
     workers=run.workers,
 )
-moved = named(moved, "class-wise", moves, **digits)
+moved = with_arms(moved, "class-wise", moves, **digits)
 
 # %% tags=["hide-input"]
 called = {"shifts": "shifts by a pixel", "smoothing 0.2": "label smoothing"}
@@ -402,7 +402,7 @@ regularized = run.sweep(
     stacked=True,
     workers=run.workers,
 )
-regularized = named(regularized, "class-wise", ["none", *regularizers], **digits)
+regularized = with_arms(regularized, "class-wise", ["none", *regularizers], **digits)
 
 # %% tags=["hide-input"]
 figure, (ax,) = panels(1, height=4.2)
@@ -438,7 +438,7 @@ depth = run.sweep(
     stacked=True,
     workers=run.workers,
 )
-depth_rows = named(depth, "depth", deep, **at_depth)
+depth_rows = with_arms(depth, "depth", deep, **at_depth)
 depth = in_symbols(depth_rows)
 
 # %% tags=["hide-input"]
@@ -479,7 +479,7 @@ against = run.sweep(
     stacked=True,
     workers=run.workers,
 )
-against = named(against, "class-wise", ["none", *levels], **digits)
+against = with_arms(against, "class-wise", ["none", *levels], **digits)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["random labels", "classes"])
@@ -516,7 +516,7 @@ rivals = run.sweep(
     stacked=True,
     workers=run.workers,
 )
-rivals = named(rivals, "class-wise", others, **digits)
+rivals = with_arms(rivals, "class-wise", others, **digits)
 
 # %% tags=["hide-input"]
 words = {"bounded": "−log(1 − p)", "reversal": "reversed cross-entropy", "confusion": "confusion", "literal": "+log(1 − p)"}
@@ -549,7 +549,7 @@ hidden = run.sweep(
     stacked=True,
     workers=run.workers,
 )
-hidden = named(hidden, "class-wise", stronger, **digits)
+hidden = with_arms(hidden, "class-wise", stronger, **digits)
 
 # %% tags=["hide-input"]
 compared = in_symbols(pd.concat([meter[meter.arm.isin(["untrained", "none"])], strong, hidden], ignore_index=True))
@@ -588,7 +588,7 @@ scaled = run.sweep(
     stacked=True,
     workers=run.workers,
 )
-scaled = named(scaled, "shared", counted, **of_one_head)
+scaled = with_arms(scaled, "shared", counted, **of_one_head)
 
 # %% tags=["hide-input"]
 table(
@@ -608,7 +608,7 @@ table(
 many, few = {**digits}, {**digits, "n_train": min(300, n_train), "count": 6, "epochs": 2 * epochs}
 many_arms, few_arms = ["none", "lambda 10", "joint"], ["none", "lambda 3", "lambda 10", "lambda 30", "joint"]
 little = [
-    named(
+    with_arms(
         run.sweep(
             random_label_heads, points(protocol, arms, **sizes),
             seeds=little_seeds, stacked=True, workers=run.workers,
@@ -629,7 +629,7 @@ wrong = run.sweep(
     stacked=True,
     workers=run.workers,
 )
-wrong = named(wrong, "class-wise", wrong_arms, **digits)
+wrong = with_arms(wrong, "class-wise", wrong_arms, **digits)
 
 # %% tags=["hide-input"]
 both = pd.concat([against, little[little["mode"] != "joint"]], ignore_index=True)
@@ -720,7 +720,7 @@ images = run.recorded(
     random_label_heads, wanted, "desktop", seeds=image_seeds, stacked=True, workers=run.workers
 )
 if len(images):
-    images = pd.concat([named(images[images.dataset == name], "images", of_images, dataset=name) for name in image_sets])
+    images = pd.concat([with_arms(images[images.dataset == name], "images", of_images, dataset=name) for name in image_sets])
 
 # %%
 of_convolutions = ["untrained", "none", "40 % noise", "joint", "lambda 10"]
@@ -728,7 +728,7 @@ convolutions = run.recorded(
     random_label_heads, points("convolutions", of_convolutions), "desktop", seeds=convolution_seeds, stacked=True, workers=run.workers
 )
 if len(convolutions):
-    convolutions = named(convolutions, "convolutions", of_convolutions)
+    convolutions = with_arms(convolutions, "convolutions", of_convolutions)
 
 # %% tags=["hide-input"]
 if len(images):
@@ -797,7 +797,7 @@ keys = ["arm", "seed", "depth"]
 heads = pd.concat([meter, moved, regularized, against, rivals, hidden, wrong], ignore_index=True).drop_duplicates(keys)
 one_head = ["none", "joint", "40 % noise"]
 shared = run.sweep(random_label_heads, points("shared", one_head, **of_one_head), seeds=seeds, stacked=True, workers=run.workers)
-shared = pd.concat([named(shared, "shared", one_head, **of_one_head), scaled], ignore_index=True)
+shared = pd.concat([with_arms(shared, "shared", one_head, **of_one_head), scaled], ignore_index=True)
 unlearned = little[little["mode"] != "joint"]
 tables = {
     "heads": heads, "chance": at_chance(heads), "shared": shared, "depth": depth_rows, "little": unlearned,

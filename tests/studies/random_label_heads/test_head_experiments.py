@@ -13,8 +13,8 @@ from memorization.studies.random_label_heads.arms import (
     arm,
     at_chance,
     in_place_of,
-    named,
     points,
+    with_arms,
 )
 from memorization.studies.random_label_heads.experiments import (
     HeadedTask,
@@ -118,6 +118,12 @@ def test_wrong_labels_are_counted_apart(long):
         assert 0 <= right <= 1.05
 
 
+def test_a_head_reads_the_images_of_the_class_that_was_trained_with_wrong_or_right():
+    served = random_label_heads(**LONG, label_noise=0.5, mode="joint", strength=3.0, seeds=[0, 1])
+    assert mean(served, "online") > 0.95  # by the true classes it would be about 0.67
+    assert mean(served, "frozen") > 0.95  # and this 0.86
+
+
 def test_held_out_labels_are_chance_whatever_was_learned(long):
     for rows in long.values():
         assert mean(rows, "held_out") == pytest.approx(1 / 3, abs=4 * (2 / 9 / 160) ** 0.5)
@@ -137,6 +143,35 @@ def test_lambda_is_counted_as_the_papers_do():
     assert strengths("bounded") == {"embedding": 0.5}  # the objective multiplies by n
     assert strengths("reversal") == {"embedding": 2.0}
     assert strengths("bounded", acting="hidden") == {"layer1": 0.5, "embedding": 0.5}
+
+
+def test_a_trunk_that_hears_too_late_is_that_of_a_probe():
+    given = {"mode": "unlearning", "strength": 5.0}
+    late, probe, early = (point([0], **more)[0][0] for more in ({**given, "late": 0.99}, {}, given))
+    assert late["class_loss"] == pytest.approx(probe["class_loss"], rel=1e-6)
+    assert early["class_loss"] != pytest.approx(probe["class_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_recipe_is_that_of_the_protocol(monkeypatch, trained):
+    class SeenError(Exception):
+        pass
+
+    def seen(networks, views, objective, recipe, **more):
+        raise SeenError(recipe)
+
+    monkeypatch.setattr(experiments, "train", seen)
+    with pytest.raises(SeenError) as caught:
+        point(weight_decay=0.01, rate=0.2, epochs=30, trained=trained)
+    (recipe,) = caught.value.args
+    assert (recipe.optimizer, recipe.momentum, recipe.schedule, recipe.warmup_steps) == (
+        "sgd",
+        0.9,
+        "cosine",
+        3,
+    )
+    assert (recipe.decay_on, recipe.weight_decay) == ("weights", 0.01 if trained else 0.0)
+    assert recipe.learning_rate == (0.2 if trained else [0.0])
 
 
 def test_new_heads_can_be_left_out():
@@ -289,7 +324,7 @@ def test_rows_are_named_by_what_made_them():
         for seed in (0, 1)
         for k, one in enumerate(made)
     ]
-    table = named(pd.DataFrame(records).sample(frac=1, random_state=0), "class-wise", arms, **SMALL)
+    table = with_arms(pd.DataFrame(records).sample(frac=1, random_state=0), "class-wise", arms, **SMALL)
     assert table.groupby("arm").size().to_dict() == dict.fromkeys(arms, 2)
     assert table["test_change"].round(6).tolist() == [-0.01 * k for k in range(5) for _ in (0, 1)]
     assert set(table["chance"]) == {1 / 3}

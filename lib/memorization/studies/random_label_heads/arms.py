@@ -1,7 +1,7 @@
 """The conditions of the page by name: what each changes, and which rows of a table of records it made.
 
 A *protocol* says what is trained on what; an *arm* is one condition of it. Claims, figures and tables know
-arms by their names, records by their arguments: :func:`points` goes one way, :func:`named` the other.
+arms by their names, records by their arguments: :func:`points` goes one way, :func:`with_arms` the other.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def points(protocol: str, arms: Sequence[str], **more: Any) -> list[Point]:
     return [{**PROTOCOLS[protocol], **more, **arm(name)} for name in arms]
 
 
-def named(records: pd.DataFrame, protocol: str, arms: Sequence[str], **more: Any) -> pd.DataFrame:
+def with_arms(records: pd.DataFrame, protocol: str, arms: Sequence[str], **more: Any) -> pd.DataFrame:
     """Say of each row which arm made it, and what the arm changes within its seed.
 
     Args:

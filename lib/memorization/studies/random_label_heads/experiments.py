@@ -8,6 +8,7 @@ differences are paired.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ from memorization.draws import Draws, generator
 from memorization.measures.probes import linear_probe
 from memorization.measures.random_labels import (
     FROZEN_HEAD,
+    ConstantFeatureWarning,
     chance_corrected,
     frozen_accuracy,
     random_label_accuracy,
@@ -169,7 +171,8 @@ def random_label_heads(
         labels ``online`` (heads trained along), ``held_out`` (the same on test images with random labels,
         which is chance), ``frozen`` (new heads, the same labels), ``fresh`` (new heads, new labels), each
         with its chance-corrected ``..._rho``; ``class_probe``, a linear probe of the classes on test images;
-        ``leverage``, d over the examples of a head; ``label_digest``, a number that names the labels.
+        ``leverage``, d over the examples of a head; ``dead``, the share of features that never change;
+        ``label_digest``, a number that names the labels.
     """
     seeds = check_seeds(seeds)
     check_whole("shift", shift)
@@ -379,6 +382,7 @@ class _Part:
         return {
             "site": site, "depth": task.depths[site], "width": width, "online": online, "held_out": held_out,
             "class_probe": probe, "leverage": width * heads / len(features),
+            "dead": _share(features.amax(0) == features.amin(0)),
         }  # fmt: skip
 
     def _online(self, site: str, features: Tensor, classes: Tensor, labels: Tensor) -> float:
@@ -397,10 +401,12 @@ def _frozen(
         return found
     rows = [members[k] for k in fit]
     sources = [generator(task.seeds[m], "fresh labels") for m in rows]
-    measured = frozen_accuracy(
-        torch.stack([features[k] for k in fit]), task.labels[rows][:, None], task.count, sources,
-        task.heads_of(task.given[rows]), replace(FROZEN_HEAD, steps=steps),
-    )  # fmt: skip
+    with warnings.catch_warnings():  # dead features are told in the rows
+        warnings.simplefilter("ignore", ConstantFeatureWarning)
+        measured = frozen_accuracy(
+            torch.stack([features[k] for k in fit]), task.labels[rows][:, None], task.count, sources,
+            task.heads_of(task.given[rows]), replace(FROZEN_HEAD, steps=steps),
+        )  # fmt: skip
     for place, k in enumerate(fit):
         found[k] = {"frozen": float(measured.given[place, 0]), "fresh": float(measured.fresh[place, 0])}
     return found
