@@ -111,7 +111,7 @@ def test_unknown_choices_list_the_allowed_ones(pool, what, value):
 
 
 def test_a_frame_of_no_width_is_refused(pool):
-    with pytest.raises(ValueError, match="at least 1 pixel wide; got pad=0"):
+    with pytest.raises(ValueError, match="at least 1 pixel wide, in whole pixels; got pad=0"):
         make(pool, pad=0)
 
 
