@@ -250,7 +250,9 @@ def infinite_width_kernel(rows: Tensor, columns: Tensor, *, feature_map: str, ac
     for name, part in (("rows", rows), ("columns", columns)):
         check_floating(name, part)
     if rows.shape[1] != columns.shape[1]:
-        raise ValueError(f"rows have {rows.shape[1]} coordinates, columns {columns.shape[1]}; give equal ones")
+        raise ValueError(
+            f"rows have {rows.shape[1]} coordinates, columns {columns.shape[1]}; give equal ones"
+        )
     d, act = rows.shape[1], activation(activation_name, feature_map)
     form = _FORMS.get((act.name, feature_map), partial(_sphere_series, act.name, feature_map))
     columns = columns.double()

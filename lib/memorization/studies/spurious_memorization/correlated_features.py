@@ -1,18 +1,18 @@
 """A spurious feature that is correlated with the core in the population: what ridge regression makes of it.
 
 Bombari & Mondelli, "Spurious Correlations in High Dimensional Regression" (ICML 2025): the label is a linear
-function of the core, ``g = x . theta + noise``, and the spurious part y is correlated with x; given x it says
-nothing of g. What a model f has learned of y is ``C = Cov(f([x', y]), g)`` on new data, with a core x' that is
-independent of x: zero for a model that looks at the core alone. There the correlation is in the population;
-on the rest of the page it exists in the training sample alone.
+function of the core, ``g = x . theta + noise``, and the spurious part y is correlated with x; given x it
+says nothing of g. What a model f has learned of y is ``C = Cov(f([x', y]), g)`` on new data, with a core x'
+that is independent of x: zero for a model that looks at the core alone. There the correlation is in the
+population; on the rest of the page it exists in the training sample alone.
 
-The forms here were derived by us. With the covariance of [x, y] in blocks, ``(Sigma + k)^{-1} Sigma theta`` is
-what ridge regression with penalty k finds in the population; its spurious half is ``k S^{-1} Sigma_yx
+The forms here were derived by us. With the covariance of [x, y] in blocks, ``(Sigma + k)^{-1} Sigma theta``
+is what ridge regression with penalty k finds in the population; its spurious half is ``k S^{-1} Sigma_yx
 (Sigma_xx + k)^{-1} theta`` with the Schur complement ``S = Sigma_yy + k - Sigma_yx (Sigma_xx + k)^{-1}
-Sigma_xy``, hence :func:`spurious_correlation`. From N examples ridge regression finds, up to fluctuations that
-vanish as N and d grow, the same with the larger penalty of :func:`effective_penalty`, which solves
-``k = ridge + k tr(Sigma (Sigma + k)^{-1}) / N``. Random features add a penalty of their own: the curved part s
-of their kernel acts as a ridge of ``d s / (a_1 N)`` on the linear part a_1.
+Sigma_xy``, hence :func:`spurious_correlation`. From N examples ridge regression finds, up to fluctuations
+that vanish as N and d grow, the same with the larger penalty of :func:`effective_penalty`, which solves
+``k = ridge + k tr(Sigma (Sigma + k)^{-1}) / N``. Random features add a penalty of their own: the curved part
+s of their kernel acts as a ridge of ``d s / (a_1 N)`` on the linear part a_1.
 """
 
 from __future__ import annotations
