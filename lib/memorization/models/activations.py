@@ -2,8 +2,9 @@
 
 Bombari & Mondelli (ICML 2024) define ``phi2`` and ``phi4`` separately for the two maps: tangent features
 use ``h_0 + h_1`` and ``h_0 + h_3`` directly, which are not the derivatives of ``h_1 + h_2`` and ``h_1 +
-h_4``; ``phi3`` and ``phi6`` continue the family in the same way. Here ``h_l`` are the normalized probabilists' Hermite polynomials, with ``E[h_l(x) h_m(x)] = 1`` for
-``l = m`` and 0 otherwise, x standard normal. An activation's Hermite coefficients say how much of it is
+h_4``; ``phi3`` and ``phi6`` continue the family in the same way. Here ``h_l`` are the normalized
+probabilists' Hermite polynomials, with ``E[h_l(x) h_m(x)] = 1`` for ``l = m`` and 0 otherwise, x standard
+normal. An activation's Hermite coefficients say how much of it is
 constant, linear, quadratic, ...; the trapezoid rule on [-14, 14] gives them, because Gauss-Hermite nodes
 overflow from a few hundred on.
 
