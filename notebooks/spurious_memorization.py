@@ -113,10 +113,10 @@ from memorization.studies.spurious_memorization.experiments import (
     Model, identity_check, image_curve, image_points, negative_control, synthetic_curve,
 )  # fmt: skip
 from memorization.studies.spurious_memorization.figures import (
-    at_largest, draw_against_width, draw_alignment, draw_alignment_against_stability, draw_alignment_decay,
-    draw_borders, draw_correlated, draw_curves, draw_image_alignment, draw_image_panels, draw_membership,
-    draw_pictures, draw_products, example_pictures, measured_map, named_curves, named_pairs, named_settings,
-    predicted_map, ranked_pictures,
+    at_largest, draw_activations, draw_against_width, draw_alignment, draw_alignment_decay, draw_borders,
+    draw_correlated, draw_curves, draw_image_alignment, draw_image_panels, draw_membership, draw_pictures,
+    draw_products, example_pictures, measured_map, named_curves, named_pairs, named_settings, predicted_map,
+    ranked_pictures,
 )  # fmt: skip
 from memorization.studies.spurious_memorization.image_scores import image_scores, membership
 
@@ -387,16 +387,14 @@ activations = run.sweep(
 )
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["random features", "tangent features"], height=3.8)
-sides = [{"relu": "left", "gelu": "below"}, {"gelu": "left", "tanh": "right", "relu": "left", "phi3": "left", "sine": "left"}]
-for ax, (_, one), side in zip(axes, activations.groupby("feature_map", sort=False), sides, strict=True):
-    draw_alignment_against_stability(ax, one, side)
+figure, axes = panels(2, titles=["alignment", "stability"], height=4.4)
+draw_activations(*axes, activations)
 legend_above(figure)
 apart = (activations.alignment_mean - activations.gamma).groupby([activations.feature_map, activations.activation]).mean()
 show(
     run, figure, activations, name="activations",
     title=f"Ten activations: mean alignments differ from their closed forms by {number(apart.abs().max(), 2)} or less",
-    alt="Alignment against mean squared stability, a mark and a hollow diamond, the closed form, per activation. Alignment: "
+    alt="A row per activation: alignment and mean squared stability, each with a hollow diamond, the closed form. Alignment: "
     + curves_in_words(activations, "activation", "alignment_mean", "feature_map") + ". Stability: "
     + curves_in_words(activations, "activation", "stability_mse", "feature_map") + ".",
 )  # fmt: skip
@@ -695,8 +693,8 @@ table(
 black = shown.query("core == 'black'").pivot_table("spurious_auc", ["pair", "seed"], "pixels")
 fresh = shown.query("pixels == 'raw'").pivot_table(["spurious_auc", "covariance"], "seed", "core")
 say(f"""
-Around a black core, the area under the curve of centered pixels lies {listed(f"{compare(one['centered'], one['raw'])} that of raw ones on {pair}" for pair, one in black.groupby("pair", sort=False))}.
-A fresh core speaks for its own class, and loudly: with raw pixels the area under the curve at fresh cores lies
+Around a black core, the area under the curve of centered pixels is {listed(f"{compare(one['centered'], one['raw'])} that of raw ones on {pair}" for pair, one in black.groupby("pair", sort=False))}.
+A fresh core speaks for its own class: with raw pixels the area under the curve at fresh cores is
 {compare(fresh["spurious_auc"]["fresh"], fresh["spurious_auc"]["black"])} that at black ones. What an image is framed with and what stands
 inside are parts of the question; a number without them cannot be compared.
 """)
@@ -804,8 +802,8 @@ show(
 # %% tags=["remove-input"]
 end = members.query("N == N.max()").groupby(["pair", "feature_map"])[["membership_auc", "raw_auc"]].mean()
 say(f"""
-At $N = {members.N.max()}$ the areas run from {span(end.membership_auc)}. Answers are taken less their mean at fresh frames; without this, the shift by the black core
-costs the attacker up to {number(float((members.membership_auc - members.raw_auc).groupby([members.pair, members.feature_map, members.N]).mean().max()), 2)}.
+At $N = {members.N.max()}$ the areas run from {span(end.membership_auc)}. Answers are taken less their mean at fresh frames; without this, the shift by the core inside
+moves the area by up to {number(float((members.membership_auc - members.raw_auc).groupby([members.pair, members.feature_map, members.N]).mean().max()), 2)}.
 """)
 
 # %% [markdown]
@@ -929,9 +927,11 @@ show(
 # %% tags=["remove-input"]
 means = by_penalty.query("setting == setting.iloc[0]").groupby("penalty")[["spurious_covariance", "test_mse"]].mean()
 best, most = means.test_mse.idxmin(), means.spurious_covariance.idxmax()
+at_best = by_penalty.query("setting == setting.iloc[0] and penalty == @best").set_index("seed").spurious_covariance
 say(f"""
 At {by_penalty.setting.iloc[0]} the test error is smallest at a ridge of {number(float(best))}, where $C$ is {number(float(means.spurious_covariance[best]), 2)}; at the smallest ridge it is
-{number(float(means.spurious_covariance.iloc[0]), 2)}, and largest, {number(float(means.spurious_covariance.max()), 2)}, at {number(float(most))}. So the ridge that predicts best uses the spurious feature. Random
+{number(float(means.spurious_covariance.iloc[0]), 2)}, and largest, {number(float(means.spurious_covariance.max()), 2)}, at {number(float(most))}. Does the ridge that predicts best use the spurious feature?
+By an interval over trials, $C$ there is {compare(at_best, 0 * at_best)} zero. Random
 features without any ridge have $C$ of {listed(f"{number(float(one.spurious_covariance.mean()), 2)} ({name})" for name, one in no_ridge.groupby("activation", sort=False))}: their curvature is one.
 """)
 

@@ -159,7 +159,9 @@ def correlated_ridge(
     Raises:
         ValueError: for arguments out of range, or ridge 0 where the kernel is singular.
     """
+    check_whole("n", n, 1)
     check_whole("n_test", n_test, 1)
+    check_finite("noise", noise)
     sigma, profile = paired_covariance(d, correlation, variance), kernel_profile("rf", activation)
     if variance != 1 and activation != "identity":
         raise ValueError(f"variance={variance} with {activation!r}; allowed: 1, except for 'identity'")

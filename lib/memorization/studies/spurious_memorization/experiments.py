@@ -100,10 +100,7 @@ def curve(
     Raises:
         ValueError: if a size is no whole number >= 1, there is none, or one is there twice.
     """
-    counts = list(sizes) if isinstance(sizes, Sequence) else []
-    whole = all(type(n) is int and n >= 1 for n in counts)
-    if not counts or not whole or len(set(counts)) < len(counts):
-        raise ValueError(f"sizes={sizes!r}; allowed: a list of whole numbers N >= 1, each once, at least one")
+    counts = check_sizes(sizes)
     rows: list[Row] = []
     regression = test_labels = None
     for n in counts:
@@ -113,6 +110,19 @@ def curve(
             regression, test_labels = solve(model, task, seed, f"{purpose} weights"), task.test_labels
         rows.append({"N": n, **measure(regression.at(n), test_labels)})
     return rows
+
+
+def check_sizes(sizes: Sequence[int]) -> list[int]:
+    """Return numbers of training examples as a list.
+
+    Raises:
+        ValueError: if one is no whole number >= 1, there is none, or one is there twice.
+    """
+    counts = list(sizes) if isinstance(sizes, Sequence) else []
+    whole = all(type(n) is int and n >= 1 for n in counts)
+    if not counts or not whole or len(set(counts)) < len(counts):
+        raise ValueError(f"sizes={sizes!r}; allowed: a list of whole numbers N >= 1, each once, at least one")
+    return counts
 
 
 def measure(solution: Solution, test_labels: Tensor) -> Row:

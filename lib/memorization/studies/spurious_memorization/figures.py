@@ -360,7 +360,6 @@ def draw_image_alignment(ax: Axes, records: pd.DataFrame, exact: pd.DataFrame) -
     log_ticks(ax, records["N"])
 
 
-_SIDES = {"right": ((9, -4), "left"), "left": ((-9, -4), "right"), "below": ((0, -18), "center")}
 _PREPARED = {"none": "raw pixel values", "mean": "centered pixel values"}
 
 
@@ -386,35 +385,36 @@ def draw_borders(left: Axes, right: Axes, records: pd.DataFrame) -> None:
     right.set_ylim(bottom=0)
 
 
-def draw_alignment_against_stability(ax: Axes, records: pd.DataFrame, offsets: Mapping[str, str]) -> None:
-    """Draw each activation at its mean squared stability and its alignment, and where the closed form has it.
+def draw_activations(left: Axes, right: Axes, records: pd.DataFrame) -> None:
+    """Draw alignment and mean squared stability of each activation, a row each, beside their closed forms.
 
     Args:
-        ax: the panel.
-        records: one feature map, one spurious fraction and one N, several activations.
-        offsets: on which side of its mark a name stands where that is not the right: ``left`` or ``below``.
+        left: panel of the alignment.
+        right: panel of the stability.
+        records: one spurious fraction and one N, with ``feature_map``, ``activation`` and both quantities;
+            the activations with the largest alignment, mean over feature maps, come first.
     """
-    columns = ["stability_mse", "alignment_mean", "theory_test_mse", "gamma"]
-    groups = records.groupby("activation", sort=False)[columns]
-    means, halves = groups.mean(), groups.agg(half_width)
-    color, predicted = COLORS["feature alignment"], ("theory_test_mse", "gamma")
-    ax.errorbar(
-        means["stability_mse"], means["alignment_mean"],
-        xerr=halves["stability_mse"], yerr=halves["alignment_mean"],
-        fmt="o", color=color, elinewidth=1, label="measured",
-    )  # fmt: skip
-    ax.plot(
-        *(means[name] for name in predicted), "D", color=INK, markersize=9,
-        markerfacecolor="none", label="closed form",
-    )  # fmt: skip
-    for name, mark in means.iterrows():
-        place, align = _SIDES[offsets.get(str(name), "right")]
-        ax.annotate(
-            _NAMES.get(str(name), str(name)), (mark["stability_mse"], mark["alignment_mean"]),
-            xytext=place, textcoords="offset points", ha=align, fontsize=10,
-        )  # fmt: skip
-    ax.margins(0.16, 0.1)
-    ax.set(xlabel="mean squared stability [label²]", ylabel="feature alignment [ratio]")
+    order = list(records.groupby("activation")["alignment_mean"].mean().sort_values().index)
+    for ax, y, theory in (
+        (left, "alignment_mean", "gamma"),
+        (right, "stability_mse", "theory_test_mse"),
+    ):
+        for place, feature_map in enumerate(_MAPS):
+            groups = records[records["feature_map"] == feature_map].groupby("activation")
+            means, halves = groups[[y, theory]].mean().loc[order], groups[y].agg(half_width).loc[order]
+            color, marker = arm_styles(_MAPS.values())[_MAPS[feature_map]]
+            rows = np.arange(len(order)) + (0.16, -0.16)[place]
+            ax.errorbar(
+                means[y], rows, xerr=halves, fmt=marker, markersize=6, elinewidth=1.2, color=color,
+                label=_MAPS[feature_map],
+            )  # fmt: skip
+            look = {"markersize": 10, "markerfacecolor": "none", "label": "_" if place else "closed form"}
+            ax.plot(means[theory], rows, "D", color=INK, **look)
+        ax.set_yticks(range(len(order)), [_NAMES.get(name, name) for name in order])
+        ax.set_ylabel("activation [name]")
+    left.set(xlabel="feature alignment [ratio]", xlim=(0, records["alpha"].max()))
+    right.set(xlabel="mean squared stability [label²]")
+    right.set_xlim(left=0)
 
 
 def draw_membership(ax: Axes, records: pd.DataFrame, strangers: pd.DataFrame) -> None:

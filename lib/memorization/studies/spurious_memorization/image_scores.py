@@ -22,7 +22,14 @@ from memorization.data.synthetic import SpuriousTask
 from memorization.measures.detection import membership_inference
 from memorization.measures.scores import ExampleScores
 from memorization.runs.sweep import experiment
-from memorization.studies.spurious_memorization.experiments import Model, Row, pools, score_columns, solve
+from memorization.studies.spurious_memorization.experiments import (
+    Model,
+    Row,
+    check_sizes,
+    pools,
+    score_columns,
+    solve,
+)
 
 ASKED = ("own", "fresh")
 
@@ -143,11 +150,12 @@ def membership(
         ValueError: for arguments out of range; FileNotFoundError: if the data set is absent.
     """
     check_choice("asked", asked, ASKED)
+    counts = check_sizes(sizes)
     pool, test_pool = pools(dataset, negative, positive, data_root)
 
     def framed(noise: str) -> SpuriousTask:
         return image_task(
-            pool, n_train=max(sizes), n_test=1, pad=pad, seed=seed, test_pool=test_pool, fill=fill,
+            pool, n_train=max(counts), n_test=1, pad=pad, seed=seed, test_pool=test_pool, fill=fill,
             purpose="nested", noise=noise,
         )  # fmt: skip
 
@@ -157,9 +165,9 @@ def membership(
     task = replace(seen, test=queries, test_labels=labels)
     regression = solve(Model(feature_map, activation, width), task, seed, "nested weights")
     rows: list[Row] = []
-    for n in sizes:
+    for n in counts:
         solution = regression.at(n)
-        at_fresh, at_other = (part[:n] for part in solution.test_predictions.split(max(sizes)))
+        at_fresh, at_other = (part[:n] for part in solution.test_predictions.split(max(counts)))
         suspected = solution.spurious_predictions if asked == "own" else at_other
         g, mean = solution.targets, at_fresh.mean()
         found = membership_inference((suspected - mean) * g, (at_fresh - mean) * g)
