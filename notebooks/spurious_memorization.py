@@ -587,16 +587,18 @@ images = named_pairs(images)
 
 # %% [markdown]
 # Chance enters twice: by which images and frames are drawn, and by the directions of the features. Kernels at infinite
-# width have no directions: how much of the curves is left without them? And does the course go on at larger $N$?
+# width have no directions: how much of the curves is left without them? And does the course go on at larger $N$, where random
+# features get four times as many features as examples, if they have fewer?
 
 # %%
 at_infinity = [{**pair, **model, "width": 0} for pair in pairs for model in maps]
 exact = run.sweep(
     image_curve, at_infinity, seeds=image_seeds, fixed={**trial, "fill": fill, "activation": "relu"}
 )
+many = {**maps[0], "width": max(image_rf_width, 4 * max(large_sizes))}
 large = run.sweep(
     image_curve,
-    [{**first, **model} for model in maps],
+    [{**first, **model} for model in (many, maps[1])],
     fixed={**trial, "sizes": large_sizes, "fill": fill, "activation": "relu"},
     **beyond,
 )
