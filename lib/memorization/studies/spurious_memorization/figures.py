@@ -408,8 +408,8 @@ def draw_activations(left: Axes, right: Axes, records: pd.DataFrame) -> None:
                 means[y], rows, xerr=halves, fmt=marker, markersize=6, elinewidth=1.2, color=color,
                 label=_MAPS[feature_map],
             )  # fmt: skip
-            look = {"markersize": 10, "markerfacecolor": "none", "label": "_" if place else "closed form"}
-            ax.plot(means[theory], rows, "D", color=INK, **look)
+            name = "_" if place else "closed form"
+            ax.plot(means[theory], rows, "D", color=INK, markersize=10, markerfacecolor="none", label=name)
         ax.set_yticks(range(len(order)), [_NAMES.get(name, name) for name in order])
         ax.set_ylabel("activation [name]")
     left.set(xlabel="feature alignment [ratio]", xlim=(0, records["alpha"].max()))
