@@ -181,7 +181,7 @@ def cases(quick: bool) -> list[Case]:
     n, d, k, many, few = (100, 200, 2000, 8192, 30) if quick else (1000, 1000, 10_000, 100_000, 100)
     tangent, once = (20, 1) if quick else (100, 3)
     sizes = (10, 50, 100) if quick else (10, 20, 50, 100, 200, 500, 1000)
-    seeds, rf, ntk, large, wide = (2, 1000, 4, 500, 2000) if quick else (10, 4000, 10, 5000, 16_000)
+    seeds, rf, ntk, large, wide = (2, 1000, 20, 500, 2000) if quick else (10, 4000, 16, 5000, 16_000)
     random_features = f"random features, d={d}, k={k:,}, N={n}: predict train, spurious and test"
     return [
         Case(
@@ -217,9 +217,9 @@ def cases(quick: bool) -> list[Case]:
             repeats=once,
         ),
         Case(
-            f"image panels, pictures of 28x28 in frames of 10, random features (k={rf:,}) and tangent features "
-            f"(k={ntk}), N from 10 to {sizes[-1]:,}: covariance, alignment, stability and test predictions at "
-            f"each N; ours {seeds} seeds, plain one of them (seconds as measured, ratio for equal work), "
+            f"image panels, pictures of 28x28 in frames of 10, random features (k={rf:,}) and tangent "
+            f"features (k={ntk}), N from 10 to {sizes[-1]:,}: covariance, alignment, stability and test "
+            f"predictions at each N; ours {seeds} seeds, plain one of them (seconds as measured, ratio for equal work), "
             "where each N is fitted anew by explicit features",
             partial(pictures, seeds, sizes[-1], sizes[-1]),
             partial(plain_panels, maps={"rf": rf, "ntk": ntk}, sizes=sizes),
