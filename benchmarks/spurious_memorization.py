@@ -219,8 +219,8 @@ def cases(quick: bool) -> list[Case]:
         Case(
             f"image panels, pictures of 28x28 in frames of 10, random features (k={rf:,}) and tangent "
             f"features (k={ntk}), N from 10 to {sizes[-1]:,}: covariance, alignment, stability and test "
-            f"predictions at each N; ours {seeds} seeds, plain one of them (seconds as measured, ratio for equal work), "
-            "where each N is fitted anew by explicit features",
+            f"predictions at each N; ours {seeds} seeds, plain one of them (seconds as measured, "
+            "ratio for equal work), where each N is fitted anew by explicit features",
             partial(pictures, seeds, sizes[-1], sizes[-1]),
             partial(plain_panels, maps={"rf": rf, "ntk": ntk}, sizes=sizes),
             partial(our_panels, maps={"rf": rf, "ntk": ntk}, sizes=sizes),

@@ -902,16 +902,15 @@ table(
 # Does the form hold, and is there a ridge that is good for the test error and bad for $C$?
 
 # %%
-small_d = check_d // 2
-world = {"d": small_d, "correlation": 0.8, "n_test": 2000}
-settings = [{"n": 2 * small_d}, {"n": 2 * small_d, "variance": 4.0}, {"n": small_d // 2}]
+world = {"d": check_d, "correlation": 0.8, "n_test": 2000}
+settings = [{"n": 2 * check_d}, {"n": 2 * check_d, "variance": 4.0}, {"n": check_d // 2}]
 by_penalty = run.sweep(
     correlated_ridge, settings, fixed={**world, "activation": "identity", "ridges": correlated_ridges}, **beyond
 )
-bent = {"n": 2 * small_d, "ridges": [0.0]}
+bent = {"n": 2 * check_d, "ridges": [0.0]}
 no_ridge = run.sweep(correlated_ridge, {"activation": ["erf", "relu", "phi2"]}, fixed={**world, **bent}, **beyond)
-by_penalty = named_settings(by_penalty, small_d)
-correlated = pd.concat([by_penalty, named_settings(no_ridge, small_d)], ignore_index=True)
+by_penalty = named_settings(by_penalty, check_d)
+correlated = pd.concat([by_penalty, named_settings(no_ridge, check_d)], ignore_index=True)
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["what is learned of y", "test error"])
