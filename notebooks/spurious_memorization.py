@@ -113,7 +113,7 @@ from memorization.studies.spurious_memorization.experiments import (
     Model, identity_check, image_curve, image_points, negative_control, synthetic_curve,
 )  # fmt: skip
 from memorization.studies.spurious_memorization.figures import (
-    at_largest, draw_activations, draw_against_width, draw_alignment, draw_alignment_decay, draw_borders,
+    at_largest, draw_activation_rows, draw_against_width, draw_alignment, draw_alignment_decay, draw_borders,
     draw_correlated, draw_curves, draw_image_alignment, draw_image_panels, draw_membership, draw_pictures,
     draw_products, example_pictures, measured_map, named_curves, named_pairs, named_settings, predicted_map,
     ranked_pictures,
@@ -388,7 +388,7 @@ activations = run.sweep(
 
 # %% tags=["hide-input"]
 figure, axes = panels(2, titles=["alignment", "stability"], height=4.4)
-draw_activations(*axes, activations)
+draw_activation_rows(*axes, activations)
 legend_above(figure)
 apart = (activations.alignment_mean - activations.gamma).groupby([activations.feature_map, activations.activation]).mean()
 show(

@@ -206,7 +206,7 @@ def test_each_activation_has_a_row_the_most_aligned_at_the_top(curves):
     _, (left, right) = panels(2)
     rows = curves.query("alpha == 0.5 and N == 100").assign(stability_mse=0.7, theory_test_mse=0.8)
     rows.loc[rows.activation == "phi4", "alignment_mean"] -= 0.1
-    spurious.draw_activations(left, right, rows)
+    spurious.draw_activation_rows(left, right, rows)
     assert [text.get_text() for text in left.get_yticklabels()] == ["φ₄", "φ₂"]
     assert {line.get_xdata()[0] for line in right.lines if line.get_marker() == "D"} == {0.8}
     assert left.get_xlim() == (0, 0.5)

@@ -100,7 +100,7 @@ def curve(
     Raises:
         ValueError: if a size is no whole number >= 1, there is none, or one is there twice.
     """
-    counts = check_sizes(sizes)
+    counts = check_counts(sizes)
     rows: list[Row] = []
     regression = test_labels = None
     for n in counts:
@@ -112,7 +112,7 @@ def curve(
     return rows
 
 
-def check_sizes(sizes: Sequence[int]) -> list[int]:
+def check_counts(sizes: Sequence[int]) -> list[int]:
     """Return numbers of training examples as a list.
 
     Raises:

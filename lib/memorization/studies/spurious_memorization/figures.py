@@ -385,7 +385,7 @@ def draw_borders(left: Axes, right: Axes, records: pd.DataFrame) -> None:
     right.set_ylim(bottom=0)
 
 
-def draw_activations(left: Axes, right: Axes, records: pd.DataFrame) -> None:
+def draw_activation_rows(left: Axes, right: Axes, records: pd.DataFrame) -> None:
     """Draw alignment and mean squared stability of each activation, a row each, beside their closed forms.
 
     Args:

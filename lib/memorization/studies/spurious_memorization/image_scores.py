@@ -25,7 +25,7 @@ from memorization.runs.sweep import experiment
 from memorization.studies.spurious_memorization.experiments import (
     Model,
     Row,
-    check_sizes,
+    check_counts,
     pools,
     score_columns,
     solve,
@@ -150,7 +150,7 @@ def membership(
         ValueError: for arguments out of range; FileNotFoundError: if the data set is absent.
     """
     check_choice("asked", asked, ASKED)
-    counts = check_sizes(sizes)
+    counts = check_counts(sizes)
     pool, test_pool = pools(dataset, negative, positive, data_root)
 
     def framed(noise: str) -> SpuriousTask:
