@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from memorization.data.frames import add_frames, image_task
+from memorization.data.frames import Frames, add_frames, frame_fraction, frame_widths, image_task
 from memorization.data.image_sets import Images, load_images, two_classes
 from memorization.draws import generator
 
@@ -111,7 +111,7 @@ def test_unknown_choices_list_the_allowed_ones(pool, what, value):
 
 
 def test_a_frame_of_no_width_is_refused(pool):
-    with pytest.raises(ValueError, match="at least 1 pixel wide; got pad=0"):
+    with pytest.raises(ValueError, match="at least 1 pixel wide, in whole pixels; got pad=0"):
         make(pool, pad=0)
 
 
@@ -123,3 +123,51 @@ def test_the_papers_frames_have_the_papers_sizes(real_data, name, pair, pad, d, 
     task = make(two_classes(load_images(name, "test", real_data), *pair), pad=pad)
     assert task.train.shape == (20, d)
     assert task.alpha == pytest.approx(alpha, abs=5e-5)
+
+
+def test_borders_of_other_images_or_another_width_are_refused():
+    frames = add_frames(load_images("digits").take(torch.arange(4)), 2, generator(0, "noise"))
+    for borders in (frames.borders[:3], frames.borders[..., :-1], frames.borders.float()):
+        with pytest.raises(ValueError, match=r"borders are .* for 4 images of 8 x 8 pixels in a frame of 2"):
+            Frames(frames.images, borders, 2)
+    with pytest.raises(ValueError, match=r"in a frame of 3; allowed: uint8 of shape \(4, 1, 132\)"):
+        Frames(frames.images, frames.borders, 3)
+
+
+def test_the_share_of_a_frame_is_counted_in_pixels():
+    frames = add_frames(load_images("digits").take(torch.arange(2)), 3, generator(0, "noise"))
+    assert frame_fraction(8, 3) == pytest.approx(frames.columns().double().mean().item())
+    assert frame_fraction(28, 10) == pytest.approx(0.6597, abs=1e-4)  # the paper's MNIST
+    assert frame_fraction(32, 8) == pytest.approx(0.5556, abs=1e-4)  # and CIFAR-10
+
+
+def test_frames_are_as_wide_as_comes_nearest_to_the_share_that_is_wanted():
+    assert frame_widths(28, [0.2, 0.66, 0.9]) == [2, 10, 30]
+    assert frame_widths(8, [0.9, 0.1, 0.2]) == [1, 9]  # one pixel takes 0.36 of a digit already
+    for side, wanted in ((8, 0.5), (28, 0.5), (32, 0.35)):
+        (width,) = frame_widths(side, [wanted])
+        nearest = min(range(1, 60), key=lambda pad: abs(frame_fraction(side, pad) - wanted))
+        assert width == nearest
+
+
+@pytest.mark.parametrize("wanted", [0.0, 1.0, float("nan")])
+def test_a_share_that_no_frame_has_is_refused(wanted):
+    with pytest.raises(ValueError, match="fraction="):
+        frame_widths(8, [wanted])
+
+
+def test_a_task_knows_which_images_of_the_pool_train():
+    pool = two_classes(load_images("digits"), 1, 7)
+    task = image_task(pool, n_train=20, n_test=5, pad=2, seed=0)
+    assert torch.equal(pool.labels[task.rows].float(), task.labels)
+    assert len(task.rows.unique()) == 20
+
+
+def test_another_stream_of_noise_changes_frames_alone():
+    pool = two_classes(load_images("digits"), 1, 7)
+    one, other = (
+        image_task(pool, n_train=20, n_test=5, pad=2, seed=0, noise=name) for name in ("noise", "other noise")
+    )
+    assert torch.equal(one.test, other.test)
+    assert torch.equal(one.train[:, ~one.spurious_columns], other.train[:, ~one.spurious_columns])
+    assert not torch.equal(one.train, other.train)

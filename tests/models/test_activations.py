@@ -23,6 +23,10 @@ PLAIN = {
     ("phi2", "ntk"): lambda x: 1 + x,
     ("phi4", "rf"): lambda x: x + (x**4 - 6 * x**2 + 3) / math.sqrt(24),
     ("phi4", "ntk"): lambda x: 1 + (x**3 - 3 * x) / math.sqrt(6),
+    ("phi3", "rf"): lambda x: x + (x**3 - 3 * x) / math.sqrt(6),
+    ("phi3", "ntk"): lambda x: 1 + (x**2 - 1) / math.sqrt(2),
+    ("phi6", "rf"): lambda x: x + (x**6 - 15 * x**4 + 45 * x**2 - 15) / math.sqrt(720),
+    ("phi6", "ntk"): lambda x: 1 + (x**5 - 10 * x**3 + 15 * x) / math.sqrt(120),
     ("relu", "rf"): torch.relu,
     ("relu", "ntk"): lambda x: (x > 0).double(),
     ("h2", "rf"): lambda x: (x**2 - 1) / math.sqrt(2),
@@ -40,7 +44,7 @@ def test_each_activation_is_the_function_it_is_named_after(key):
     assert torch.allclose(values(*key), PLAIN[key](X), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"phi2", "phi4", "relu"}))
+@pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"phi2", "phi3", "phi4", "phi6", "relu"}))
 def test_tangent_features_use_the_derivative(name):
     points = X.clone().requires_grad_()
     (slope,) = torch.autograd.grad(PLAIN[(name, "rf")](points).sum(), points)
@@ -61,7 +65,7 @@ def test_activations_keep_shape_and_type(name, feature_map):
 
 
 def test_unknown_names_list_the_choices():
-    with pytest.raises(ValueError, match="unknown activation 'swish'; choose one of phi2, phi4, relu"):
+    with pytest.raises(ValueError, match="unknown activation 'swish'; choose one of phi2, phi3, phi4, phi6"):
         activation("swish", "rf")
     with pytest.raises(ValueError, match="unknown feature map 'cnn'; choose one of rf, ntk"):
         activation("relu", "cnn")

@@ -181,3 +181,30 @@ def test_kernels_are_accumulated_in_double_precision():
         hidden_gram(LinearInputs(train, train, train), 10, generator(0, "w"), torch.tanh_).dtype
         == torch.float64
     )
+
+
+@pytest.mark.parametrize("feature_map", ["rf", "ntk"])
+def test_blocks_of_rows_change_nothing(monkeypatch, feature_map):
+    rows = torch.randn(23, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    options = {"feature_map": feature_map, "activation_name": "relu"}
+    whole = infinite_width_kernel(rows, rows[:7], **options)
+    monkeypatch.setattr(kernels, "_KERNEL_ROWS", 5)
+    assert torch.allclose(infinite_width_kernel(rows, rows[:7], **options), whole, rtol=1e-14)
+
+
+def test_bytes_are_refused_by_every_kernel():
+    images, floats = torch.zeros(4, 6, dtype=torch.uint8), torch.ones(4, 6)
+    options = {"feature_map": "rf", "activation_name": "relu"}
+    message = "has type torch.uint8; convert it to floating point first"
+    for rows, columns in ((images, floats), (floats, images)):
+        with pytest.raises(TypeError, match=message):
+            infinite_width_kernel(rows, columns, **options)
+    with pytest.raises(TypeError, match=message):
+        explicit_features(images, floats, **options)
+    with pytest.raises(TypeError, match=message):
+        gram_blocks(floats, floats, images, width=8, seed=0, **options)
+
+
+def test_inputs_of_two_widths_have_no_kernel():
+    with pytest.raises(ValueError, match="rows have 6 coordinates, columns 5"):
+        infinite_width_kernel(torch.ones(2, 6), torch.ones(2, 5), feature_map="rf", activation_name="relu")

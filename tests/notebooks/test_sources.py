@@ -98,7 +98,7 @@ def test_every_claim_cites_a_paper_of_the_bibliography(name):
 @pytest.mark.parametrize(
     ("name", "short", "counts"),
     [
-        ("spurious_memorization", "SM", {"": 22, "N": 2}),
+        ("spurious_memorization", "SM", {"": 27, "N": 2}),
         ("benign_memorization", "BM", {"": 19, "N": 3}),
         ("pitfalls_of_memorization", "PM", {"": 20, "N": 1}),
         ("feature_contamination", "FC", {"": 16, "P": 6, "N": 3}),

@@ -11,6 +11,7 @@ at random, so that a frame of that color, which says nothing about the label, sh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad as padded_by
 
-from memorization.checks import check_choice, check_image_shape
+from memorization.checks import check_choice, check_finite, check_image_shape, check_whole
 from memorization.data.image_sets import Images
 from memorization.data.synthetic import SpuriousTask
 from memorization.draws import Draws, generator
@@ -34,12 +35,26 @@ class Frames:
     Attributes:
         images: the N images inside.
         borders: noise, shape (N, channels, border pixels), uint8, 0..levels.
-        pad: width of the frame in pixels.
+        pad: width of the frame in pixels, >= 1.
+
+    Raises:
+        ValueError: for borders that do not fit the images, or a frame below 1 pixel.
     """
 
     images: Images
     borders: Tensor
     pad: int
+
+    def __post_init__(self) -> None:
+        """Refuse borders of other images or of another width."""
+        _check_pad(self.pad)
+        n, channels, height, width = self.images.pixels.shape
+        wanted = (n, channels, _border_size(height, width, self.pad))
+        if tuple(self.borders.shape) != wanted or self.borders.dtype != torch.uint8:
+            raise ValueError(
+                f"borders are {self.borders.dtype} of shape {tuple(self.borders.shape)} for {n} images of "
+                f"{height} x {width} pixels in a frame of {self.pad}; allowed: uint8 of shape {wanted}"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -80,12 +95,47 @@ def add_frames(images: Images, pad: int, source: torch.Generator) -> Frames:
     Raises:
         ValueError: if ``pad`` is below 1.
     """
-    if pad < 1:
-        raise ValueError(f"the frame must be at least 1 pixel wide; got pad={pad}")
+    _check_pad(pad)
     n, channels, height, width = images.pixels.shape
-    size = int(_border(height + 2 * pad, width + 2 * pad, pad).sum())
+    size = _border_size(height, width, pad)
     borders = torch.randint(0, images.levels + 1, (n, channels, size), generator=source, dtype=torch.uint8)
     return Frames(images, borders, pad)
+
+
+def frame_fraction(side: int, pad: int) -> float:
+    """Return alpha, the share of the pixels of a framed square image that belong to its frame.
+
+    Args:
+        side: height and width of the image in pixels, >= 1.
+        pad: width of the frame in pixels, >= 1.
+    """
+    check_whole("side", side, 1)
+    _check_pad(pad)
+    return _border_size(side, side, pad) / (side + 2 * pad) ** 2
+
+
+def frame_widths(side: int, fractions: Sequence[float]) -> list[int]:
+    """Return the widths of frames whose share of the pixels is nearest to those wanted, each width once.
+
+    Small images have few shares to choose from: one pixel around an image of 8 x 8 takes 0.36 already.
+
+    Args:
+        side: height and width of the image in pixels, >= 1.
+        fractions: shares alpha that are wanted, each in (0, 1).
+
+    Raises:
+        ValueError: for a share that is not between 0 and 1.
+    """
+    check_whole("side", side, 1)
+    widths = []
+    for wanted in fractions:
+        check_finite("fraction", wanted)
+        if not 0 < wanted < 1:
+            raise ValueError(f"fraction={wanted}; allowed: strictly between 0 and 1")
+        exact = side * ((1 - wanted) ** -0.5 - 1) / 2  # 1 - alpha = side^2 / (side + 2 pad)^2
+        near = {max(1, math.floor(exact)), math.ceil(exact)}
+        widths.append(min(near, key=lambda pad: abs(frame_fraction(side, pad) - wanted)))
+    return sorted(set(widths))
 
 
 def image_task(
@@ -100,6 +150,7 @@ def image_task(
     center: str = "none",
     dtype: torch.dtype = torch.float32,
     purpose: str | int = "images",
+    noise: str = "noise",
 ) -> SpuriousTask:
     """Draw one trial: N training and T test images without replacement, framed, and their spurious queries.
 
@@ -116,6 +167,8 @@ def image_task(
             ``standardize`` (and divide by one number, so that the mean square is 1; for Hermite activations).
         dtype: floating-point type of the inputs.
         purpose: names the stream of random numbers.
+        noise: names the stream of the training images' frames within it; another name puts the same images
+            into other frames.
 
     Returns:
         The task, D = channels x framed height x framed width, flat in row-major order; the unit of an entry
@@ -126,8 +179,9 @@ def image_task(
     """
     check_choice("fill", fill, FILLS)
     check_choice("center", center, CENTERS)
-    train, test, rest = _split(pool, test_pool, n_train, n_test, generator(seed, purpose, "subset"))
-    frames = add_frames(train, pad, generator(seed, purpose, "noise"))
+    rows, test, rest = _split(pool, test_pool, n_train, n_test, generator(seed, purpose, "subset"))
+    train = pool.take(rows)
+    frames = add_frames(train, pad, generator(seed, purpose, noise))
     test_frames = add_frames(test, pad, generator(seed, purpose, "test noise"))
     mean_core = pool.pixels.to(dtype).mean(dim=0)
     core = _query_core(fill, rest, mean_core, n_train, generator(seed, purpose, "fresh core"))
@@ -136,16 +190,27 @@ def image_task(
     def flat(rows: Tensor) -> Tensor:
         return (rows.to(dtype).flatten(1) - shift) / scale
 
-    rows = torch.arange(n_train)
+    all_rows = torch.arange(n_train)
     return SpuriousTask(
-        train=flat(frames.framed(rows)),
-        spurious=flat(frames.framed(rows, core)),
+        train=flat(frames.framed(all_rows)),
+        spurious=flat(frames.framed(all_rows, core)),
         test=flat(test_frames.framed(torch.arange(n_test))),
         labels=train.labels.to(dtype),
         test_labels=test.labels.to(dtype),
         alpha=frames.columns().double().mean().item(),
         spurious_columns=frames.columns(),
+        rows=rows,
     )
+
+
+def _check_pad(pad: int) -> None:
+    if isinstance(pad, bool) or not isinstance(pad, int) or pad < 1:
+        raise ValueError(f"the frame must be at least 1 pixel wide, in whole pixels; got pad={pad!r}")
+
+
+def _border_size(height: int, width: int, pad: int) -> int:
+    """Return how many pixels the frame of an image of this height and width has."""
+    return (height + 2 * pad) * (width + 2 * pad) - height * width
 
 
 def _border(height: int, width: int, pad: int) -> Tensor:
@@ -156,8 +221,8 @@ def _border(height: int, width: int, pad: int) -> Tensor:
 
 def _split(
     pool: Images, test_pool: Images | None, n_train: int, n_test: int, source: torch.Generator
-) -> tuple[Images, Images, Images]:
-    """Draw disjoint training and test images; the third set is what nobody trains on."""
+) -> tuple[Tensor, Images, Images]:
+    """Draw rows of the pool to train on, and test images; the third set is what nobody trains on."""
     wanted, there = (n_train + n_test, len(pool)) if test_pool is None else (n_train, len(pool))
     if wanted > there or (test_pool is not None and n_test > len(test_pool)):
         have = f"{there} images" if test_pool is None else f"{there} + {len(test_pool)} images (train + test)"
@@ -166,7 +231,7 @@ def _split(
             f"hold {have}; ask for fewer"
         )
     order = torch.randperm(len(pool), generator=source)
-    train, rest = pool.take(order[:n_train]), pool.take(order[n_train:])
+    train, rest = order[:n_train], pool.take(order[n_train:])
     if test_pool is None:
         return train, pool.take(order.flip(0)[:n_test]), rest
     chosen = torch.randperm(len(test_pool), generator=source)[:n_test]
@@ -326,8 +391,7 @@ def _checked(strength: Tensor) -> Tensor:
 
 
 def _check_frame(pad: int, color: Sequence[float]) -> None:
-    if isinstance(pad, bool) or not isinstance(pad, int) or pad < 1:
-        raise ValueError(f"pad={pad!r}: the frame must be at least 1 pixel wide, in whole pixels")
+    _check_pad(pad)
     if len(color) != 3 or not all(0 <= level <= 1 for level in color):
         raise ValueError(
             f"color={tuple(color)!r}; allowed: red, green and blue in [0, 1] (divide levels 0..255 by 255)"

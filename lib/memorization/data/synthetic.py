@@ -28,6 +28,7 @@ class SpuriousTask:
         test_labels: test labels, shape (T,).
         alpha: fraction of the inputs' coordinates that are spurious, in (0, 1).
         spurious_columns: which coordinates are spurious, shape (D,), bool.
+        rows: which examples of a pool the training rows are, shape (N,), int64; None for drawn data.
 
     Raises:
         TypeError: if inputs are not floating point.
@@ -42,6 +43,7 @@ class SpuriousTask:
     test_labels: Tensor
     alpha: float
     spurious_columns: Tensor
+    rows: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in ("train", "spurious", "test"):

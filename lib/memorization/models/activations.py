@@ -2,8 +2,9 @@
 
 Bombari & Mondelli (ICML 2024) define ``phi2`` and ``phi4`` separately for the two maps: tangent features
 use ``h_0 + h_1`` and ``h_0 + h_3`` directly, which are not the derivatives of ``h_1 + h_2`` and ``h_1 +
-h_4``. Here ``h_l`` are the normalized probabilists' Hermite polynomials, with ``E[h_l(x) h_m(x)] = 1`` for
-``l = m`` and 0 otherwise, x standard normal. An activation's Hermite coefficients say how much of it is
+h_4``; ``phi3`` and ``phi6`` continue the family in the same way. Here ``h_l`` are the normalized
+probabilists' Hermite polynomials, with ``E[h_l(x) h_m(x)] = 1`` for ``l = m`` and 0 otherwise, x standard
+normal. An activation's Hermite coefficients say how much of it is
 constant, linear, quadratic, ...; the trapezoid rule on [-14, 14] gives them, because Gauss-Hermite nodes
 overflow from a few hundred on.
 
@@ -59,6 +60,25 @@ def _phi4_tangent(x: Tensor) -> Tensor:
     return (x * x).sub_(3.0).mul_(x).div_(math.sqrt(6)).add_(1.0)
 
 
+def _phi3(x: Tensor) -> Tensor:
+    return x.add_((x * x).sub_(3.0).mul_(x), alpha=1 / math.sqrt(6))
+
+
+def _phi3_tangent(x: Tensor) -> Tensor:
+    return _h2(x).add_(1.0)
+
+
+def _phi6(x: Tensor) -> Tensor:
+    square = x * x
+    sextic = (square - 15.0).mul_(square).add_(45.0).mul_(square).sub_(15.0)  # x^6 - 15x^4 + 45x^2 - 15
+    return x.add_(sextic, alpha=1 / math.sqrt(720))
+
+
+def _phi6_tangent(x: Tensor) -> Tensor:
+    square = x * x
+    return (square - 10.0).mul_(square).add_(15.0).mul_(x).div_(math.sqrt(120)).add_(1.0)
+
+
 def _relu(x: Tensor) -> Tensor:
     return x.clamp_(min=0.0)
 
@@ -86,7 +106,9 @@ def _erf_tangent(x: Tensor) -> Tensor:
 
 _FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "phi2": (_phi2, lambda x: x.add_(1.0)),
+    "phi3": (_phi3, _phi3_tangent),
     "phi4": (_phi4, _phi4_tangent),
+    "phi6": (_phi6, _phi6_tangent),
     "relu": (_relu, _step),
     "tanh": (torch.tanh_, _tanh_tangent),
     "h2": (_h2, lambda x: x.mul_(math.sqrt(2))),

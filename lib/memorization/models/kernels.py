@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ from memorization.models.activations import activation, hermite_coefficients
 _BLOCK = 2048
 # Training rows per column block of the kernel: small enough to skip most of the upper triangle.
 _COLUMNS = 256
+# Rows per block of the infinite-width kernel: its functions need several matrices of this height.
+_KERNEL_ROWS = 512
 _SERIES_DEGREE = 60
 _SPHERE_TOLERANCE = 1e-5
 
@@ -50,7 +52,11 @@ def explicit_features(rows: Tensor, weights: Tensor, *, feature_map: str, activa
 
     Returns:
         Features, shape (B, k) for ``rf`` and (B, D k) for ``ntk``, without a factor for the width.
+
+    Raises:
+        TypeError, ValueError: for inputs that are not finite floating-point matrices, or unknown names.
     """
+    check_floating("rows", rows)
     hidden = activation(activation_name, feature_map).apply_(rows @ weights.T)
     if feature_map == "rf":
         return hidden
@@ -113,10 +119,8 @@ def gram_blocks(
     n, d = train.shape
     act = activation(activation_name, feature_map)
     if not width:
-        rows = torch.cat([train, spurious, test]).double()
-        kernel = infinite_width_kernel(
-            rows, train.double(), feature_map=feature_map, activation_name=activation_name
-        )
+        rows = torch.cat([train, spurious, test])
+        kernel = infinite_width_kernel(rows, train, feature_map=feature_map, activation_name=activation_name)
     elif width < 0:
         raise ValueError(f"width must be at least 1, or 0 for the infinite-width kernel; got {width}")
     else:
@@ -230,28 +234,37 @@ def infinite_width_kernel(rows: Tensor, columns: Tensor, *, feature_map: str, ac
     Random features: ``E phi(v.z) phi(v.z')``; tangent features: ``(z.z'/d) E phi'(w.z) phi'(w.z')``.
 
     Args:
-        rows: shape (B, D), float64.
-        columns: shape (N, D), float64.
+        rows: shape (B, D), floating point; computed in float64.
+        columns: shape (N, D), floating point.
         feature_map: ``rf`` or ``ntk``.
         activation_name: name of the activation.
 
     Returns:
-        Kernel, shape (B, N).
+        Kernel, shape (B, N), float64.
 
     Raises:
-        ValueError: if the activation's kernel is only known on the sphere and the inputs are not on it.
+        TypeError: for inputs that are not floating point, such as the bytes of images.
+        ValueError: if the activation's kernel is only known on the sphere and the inputs are not on it, or
+            inputs are no finite matrices of one width.
     """
-    d = rows.shape[1]
-    correlation = rows @ columns.T / d
-    q1 = rows.square().sum(dim=1, keepdim=True) / d  # (B, 1)
+    for name, part in (("rows", rows), ("columns", columns)):
+        check_floating(name, part)
+    if rows.shape[1] != columns.shape[1]:
+        raise ValueError(
+            f"rows have {rows.shape[1]} coordinates, columns {columns.shape[1]}; give equal ones"
+        )
+    d, act = rows.shape[1], activation(activation_name, feature_map)
+    form = _FORMS.get((act.name, feature_map), partial(_sphere_series, act.name, feature_map))
+    columns = columns.double()
     q2 = columns.square().sum(dim=1) / d  # (N,)
-    act = activation(activation_name, feature_map)
-    form = _FORMS.get((act.name, feature_map))
-    if form is None:
-        kernel = _sphere_series(act.name, feature_map, correlation, q1, q2)
-    else:
-        kernel = form(correlation, q1, q2)
-    return kernel if feature_map == "rf" else kernel.mul_(correlation)
+    kernel = torch.empty(len(rows), len(columns), dtype=torch.float64, device=rows.device)
+    for start in range(0, len(rows), _KERNEL_ROWS):
+        part = rows[start : start + _KERNEL_ROWS].double()
+        correlation = part @ columns.T / d
+        q1 = part.square().sum(dim=1, keepdim=True) / d  # (B, 1)
+        block = form(correlation, q1, q2)
+        kernel[start : start + len(part)] = block if feature_map == "rf" else block.mul_(correlation)
+    return kernel
 
 
 def _angle(c: Tensor, q1: Tensor, q2: Tensor) -> Tensor:

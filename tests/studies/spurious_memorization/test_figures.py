@@ -3,10 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from memorization.measures.scores import ExampleScores
 from memorization.report.figures import panels
 from memorization.report.styles import COLORS
 from memorization.studies.spurious_memorization import figures as spurious
+from memorization.studies.spurious_memorization.image_scores import ScoredImages
 from memorization.studies.spurious_memorization.theory import kernel_profile, predict_synthetic
 
 
@@ -121,11 +124,13 @@ def test_a_picture_that_does_not_exist_is_refused():
 def test_images_have_their_accuracies_at_the_left_and_the_covariance_below_its_bound_at_the_right():
     _, (left, right) = panels(2)
     rows = pd.DataFrame({"N": [10, 20], "seed": 0, "test_accuracy": 0.9, "spurious_accuracy": 0.6})
-    spurious.draw_image_panels(left, right, rows.assign(spurious_auc=0.8, covariance=0.1, bound=0.2))
+    rows = rows.assign(spurious_auc=0.8, covariance=0.1, bound=0.2)
+    spurious.draw_image_panels(left, right, rows, rows.assign(covariance=0.3))
     assert left.get_legend_handles_labels()[1] == [
         "test accuracy", "spurious accuracy", "spurious AUC", "chance",
     ]  # fmt: skip
-    assert [line.get_ydata()[0] for line in right.lines] == [0.1, 0.2]
+    assert [line.get_ydata()[0] for line in right.lines if len(line.get_ydata())] == [0.1, 0.3, 0.2]
+    assert [line.get_linestyle() for line in left.lines].count(":") == 3
     assert right.get_ylim()[0] == 0
 
 
@@ -148,3 +153,83 @@ def test_the_map_of_closed_forms_is_a_full_grid_with_the_theorys_numbers():
     one = table.query("features == 'random features' and activation == 'φ₂' and ratio == 1 and alpha == 0.5")
     profile = kernel_profile("rf", "phi2")
     assert one["gamma"].item() == pytest.approx(predict_synthetic(profile, 0.5, 1.0, n=80).gamma)
+
+
+def measured_images(**changes):
+    rows = [
+        {"feature_map": f, "N": n, "seed": s, "center": c, "alpha": n / 100}
+        for f in ("rf", "ntk")
+        for n in (10, 50)
+        for s in (0, 1)
+        for c in ("none", "mean")
+    ]
+    frame = pd.DataFrame(rows).assign(alignment_mean=0.4, covariance=0.1, membership_auc=0.8)
+    return frame.assign(**changes)
+
+
+def heights(ax, linestyle):
+    return [
+        line.get_ydata()[0]
+        for line in ax.lines
+        if line.get_linestyle() == linestyle and len(line.get_ydata())
+    ]
+
+
+def test_the_alignment_on_images_is_drawn_beside_that_without_chance():
+    _, (ax,) = panels(1)
+    rows = measured_images().query("center == 'none'")
+    spurious.draw_image_alignment(ax, rows, rows.assign(alignment_mean=0.6))
+    assert heights(ax, "-") == [0.4, 0.4]
+    assert heights(ax, ":") == [0.6, 0.6]
+    assert ax.get_legend_handles_labels()[1] == ["random features", "tangent features", "infinite width"]
+
+
+def test_frames_are_drawn_against_their_share_beside_the_diagonal():
+    _, (left, right) = panels(2)
+    spurious.draw_borders(left, right, measured_images().query("feature_map == 'ntk'"))
+    assert left.get_legend_handles_labels()[1] == [
+        "raw pixel values", "centered pixel values", "alignment = α",
+    ]  # fmt: skip
+    assert list(left.lines[0].get_xdata()) == [0.1, 0.5]
+    assert heights(right, "-") == [0.1, 0.1]
+
+
+def test_members_are_drawn_beside_frames_that_nobody_saw():
+    _, (ax,) = panels(1)
+    rows = measured_images().query("center == 'none'")
+    spurious.draw_membership(ax, rows, rows.assign(membership_auc=0.5))
+    assert heights(ax, "-") == [0.8, 0.8]
+    assert heights(ax, "--")[:2] == [0.5, 0.5]
+
+
+def test_each_activation_has_a_row_the_most_aligned_at_the_top(curves):
+    _, (left, right) = panels(2)
+    rows = curves.query("alpha == 0.5 and N == 100").assign(stability_mse=0.7, theory_test_mse=0.8)
+    rows.loc[rows.activation == "phi4", "alignment_mean"] -= 0.1
+    spurious.draw_activation_rows(left, right, rows)
+    assert [text.get_text() for text in left.get_yticklabels()] == ["φ₄", "φ₂"]
+    assert {line.get_xdata()[0] for line in right.lines if line.get_marker() == "D"} == {0.8}
+    assert left.get_xlim() == (0, 0.5)
+
+
+def test_images_are_ranked_by_what_is_memorized_of_them():
+    column = torch.tensor([0.1, 0.9, -0.5, 0.3], dtype=torch.float64)
+    scores = ExampleScores("x", torch.arange(4), {"memorization": column}, {"memorization": {}})
+    framed = torch.arange(4, dtype=torch.uint8).reshape(4, 1, 1, 1).expand(4, 1, 2, 2)
+    pictures = spurious.ranked_pictures(ScoredImages(scores, framed, 255), 1)
+    assert list(pictures) == ["most 1: 0.90", "least 1: -0.50"]
+    assert [int(picture[0, 0]) for picture in pictures.values()] == [1, 2]
+
+
+def test_a_correlated_feature_is_drawn_against_the_penalty_with_its_closed_form():
+    _, (left, right) = panels(2)
+    rows = pd.DataFrame(
+        {"n": n, "variance": v, "penalty": p, "seed": s, "spurious_covariance": 0.1, "test_mse": 0.5,
+         "theory_spurious_covariance": 0.2, "theory_test_mse": 0.6, "activation": "identity"}
+        for n, v in ((200, 1.0), (200, 4.0), (50, 1.0)) for p in (0.1, 1.0) for s in (0, 1)
+    )  # fmt: skip
+    named = spurious.named_settings(rows, 100)
+    assert list(named.setting.unique()) == ["N = 2 d", "N = 2 d, variance of y 4", "N = 0.5 d"]
+    spurious.draw_correlated(left, right, named, named.query("n == 200 and variance == 1 and penalty == 1"))
+    assert heights(left, ":") == [0.2] * 3
+    assert heights(right, ":") == [0.6] * 3

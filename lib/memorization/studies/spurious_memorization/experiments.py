@@ -100,10 +100,7 @@ def curve(
     Raises:
         ValueError: if a size is no whole number >= 1, there is none, or one is there twice.
     """
-    counts = list(sizes) if isinstance(sizes, Sequence) else []
-    whole = all(type(n) is int and n >= 1 for n in counts)
-    if not counts or not whole or len(set(counts)) < len(counts):
-        raise ValueError(f"sizes={sizes!r}; allowed: a list of whole numbers N >= 1, each once, at least one")
+    counts = check_counts(sizes)
     rows: list[Row] = []
     regression = test_labels = None
     for n in counts:
@@ -113,6 +110,19 @@ def curve(
             regression, test_labels = solve(model, task, seed, f"{purpose} weights"), task.test_labels
         rows.append({"N": n, **measure(regression.at(n), test_labels)})
     return rows
+
+
+def check_counts(sizes: Sequence[int]) -> list[int]:
+    """Return numbers of training examples as a list.
+
+    Raises:
+        ValueError: if one is no whole number >= 1, there is none, or one is there twice.
+    """
+    counts = list(sizes) if isinstance(sizes, Sequence) else []
+    whole = all(type(n) is int and n >= 1 for n in counts)
+    if not counts or not whole or len(set(counts)) < len(counts):
+        raise ValueError(f"sizes={sizes!r}; allowed: a list of whole numbers N >= 1, each once, at least one")
+    return counts
 
 
 def measure(solution: Solution, test_labels: Tensor) -> Row:
@@ -258,7 +268,7 @@ def image_curve(
     Raises:
         ValueError: for arguments out of range; FileNotFoundError: if the data set is absent.
     """
-    pool, test_pool = _pools(dataset, negative, positive, data_root)
+    pool, test_pool = pools(dataset, negative, positive, data_root)
     draw = partial(
         image_task, pool, test_pool=test_pool, n_test=n_test, pad=pad, seed=seed,
         fill=fill, center=center, dtype=_float_type(dtype),
@@ -266,8 +276,21 @@ def image_curve(
     return curve(Model(feature_map, activation, width, ridge, device), draw, sizes, nested=nested, seed=seed)
 
 
-def _pools(dataset: str, negative: int, positive: int, root: str | None) -> tuple[Images, Images | None]:
-    """Return where training and test images come from; digits are one set, split anew by every seed."""
+def pools(dataset: str, negative: int, positive: int, root: str | None) -> tuple[Images, Images | None]:
+    """Return where training and test images of two classes come from.
+
+    Args:
+        dataset: ``digits``, ``mnist``, ``fashion_mnist`` or ``cifar10``.
+        negative: class that gets label -1.
+        positive: class that gets label +1.
+        root: folder of the data sets.
+
+    Returns:
+        The training images, and the test images; None for digits, one set that every seed splits anew.
+
+    Raises:
+        ValueError: for an unknown name or class; FileNotFoundError: if the data set is absent.
+    """
     if dataset == "digits":
         return two_classes(load_images(dataset, "all"), negative, positive), None
     train, test = (
@@ -436,6 +459,25 @@ def negative_control(
     ]
 
 
+def score_columns(solution: Solution) -> dict[str, Tensor]:
+    """Return what is known of each training example of a regression.
+
+    Returns:
+        Columns by name, each of shape (N,): ``label`` g_i, ``alignment`` F_i, ``residual`` S_i, ``spurious``
+        f(z_i^s), ``held_out`` f(z_i^s; without i) and ``memorization`` = F_i S_i g_i, the part of the right
+        answer that comes from having seen the example.
+    """
+    found = stability(solution)
+    return {
+        "label": solution.targets,
+        "alignment": found.alignment,
+        "residual": found.residuals,
+        "spurious": found.spurious,
+        "held_out": found.held_out,
+        "memorization": found.alignment * found.residuals * solution.targets,
+    }
+
+
 def example_scores(
     model: Model, *, alpha: float, d: int, n: int, law: str = "gaussian", seed: int
 ) -> ExampleScores:
@@ -450,21 +492,11 @@ def example_scores(
         seed: whole number >= 0.
 
     Returns:
-        Scores of the N training rows, by their place: ``label``, ``alignment`` F_i, ``residual`` S_i,
-        ``spurious`` f(z_i^s), ``held_out`` f(z_i^s; without i) and ``memorization`` = F_i S_i g_i, the part
-        of the right answer that comes from having seen the example.
+        The columns of :func:`score_columns` of the N training rows, by their place.
     """
     task = linear_core_task(n_train=n, n_test=1, d=d, alpha=alpha, seed=seed, law=law, purpose="nested")
     solution = solve(model, task, seed, "nested weights").at()
-    scores = stability(solution)
-    columns = {
-        "label": solution.targets,
-        "alignment": scores.alignment,
-        "residual": scores.residuals,
-        "spurious": scores.spurious,
-        "held_out": scores.held_out,
-        "memorization": scores.alignment * scores.residuals * solution.targets,
-    }
+    columns = score_columns(solution)
     made = {**asdict(model), "alpha": alpha, "d": d, "n": n, "law": law, "seed": seed}
     digest = hashlib.sha256(task.train.numpy().tobytes()).hexdigest()[:16]
     return ExampleScores(digest, torch.arange(n), columns, dict.fromkeys(columns, made))

@@ -1,4 +1,7 @@
-"""Figures of the page on spurious memorization: pictures, curves and their closed forms, products, images."""
+"""Figures of the page on spurious memorization: pictures, curves and their closed forms, products, images.
+
+What is drawn of a correlated spurious feature, which the follow-up paper is about, comes last.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,11 @@ from memorization.report.explorations import seed_intervals
 from memorization.report.figures import curve_with_band, log_ticks, reference_line, theory_curve
 from memorization.report.intervals import half_width
 from memorization.report.styles import COLORS, INK, arm_styles
+from memorization.report.tables import number
+from memorization.studies.spurious_memorization.image_scores import ScoredImages
 from memorization.studies.spurious_memorization.theory import kernel_profile, predict_synthetic
 
-_NAMES = {"phi2": "φ₂", "phi4": "φ₄", "h2": "h₂", "relu": "ReLU", "gelu": "GELU"}
+_NAMES = {"phi2": "φ₂", "phi3": "φ₃", "phi4": "φ₄", "phi6": "φ₆", "h2": "h₂", "relu": "ReLU", "gelu": "GELU"}
 _MAPS = {"rf": "random features", "ntk": "tangent features"}
 _N_LABEL = "training examples N [examples]"
 _COVARIANCE = "Cov(f(zˢ), g) [label²]"
@@ -290,18 +295,28 @@ def _draw_below_bound(ax: Axes, curve: pd.DataFrame) -> None:
     log_ticks(ax, curve["N"])
 
 
-def draw_image_panels(left: Axes, right: Axes, records: pd.DataFrame) -> None:
-    """Draw one pair of classes: accuracies and area under the curve; covariance below its bound."""
+def draw_image_panels(left: Axes, right: Axes, records: pd.DataFrame, exact: pd.DataFrame) -> None:
+    """Draw one pair of classes: accuracies and area under the curve; covariance below its bound.
+
+    Args:
+        left: panel of what lies between 0 and 1.
+        right: panel of the covariance.
+        records: at finite width, one row per N and seed.
+        exact: the same at infinite width, dotted.
+    """
     for column, label, color, marker in (
         ("test_accuracy", "test accuracy", COLORS["test accuracy"], "o"),
         ("spurious_accuracy", "spurious accuracy", COLORS["spurious accuracy"], "s"),
         ("spurious_auc", "spurious AUC", COLORS["covariance"], "^"),
     ):
         curve_with_band(left, records, "N", column, label=label, color=color, marker=marker)
+        _infinite_width(left, exact, column, color)
     reference_line(left, 0.5, "chance")
     left.set(ylim=(0.42, 1.02), xlabel=_N_LABEL, ylabel="accuracy, AUC [fraction]")
     log_ticks(left, records["N"])
     curve_with_band(right, records, "N", "covariance", label="covariance", color=COLORS["covariance"])
+    _infinite_width(right, exact, "covariance", COLORS["covariance"])
+    right.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="infinite width")
     curve_with_band(
         right, records, "N", "bound", label="its bound", color=COLORS["reference"], linestyle="--", marker=""
     )
@@ -319,3 +334,165 @@ def draw_against_width(ax: Axes, records: pd.DataFrame, y: str, theory: str, lab
     if quantity == "feature alignment":  # from 0 to its limit alpha, so that a small difference looks small
         ax.set_ylim(0, records["alpha"].iloc[0])
     log_ticks(ax, records["width"])
+
+
+def _infinite_width(ax: Axes, records: pd.DataFrame, column: str, color: str) -> None:
+    """Draw the mean at infinite width, where no chance is left in the features: dotted, as other theory."""
+    means = records.groupby("N")[column].mean()
+    ax.plot(means.index, means, color=color, linestyle=":", linewidth=2.2, label="_")
+
+
+def draw_image_alignment(ax: Axes, records: pd.DataFrame, exact: pd.DataFrame) -> None:
+    """Draw the measured alignment of both feature maps against N, and that of the infinite-width kernels.
+
+    Args:
+        ax: the panel.
+        records: one pair of classes at finite width, with ``feature_map``, ``N`` and ``alignment_mean``.
+        exact: the same at infinite width.
+    """
+    for feature_map, one in records.groupby("feature_map", sort=False):
+        color, marker = arm_styles(_MAPS.values())[_MAPS[str(feature_map)]]
+        name = _MAPS[str(feature_map)]
+        curve_with_band(ax, one, "N", "alignment_mean", label=name, color=color, marker=marker)
+        _infinite_width(ax, exact[exact["feature_map"] == feature_map], "alignment_mean", color)
+    ax.plot([], [], color=INK, linestyle=":", linewidth=2.2, label="infinite width")
+    ax.set(ylim=(0, 1), xlabel=_N_LABEL, ylabel="feature alignment [ratio]")
+    log_ticks(ax, records["N"])
+
+
+_PREPARED = {"none": "raw pixel values", "mean": "centered pixel values"}
+
+
+def draw_borders(left: Axes, right: Axes, records: pd.DataFrame) -> None:
+    """Draw alignment, beside the share of the frame itself, and covariance against that share.
+
+    Args:
+        left: panel of the alignment.
+        right: panel of the covariance.
+        records: one pair of classes, with ``center``, ``alpha``, ``alignment_mean`` and ``covariance``.
+    """
+    styles = arm_styles(_PREPARED.values())
+    for center, one in records.groupby("center", sort=False):
+        name = _PREPARED[str(center)]
+        look = {"label": name, "color": styles[name][0], "marker": styles[name][1]}
+        curve_with_band(left, one, "alpha", "alignment_mean", **look)
+        curve_with_band(right, one, "alpha", "covariance", **look)
+    ends = [0, 1]
+    left.plot(ends, ends, color=COLORS["reference"], linestyle="--", linewidth=1.2, label="alignment = α")
+    for ax, label in ((left, "feature alignment [ratio]"), (right, _COVARIANCE)):
+        ax.set(xlim=(0, 1), xlabel="share of the frame α [fraction]", ylabel=label)
+    left.set_ylim(0, 1)
+    right.set_ylim(bottom=0)
+
+
+def draw_activation_rows(left: Axes, right: Axes, records: pd.DataFrame) -> None:
+    """Draw alignment and mean squared stability of each activation, a row each, beside their closed forms.
+
+    Args:
+        left: panel of the alignment.
+        right: panel of the stability.
+        records: one spurious fraction and one N, with ``feature_map``, ``activation`` and both quantities;
+            the activations with the largest alignment, mean over feature maps, come first.
+    """
+    order = list(records.groupby("activation")["alignment_mean"].mean().sort_values().index)
+    for ax, y, theory in (
+        (left, "alignment_mean", "gamma"),
+        (right, "stability_mse", "theory_test_mse"),
+    ):
+        for place, feature_map in enumerate(_MAPS):
+            groups = records[records["feature_map"] == feature_map].groupby("activation")
+            means, halves = groups[[y, theory]].mean().loc[order], groups[y].agg(half_width).loc[order]
+            color, marker = arm_styles(_MAPS.values())[_MAPS[feature_map]]
+            rows = np.arange(len(order)) + (0.16, -0.16)[place]
+            ax.errorbar(
+                means[y], rows, xerr=halves, fmt=marker, markersize=6, elinewidth=1.2, color=color,
+                label=_MAPS[feature_map],
+            )  # fmt: skip
+            name = "_" if place else "closed form"
+            ax.plot(means[theory], rows, "D", color=INK, markersize=10, markerfacecolor="none", label=name)
+        ax.set_yticks(range(len(order)), [_NAMES.get(name, name) for name in order])
+        ax.set_ylabel("activation [name]")
+    left.set(xlabel="feature alignment [ratio]", xlim=(0, records["alpha"].max()))
+    right.set(xlabel="mean squared stability [label²]")
+    right.set_xlim(left=0)
+
+
+def draw_membership(ax: Axes, records: pd.DataFrame, strangers: pd.DataFrame) -> None:
+    """Draw how well frames give away what was trained on, against N; and the same of frames never seen.
+
+    Args:
+        ax: the panel.
+        records: one pair of classes, with ``feature_map``, ``N`` and ``membership_auc``.
+        strangers: the same where fresh frames are suspected.
+    """
+    for feature_map, one in records.groupby("feature_map", sort=False):
+        name = _MAPS[str(feature_map)]
+        color, marker = arm_styles(_MAPS.values())[name]
+        look = {"color": color, "marker": marker}
+        curve_with_band(ax, one, "N", "membership_auc", label=name, **look)
+        other = strangers[strangers["feature_map"] == feature_map]
+        look |= {"label": f"{name}, fresh frames", "linestyle": "--"}
+        curve_with_band(ax, other, "N", "membership_auc", **look)
+    reference_line(ax, 0.5, "chance")
+    ax.set(ylim=(0.3, 1.02), xlabel=_N_LABEL, ylabel="area under the curve [fraction]")
+    log_ticks(ax, records["N"])
+
+
+def ranked_pictures(images: ScoredImages, count: int = 3) -> dict[str, np.ndarray]:
+    """Return the framed images that are memorized most, and those that are memorized least.
+
+    Args:
+        images: training images with their scores.
+        count: how many of each.
+
+    Returns:
+        Pictures by rank and score, the largest ``memorization`` before the smallest, 0..255.
+    """
+    found = images.scores.columns["memorization"]
+    order = found.argsort(descending=True)
+    chosen = {"most": order[:count], "least": order[-count:]}
+    return {
+        f"{word} {place}: {found[row]:.2f}": _displayable(images.framed[row], images.levels)
+        for word, rows in chosen.items()
+        for place, row in enumerate(rows.tolist(), start=1)
+    }
+
+
+def named_settings(records: pd.DataFrame, d: int) -> pd.DataFrame:
+    """Return records of ``correlated_ridge`` with a column ``setting``: N/d and the spurious variance."""
+    words = [
+        f"N = {number(n / d)} d" + (f", variance of y {number(variance)}" if variance != 1 else "")
+        for n, variance in zip(records["n"], records["variance"], strict=True)
+    ]
+    return records.assign(setting=words)
+
+
+def draw_correlated(left: Axes, right: Axes, ridge: pd.DataFrame, features: pd.DataFrame) -> None:
+    """Draw what is learned of a correlated spurious feature, and the test error, against the ridge.
+
+    Args:
+        left: panel of C.
+        right: panel of the test error.
+        ridge: ridge regression, with ``setting`` and ``penalty``.
+        features: random features without a ridge, at the penalty that they bring along.
+    """
+    styles = arm_styles([*ridge["setting"].unique(), "random features, no ridge"])
+    for ax, y in ((left, "spurious_covariance"), (right, "test_mse")):
+        for setting, one in ridge.groupby("setting", sort=False):
+            color, marker = styles[str(setting)]
+            curve_with_band(
+                ax, one, "penalty", y, label=str(setting), color=color, linestyle="none", marker=marker
+            )
+            theory_curve(ax, one, "penalty", f"theory_{y}", label="_", color=color)
+        groups = features.groupby("activation", sort=False)
+        color, marker = styles["random features, no ridge"]
+        ax.errorbar(
+            groups["penalty"].mean(), groups[y].mean(), yerr=groups[y].agg(half_width),
+            fmt=marker, markersize=10, color=color, label="random features, no ridge",
+        )  # fmt: skip
+        _name_closed_form(ax)
+        log_ticks(ax, ridge["penalty"])
+        ax.set_xlabel("ridge penalty λ [variance of x]")
+    left.set_ylabel("C = Cov(f([x′, y]), g) [label²]")
+    right.set_ylabel("test error [label²]")
+    left.set_ylim(bottom=min(0.0, left.get_ylim()[0]))
