@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -132,6 +132,37 @@ def _setting(
     return _Setting(framed, (channels, height + 2 * pad, width + 2 * pad), classes)
 
 
+def network_points(specs: Sequence[str], sizes: Sequence[int], d: int) -> list[dict[str, str | int]]:
+    """Read texts such as ``mnist:10:cnn:1000``: data set, frame in pixels, network, epochs.
+
+    Args:
+        specs: one text for each panel; ``synthetic:0:fc:1000`` for synthetic data, which have no frame.
+        sizes: numbers N of training examples.
+        d: number of coordinates of synthetic data.
+
+    Returns:
+        Arguments of :func:`trained_networks`, the smallest N first: those cost least.
+
+    Raises:
+        ValueError: a text of another form; says what was given and what is allowed.
+    """
+    points: list[dict[str, str | int]] = []
+    for n in sorted(sizes):
+        for spec in specs:
+            name, *rest = spec.split(":")
+            known = len(rest) == 3 and name in ("synthetic", *DATASETS) and rest[1] in NETWORKS
+            if not known or not rest[0].isdigit() or not rest[2].isdigit():
+                raise ValueError(
+                    f"panel {spec!r}; allowed: DATASET:PAD:NETWORK:EPOCHS with DATASET one of synthetic, "
+                    f"{', '.join(DATASETS)}, NETWORK one of {', '.join(NETWORKS)} and two whole numbers, "
+                    "such as 'mnist:10:cnn:1000'"
+                )
+            pad, epochs = int(rest[0]), int(rest[2])
+            one: dict[str, str | int] = {"dataset": name, "pad": pad, "network": rest[1]}
+            points.append(one | {"n": n, "epochs": epochs} | ({"d": d} if name == "synthetic" else {}))
+    return points
+
+
 @experiment("trained_networks")
 def trained_networks(
     *,
@@ -206,7 +237,7 @@ def trained_networks(
     done = train(networks, batches, "mse" if setting.classes == 1 else "cross_entropy", recipe)
     known: Row = {"N": n, "chance": setting.chance, "updates": epochs * batches.steps(recipe.batch)}
     return [
-        done.failed[m] if m in done.failed else [known | _measured(done.networks[m], task, setting)]
+        done.failed[m] if m in done.failed else [{**known, **_measured(done.networks[m], task, setting)}]
         for m, task in enumerate(tasks)
     ]
 
@@ -279,21 +310,25 @@ def label_covariance(scores: Tensor, labels: Tensor) -> float:
 
 
 def class_auc(scores: Tensor, labels: Tensor) -> float:
-    """Area under the curve of one class against the others, by its log-probability, mean over the classes.
+    """Area under the curve of one class against the others, by its log-odds; the mean over the classes.
 
-    Unlike accuracy it does not move when all answers lean to one class. With one output it is the area of the
-    output. Classes that every label is of, or none, have no area; NaN where no class has one.
+    Where all answers lean to one class it still tells whether the right one is likelier than elsewhere. With
+    one output it is the area of the output. A class that every label is of, or none, has no area; NaN where
+    no class has one.
 
     Args: as :func:`accuracy`.
     """
-    if scores.shape[1] == 1:
-        columns, present = scores, [(0, labels > 0)]
+    classes = scores.shape[1]
+    if classes == 1:
+        odds, present = scores, [labels > 0]
     else:
-        columns = scores.double().log_softmax(1)
-        present = [(c, labels == c) for c in range(scores.shape[1])]
+        wide, own = scores.double(), torch.eye(classes, dtype=torch.bool)
+        # not the probabilities themselves, which a sure network rounds to 0 or 1
+        odds = wide - wide[:, None].masked_fill(own, -math.inf).logsumexp(2)
+        present = [labels == c for c in range(classes)]
     areas = [
-        float(auc(columns[:, c], torch.where(of, 1, -1)))
-        for c, of in present
+        float(auc(odds[:, c], torch.where(of, 1, -1)))
+        for c, of in enumerate(present)
         if bool(of.any()) and not bool(of.all())
     ]
     return sum(areas) / len(areas) if areas else math.nan
@@ -435,7 +470,8 @@ def last_layer_gram(trained: nn.Module, task: SpuriousTask) -> GramBlocks:
         nn.functional.pad(class_scores(trained.encoder, rows).double(), (0, 1), value=1.0)  # type: ignore[arg-type]
         for rows in (task.train, task.spurious, task.test)
     ]
-    return GramBlocks(*(rows @ features[0].T for rows in features), parameters=features[0].shape[1])
+    train, spurious, test = (rows @ features[0].T for rows in features)
+    return GramBlocks(train, spurious, test, features[0].shape[1])
 
 
 def tangent_gram(model: nn.Module, task: SpuriousTask) -> GramBlocks:
@@ -454,5 +490,5 @@ def tangent_gram(model: nn.Module, task: SpuriousTask) -> GramBlocks:
     for one in gradients.values():
         flat = one.flatten(1).double()
         kernel += flat @ flat[: len(task.train)].T
-    sizes = [len(part) for part in (task.train, task.spurious, task.test)]
-    return GramBlocks(*kernel.split(sizes), parameters=sum(value.numel() for value in values.values()))
+    train, spurious, test = kernel.split([len(part) for part in (task.train, task.spurious, task.test)])
+    return GramBlocks(train, spurious, test, sum(value.numel() for value in values.values()))
