@@ -80,14 +80,14 @@ check_d: int = 200  # coordinates of the negative control, the finite-width and 
 widths: list[int] = [1000, 2000, 8000, 32000]  # widths k of the finite-width check | features | 10..1000000
 ridges: list[float] = [0.0, 0.1, 1.0]  # ridges of the ridge check, per unit of width | kernel units | 0..
 control_seeds: int = 20  # trials of the negative control | trials | 2..1000
-network_panels: list[str] = ["synthetic:0:fc:200", "digits:3:fc:100", "digits:3:cnn:100"]  # data set, frame in pixels, network, epochs | name | any
+network_panels: list[str] = ["synthetic:0:fc:200", "digits:3:fc:100", "digits:3:cnn:60"]  # data set, frame in pixels, network, epochs | name | any
 network_sizes: list[int] = [20, 50, 200, 1000]  # numbers N of training examples of trained networks | examples | 2..50000
 network_test: int = 500  # test examples a trained network | examples | 10..10000
-network_seeds: int = 3  # trained networks at each N | networks | 2..100
+network_seeds: int = 5  # trained networks at each N | networks | 2..100
 network_seed: int = 100  # least first seed of trained networks: those below chose bounds of ours | seed | 0..1000000
 left_out: int = 10  # examples left out in turn, each with a network trained without it | examples | 1..200
 left_out_n: int = 50  # training examples there | examples | 2..201
-left_out_epochs: int = 200  # full-batch steps there | epochs | 1..100000
+left_out_epochs: int = 100  # full-batch steps there | epochs | 1..100000
 left_out_seeds: int = 2  # trials there | trials | 2..100
 device: str = "auto"  # where to compute; auto takes a GPU where there is one | name | one of auto, cpu, cuda
 
@@ -117,7 +117,7 @@ from memorization.studies.spurious_memorization.experiments import (
 from memorization.studies.spurious_memorization.figures import (
     at_largest, draw_against_width, draw_alignment, draw_alignment_decay, draw_curves, draw_image_panels,
     draw_left_out, draw_network_panels, draw_pictures, draw_products, example_pictures, measured_map, named_curves, named_pairs,
-    named_panels, panel_titles, predicted_map,
+    named_networks, panel_titles, predicted_map,
 )  # fmt: skip
 from memorization.studies.spurious_memorization.trained_networks import left_out_examples, network_points, trained_networks
 
@@ -590,7 +590,7 @@ say("At the largest $N$, tangent features:\n\n" + "\n".join(lines))
 # same network at queries whose spurious part is fresh, too: what it tells without having seen anything of them.
 
 # %%
-networks = named_panels(run.sweep(
+networks = named_networks(run.sweep(
     trained_networks,
     network_points(network_panels, network_sizes, d),
     seeds=network_seeds, first_seed=max(first_seed, network_seed), stacked=True,
@@ -643,7 +643,7 @@ left_out_rows = run.sweep(
 )
 
 # %% tags=["hide-input"]
-titles = ["tangent features", "last layer", "last layer, measured S"]
+titles = ["tangent features", "last layer", "with measured S"]
 figure, axes = panels(3, columns=3, titles=titles)
 changes = draw_left_out(axes, left_out_rows)
 legend_above(figure)

@@ -324,7 +324,7 @@ def draw_against_width(ax: Axes, records: pd.DataFrame, y: str, theory: str, lab
 _NETWORKS = {"fc": "fully connected", "cnn": "convolutional", "resnet18": "ResNet-18"}
 
 
-def named_panels(records: pd.DataFrame) -> pd.DataFrame:
+def named_networks(records: pd.DataFrame) -> pd.DataFrame:
     """Return records of trained networks with a column ``panel``: data set and network, ``digits cnn``."""
     if records.empty:
         return records
@@ -332,7 +332,7 @@ def named_panels(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def panel_titles(panels: Sequence[str]) -> list[str]:
-    """Return the titles of pairs of axes for panels of :func:`named_panels`."""
+    """Return the titles of pairs of axes for panels of :func:`named_networks`."""
     return [
         title
         for dataset, network in (panel.split(" ") for panel in panels)
@@ -346,7 +346,7 @@ def draw_network_panels(left: Axes, right: Axes, records: pd.DataFrame) -> None:
     Args:
         left: axes of the accuracies; as in the paper, from just below chance to 1.
         right: axes of the covariances.
-        records: one panel of :func:`named_panels`.
+        records: one panel of :func:`named_networks`.
     """
     null = COLORS["reference"]
     for column, label, color, marker, line in (
@@ -363,7 +363,7 @@ def draw_network_panels(left: Axes, right: Axes, records: pd.DataFrame) -> None:
         right, records, "N", "unrelated_covariance", label="_", color=null, marker="d", linestyle="--"
     )
     binary = records["chance"].iloc[0] == 0.5
-    right.set(xlabel=_N_LABEL, ylabel=_COVARIANCE if binary else "Σ Cov(p(zˢ), label)")
+    right.set(xlabel=_N_LABEL, ylabel=_COVARIANCE if binary else "Σ Cov(p(zˢ), class) [fraction²]")
     for ax in (left, right):
         log_ticks(ax, records["N"])
 
@@ -388,6 +388,6 @@ def draw_left_out(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
         ax.plot([low, high], [low, high], color=COLORS["reference"], linestyle="--", label="equal")
         x, y = numbers[column], numbers["change"]
         ax.plot(x, y, "o", alpha=0.7, color=COLORS["covariance"], label="one example")
-        ax.set(xlabel="predicted change × g [label²]", xlim=(low, high), ylim=(low, high))
-    axes[0].set_ylabel("measured change × g [label²]")
+        ax.set(xlabel="predicted change × g [label²]", ylabel="measured change × g [label²]")
+        ax.set(xlim=(low, high), ylim=(low, high))
     return pd.concat([out[["N", "seed", "example", "label"]], numbers], axis=1)
