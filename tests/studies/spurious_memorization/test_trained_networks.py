@@ -24,6 +24,7 @@ from memorization.studies.spurious_memorization.trained_networks import (
     trained_networks,
     unrelated_queries,
 )
+from memorization.training.train import TrainingError
 
 
 def source(seed=0):
@@ -126,6 +127,27 @@ def test_seeds_have_data_of_their_own_and_so_has_each_number_of_examples(monkeyp
 )
 def test_updates_are_epochs_times_batches_rounded_up(n, batch, updates):
     assert synthetic(n=n, batch=batch, epochs=5)[0][0]["updates"] == updates
+
+
+@pytest.mark.parametrize(
+    ("make", "network", "objective", "decay"),
+    [
+        (synthetic, "fc", "mse", 0),
+        (digits, "cnn", "cross_entropy", 0),
+        (digits, "resnet18", "cross_entropy", 5e-4),
+    ],
+)
+def test_each_network_has_its_objective_and_decay(make, network, objective, decay, monkeypatch):
+    asked = []
+
+    def seen(networks, batches, objective, recipe):
+        asked.append((objective, recipe.weight_decay, recipe.optimizer, recipe.learning_rate))
+        raise TrainingError("enough")
+
+    monkeypatch.setattr(module, "train", seen)
+    with pytest.raises(TrainingError):
+        make(network=network)
+    assert asked == [(objective, decay, "adam", 1e-3)]
 
 
 def test_a_long_training_fits_its_examples_and_remembers_their_spurious_parts():
@@ -261,7 +283,7 @@ def test_an_example_that_a_network_does_not_see_changes_nothing_in_its_loss_or_g
     targets = torch.ones(2, 3, 1)
     losses = loss(outputs, targets, examples)
     squares = (outputs - 1).square()[..., 0]
-    assert losses.tolist() == pytest.approx([float(squares[0, [0, 2]].mean()), float(squares[1].mean())])
+    assert losses.tolist() == pytest.approx([squares[0, [0, 2]].mean().item(), squares[1].mean().item()])
     losses.sum().backward()
     assert outputs.grad[0, 1] == 0
     assert outputs.grad[1, 1] != 0
@@ -299,8 +321,31 @@ def test_the_network_without_an_example_is_the_one_trained_on_the_others(rows):
         optimizer.zero_grad()
         (network(task.train[None, keep])[0, :, 0] - task.labels[keep]).square().mean().backward()
         optimizer.step()
-    alone = float(network(task.spurious[None, 2:3]))
-    assert rows[2]["spurious"] - rows[2]["change"] == pytest.approx(alone, abs=5e-3)
+    at_query, at_row = (network(part[None, 2:3]).item() for part in (task.spurious, task.train))
+    assert rows[2]["spurious"] - rows[2]["change"] == pytest.approx(at_query, abs=5e-3)
+    assert rows[2]["stability"] == pytest.approx(float(task.labels[2]) - at_row, abs=0.05)  # fitted by then
+
+
+def gradients(network, rows):
+    found = []
+    for row in rows:
+        network.zero_grad()
+        network(row[None]).sum().backward()
+        found.append(torch.cat([value.grad.flatten() for value in network.parameters()]).double())
+    return torch.stack(found)
+
+
+def test_the_predicted_change_is_that_of_the_linearized_network_fitted_without_the_example():
+    rows = left_out_examples(dataset="synthetic", n=6, left_out=1, epochs=1, d=12, seed=0)
+    task = linear_core_task(n_train=6, n_test=2, d=12, alpha=0.5, seed=0, purpose="left out")
+    network = initial_network("fc", (1, 1, 12), 1, generator(0, "left out", "weights"))
+    features, queries = gradients(network, task.train), gradients(network, task.spurious)
+    start = network(task.train).detach()[:, 0].double()
+    answers = []
+    for keep in (torch.arange(6) >= 0, torch.arange(6) != 4):
+        change = torch.linalg.pinv(features[keep]) @ (task.labels[keep] - start[keep])
+        answers.append(float(queries[4] @ change))
+    assert rows[4]["tangent"] == pytest.approx(answers[0] - answers[1], rel=1e-3)
 
 
 def test_images_of_two_classes_can_be_left_out():
@@ -317,12 +362,8 @@ def test_more_examples_than_features_or_than_there_are_is_refused(n, left_out):
 def test_the_kernels_are_products_of_features_and_of_gradients():
     task = linear_core_task(n_train=4, n_test=3, d=10, alpha=0.5, seed=0)
     network = initial_network("fc", (1, 1, 10), 1, source())
-    gradients = []
-    for row in (*task.train, *task.spurious, *task.test):
-        network.zero_grad()
-        network(row[None]).sum().backward()
-        gradients.append(torch.cat([value.grad.flatten() for value in network.parameters()]).double())
-    tangent = torch.stack(gradients) @ torch.stack(gradients[:4]).T
+    everything = gradients(network, torch.cat([task.train, task.spurious, task.test]))
+    tangent = everything @ everything[:4].T
     found = tangent_gram(network, task)
     assert torch.allclose(torch.cat([found.train, found.spurious, found.test]), tangent, rtol=1e-4)
     assert found.parameters == 11 * 500 + 501 * 200 + 201

@@ -388,6 +388,6 @@ def draw_left_out(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
         ax.plot([low, high], [low, high], color=COLORS["reference"], linestyle="--", label="equal")
         x, y = numbers[column], numbers["change"]
         ax.plot(x, y, "o", alpha=0.7, color=COLORS["covariance"], label="one example")
-        ax.set(xlabel="predicted change × g [label²]", ylabel="measured change × g [label²]")
+        ax.set(xlabel="predicted × g [label²]", ylabel="measured × g [label²]")
         ax.set(xlim=(low, high), ylim=(low, high))
     return pd.concat([out[["N", "seed", "example", "label"]], numbers], axis=1)
