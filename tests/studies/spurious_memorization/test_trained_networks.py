@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -9,7 +11,14 @@ from memorization.data.synthetic import linear_core_task
 from memorization.draws import generator
 from memorization.measures.stability import auc, covariance
 from memorization.models.stacked import StackedNetwork
+from memorization.report.figures import panels
 from memorization.studies.spurious_memorization import trained_networks as module
+from memorization.studies.spurious_memorization.figures import (
+    draw_left_out,
+    draw_network_panels,
+    named_networks,
+    panel_titles,
+)
 from memorization.studies.spurious_memorization.trained_networks import (
     PaperRecipe,
     WithoutExamples,
@@ -372,3 +381,55 @@ def test_the_kernels_are_products_of_features_and_of_gradients():
     assert torch.allclose(last.train, features @ features.T + 1)
     assert last.spurious.shape == (4, 4)
     assert last.parameters == 201
+
+
+def network_records():
+    points = [(dataset, n, seed) for dataset in ("synthetic", "digits") for n in (20, 200) for seed in (0, 1)]
+    frame = pd.DataFrame(points, columns=["dataset", "N", "seed"]).assign(network="fc")
+    frame["chance"] = np.where(frame.dataset == "synthetic", 0.5, 0.1)
+    columns = ["test_accuracy", "spurious_accuracy", "unrelated_accuracy"]
+    columns += ["covariance", "unrelated_covariance"]
+    for place, column in enumerate(columns):
+        frame[column] = 0.1 * place + 0.01 * frame.seed
+    return frame
+
+
+def test_panels_are_named_by_data_set_and_network_and_titled_in_words():
+    assert list(named_networks(network_records()).panel.unique()) == ["synthetic fc", "digits fc"]
+    assert named_networks(pd.DataFrame()).empty
+    assert panel_titles(["digits cnn", "cifar10 resnet18"]) == [
+        "digits, convolutional", "covariance", "cifar10, ResNet-18", "covariance",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("panel", "chance", "unit"),
+    [("synthetic fc", 0.5, "label²"), ("digits fc", 0.1, "fraction²")],
+)
+def test_a_panel_has_its_curves_its_chance_and_its_unit(panel, chance, unit):
+    _, (left, right) = panels(2)
+    draw_network_panels(left, right, named_networks(network_records()).query("panel == @panel"))
+    lines = {line.get_label(): list(line.get_ydata()) for line in left.lines}
+    assert lines["test accuracy"] == pytest.approx([0.005, 0.005])
+    assert lines["spurious accuracy"] == pytest.approx([0.105, 0.105])
+    assert lines["at fresh spurious parts"] == pytest.approx([0.205, 0.205])
+    assert lines["chance"] == [chance, chance]
+    assert [list(line.get_ydata()) for line in right.lines] == [
+        pytest.approx([0.305, 0.305]), pytest.approx([0.405, 0.405]),
+    ]  # fmt: skip
+    assert right.get_ylabel().endswith(f"[{unit}]")
+
+
+def test_changes_are_drawn_times_the_label_against_three_predictions(rows):
+    _, axes = panels(3, columns=3)
+    shown = draw_left_out(axes, pd.DataFrame(rows).assign(seed=0))
+    assert list(shown.example) == list(range(6))
+    first = rows[0]
+    wanted = {"change": first["change"], "tangent": first["tangent"], "last_layer": first["last_layer"]}
+    wanted["mixed"] = first["last_layer_alignment"] * first["stability"]
+    for name, value in wanted.items():
+        assert shown[name].iloc[0] == pytest.approx(value * first["label"])
+    for ax, name in zip(axes, ("tangent", "last_layer", "mixed"), strict=True):
+        points = ax.lines[1]
+        assert list(points.get_xdata()) == list(shown[name])
+        assert list(points.get_ydata()) == list(shown.change)
