@@ -624,6 +624,10 @@ if not networks.empty:
         seed_means(networks[ends], ["panel", "N"], columns),
         f"Trained networks at the smallest and the largest N: mean ± half of the 95 % interval over {network_seeds} networks",
     ))  # fmt: skip
+    excess = networks.eval("excess = spurious_accuracy - unrelated_accuracy")
+    display(say(f"""
+Spurious accuracy beyond what the same network gives at fresh spurious parts: {curves_in_words(excess, "N", "excess", "panel")}.
+"""))
 
 # %% [markdown]
 # Does the network remember a frame *because* it has seen that very example? For models linear in their features the product
@@ -821,6 +825,7 @@ say(f"""
   {outcome(verdicts, "SM-6")}.
 - **Stability** is the generalization error, SM-4: {outcome(verdicts, "SM-4")}. That memorization weakens with
   generalization, SM-15: {outcome(verdicts, "SM-15")}.
+- **Trained networks**, which learn their features, as claim SM-16 says: {outcome(verdicts, "SM-16")}.
 - **Accuracy at the spurious query can hide memorization.** Use the covariance or the area under the curve.
 """)
 
