@@ -89,7 +89,7 @@ def _convolutional(shape: Shape, classes: int) -> StagedNetwork:
     stages: OrderedDict[str, nn.Module] = OrderedDict()
     for number, (before, after) in enumerate(((channels, 16), (16, 32)), start=1):
         convolution = nn.Conv2d(before, after, 3, padding=1)
-        # the paper's ReLU comes before its pooling: the largest of four is the same either way, and cheaper so
+        # the paper rectifies before it pools: the largest of four is the same either way, and cheaper so
         stages[f"conv{number}"] = nn.Sequential(convolution, nn.MaxPool2d(2), nn.ReLU())
     flat = 32 * (height // 4) * (width // 4)
     stages["embedding"] = nn.Sequential(nn.Flatten(), nn.Linear(flat, 256), nn.ReLU())
