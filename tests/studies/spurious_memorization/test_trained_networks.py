@@ -10,7 +10,6 @@ import torch
 from memorization.data.synthetic import linear_core_task
 from memorization.draws import generator
 from memorization.measures.stability import auc, covariance
-from memorization.models.stacked import StackedNetwork
 from memorization.report.figures import panels
 from memorization.studies.spurious_memorization import trained_networks as module
 from memorization.studies.spurious_memorization.figures import (
@@ -321,18 +320,28 @@ def test_the_change_follows_the_tangent_features_of_the_untrained_network(rows):
     assert float(predicted.abs().mean()) == pytest.approx(float(measured.abs().mean()), rel=0.4)
 
 
-def test_the_network_without_an_example_is_the_one_trained_on_the_others(rows):
+def trained_on(keep, epochs=100):
+    """The task of ``rows``, and the answers of a network that a plain loop trains on some of its examples."""
     task = linear_core_task(n_train=25, n_test=2, d=60, alpha=0.5, seed=0, purpose="left out")
-    network = StackedNetwork([initial_network("fc", (1, 1, 60), 1, generator(0, "left out", "weights"))])
-    keep = torch.arange(25) != 2
+    network = initial_network("fc", (1, 1, 60), 1, generator(0, "left out", "weights"))
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    for _ in range(100):
+    for _ in range(epochs):
         optimizer.zero_grad()
-        (network(task.train[None, keep])[0, :, 0] - task.labels[keep]).square().mean().backward()
+        (network(task.train[keep])[:, 0] - task.labels[keep]).square().mean().backward()
         optimizer.step()
-    at_query, at_row = (network(part[None, 2:3]).item() for part in (task.spurious, task.train))
-    assert rows[2]["spurious"] - rows[2]["change"] == pytest.approx(at_query, abs=5e-3)
-    assert rows[2]["stability"] == pytest.approx(float(task.labels[2]) - at_row, abs=0.05)  # fitted by then
+    return task, lambda rows: network(rows)[:, 0].tolist()
+
+
+def test_the_network_without_an_example_is_the_one_trained_on_the_others(rows):
+    task, answers = trained_on(torch.arange(25) != 2)
+    assert rows[2]["spurious"] - rows[2]["change"] == pytest.approx(answers(task.spurious)[2], abs=5e-3)
+    at_row = float(task.labels[2]) - answers(task.train)[2]
+    assert rows[2]["stability"] == pytest.approx(at_row, abs=0.05)  # the full network fits by then
+
+
+def test_the_full_network_is_trained_on_all_examples(rows):
+    task, answers = trained_on(torch.arange(25) >= 0)
+    assert [row["spurious"] for row in rows] == pytest.approx(answers(task.spurious), abs=5e-3)
 
 
 def gradients(network, rows):
