@@ -88,7 +88,6 @@ network_panels: list[str] = ["synthetic:0:fc:200", "digits:3:fc:100", "digits:3:
 network_sizes: list[int] = [20, 50, 200, 1000]  # numbers N of training examples of trained networks | examples | 2..50000
 network_test: int = 500  # test examples a trained network | examples | 10..10000
 network_seeds: int = 5  # trained networks at each N | networks | 2..100
-network_seed: int = 100  # least first seed of trained networks: those below chose bounds of ours | seed | 0..1000000
 left_out: int = 10  # examples left out in turn, each with a network trained without it | examples | 1..200
 left_out_n: int = 50  # training examples there | examples | 2..201
 left_out_epochs: int = 100  # full-batch steps there | epochs | 1..100000
@@ -830,7 +829,7 @@ moves the area by up to {number(float((members.membership_auc - members.raw_auc)
 networks = named_networks(run.sweep(
     trained_networks,
     network_points(network_panels, network_sizes, d),
-    seeds=network_seeds, first_seed=max(first_seed, network_seed), stacked=True,
+    seeds=network_seeds, first_seed=unseen, stacked=True,
     fixed={"n_test": network_test, "fill": fill},
     workers=run.workers,
     missing="skip" if run.profile == "paper" and run.device == "cpu" else "run",
@@ -878,7 +877,7 @@ left_out_rows = run.sweep(
     left_out_examples,
     {"n": [left_out_n]},
     seeds=left_out_seeds,
-    first_seed=max(first_seed, network_seed),
+    first_seed=unseen,
     fixed={"dataset": "synthetic", "left_out": left_out, "epochs": left_out_epochs, "d": check_d},
     workers=run.workers,
 )
