@@ -155,7 +155,7 @@ def image_task(
     """Draw one trial: N training and T test images without replacement, framed, and their spurious queries.
 
     Args:
-        pool: images of two classes with labels -1 and +1.
+        pool: images of two classes with labels -1 and +1, or of C classes with their numbers.
         n_train: number N of training images.
         n_test: number T of test images.
         pad: width of the noise frame in pixels, >= 1.
@@ -172,7 +172,8 @@ def image_task(
 
     Returns:
         The task, D = channels x framed height x framed width, flat in row-major order; the unit of an entry
-        is one pixel value (0..levels), or the pool's standard deviation after ``standardize``.
+        is one pixel value (0..levels), or the pool's standard deviation after ``standardize``. Labels are the
+        pool's, as numbers of the inputs' type.
 
     Raises:
         ValueError: for unknown choices or more images than there are.
@@ -227,8 +228,8 @@ def _split(
     if wanted > there or (test_pool is not None and n_test > len(test_pool)):
         have = f"{there} images" if test_pool is None else f"{there} + {len(test_pool)} images (train + test)"
         raise ValueError(
-            f"asked for {n_train} training and {n_test} test images, but the two classes of {pool.name} "
-            f"hold {have}; ask for fewer"
+            f"asked for {n_train} training and {n_test} test images, but the {len(pool.class_names)} classes "
+            f"of {pool.name} hold {have}; ask for fewer"
         )
     order = torch.randperm(len(pool), generator=source)
     train, rest = order[:n_train], pool.take(order[n_train:])

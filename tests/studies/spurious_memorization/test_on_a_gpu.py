@@ -3,6 +3,7 @@
 import pytest
 
 from memorization.studies.spurious_memorization.experiments import image_curve, synthetic_curve
+from memorization.studies.spurious_memorization.trained_networks import trained_networks
 
 pytestmark = pytest.mark.gpu
 
@@ -34,3 +35,13 @@ def test_an_image_curve_is_the_same_on_a_gpu():
     point |= {"width": 2000, "sizes": [50], "n_test": 50}
     (gpu,), (cpu,) = (image_curve(**point, seed=0, device=device) for device in ("cuda", "cpu"))
     assert gpu == pytest.approx(cpu, rel=1e-2, abs=1e-3)
+
+
+@pytest.mark.parametrize("network", ["fc", "cnn", "resnet18"])
+def test_trained_networks_are_about_the_same_on_a_gpu(network):
+    point = {"dataset": "digits", "network": network, "n": 60, "epochs": 20, "pad": 3, "n_test": 300}
+    there, here = (trained_networks(**point, seeds=[0, 1], device=device) for device in ("cuda", "cpu"))
+    for (gpu,), (cpu,) in zip(there, here, strict=True):
+        assert gpu["updates"] == cpu["updates"]
+        for column in ("train_accuracy", "test_accuracy", "spurious_accuracy", "covariance"):
+            assert gpu[column] == pytest.approx(cpu[column], abs=0.1)

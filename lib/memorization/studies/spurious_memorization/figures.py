@@ -496,3 +496,75 @@ def draw_correlated(left: Axes, right: Axes, ridge: pd.DataFrame, features: pd.D
     left.set_ylabel("C = Cov(f([x′, y]), g) [label²]")
     right.set_ylabel("test error [label²]")
     left.set_ylim(bottom=min(0.0, left.get_ylim()[0]))
+
+
+_NETWORKS = {"fc": "fully connected", "cnn": "convolutional", "resnet18": "ResNet-18"}
+
+
+def named_networks(records: pd.DataFrame) -> pd.DataFrame:
+    """Return records of trained networks with a column ``panel``: data set and network, ``digits cnn``."""
+    if records.empty:
+        return records
+    return records.assign(panel=records["dataset"] + " " + records["network"])
+
+
+def panel_titles(panels: Sequence[str]) -> list[str]:
+    """Return the titles of pairs of axes for panels of :func:`named_networks`."""
+    return [
+        title
+        for dataset, network in (panel.split(" ") for panel in panels)
+        for title in (f"{dataset}, {_NETWORKS[network]}", "covariance")
+    ]
+
+
+def draw_network_panels(left: Axes, right: Axes, records: pd.DataFrame) -> None:
+    """Draw one network on one data set: accuracies with chance; covariances at spurious and other queries.
+
+    Args:
+        left: axes of the accuracies; as in the paper, from just below chance to 1.
+        right: axes of the covariances.
+        records: one panel of :func:`named_networks`.
+    """
+    null = COLORS["reference"]
+    for column, label, color, marker, line in (
+        ("test_accuracy", "test accuracy", COLORS["test accuracy"], "o", "-"),
+        ("spurious_accuracy", "spurious accuracy", COLORS["spurious accuracy"], "s", "-"),
+        ("unrelated_accuracy", "at fresh spurious parts", null, "d", "--"),
+    ):
+        look = {"label": label, "color": color, "marker": marker, "linestyle": line}
+        curve_with_band(left, records, "N", column, **look)
+    reference_line(left, records["chance"].iloc[0], "chance")
+    left.set(ylim=(0, 1.02), xlabel=_N_LABEL, ylabel="accuracy [fraction]")
+    curve_with_band(right, records, "N", "covariance", label="covariance", color=COLORS["covariance"])
+    curve_with_band(
+        right, records, "N", "unrelated_covariance", label="_", color=null, marker="d", linestyle="--"
+    )
+    binary = records["chance"].iloc[0] == 0.5
+    right.set(xlabel=_N_LABEL, ylabel=_COVARIANCE if binary else "Σ Cov(p(zˢ), class) [fraction²]")
+    for ax in (left, right):
+        log_ticks(ax, records["N"])
+
+
+def draw_left_out(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
+    """Draw what leaving an example out changed at its query against three predictions, with the diagonal.
+
+    Args:
+        axes: three panels: alignment times stability in the tangent features at the start; in the last layer
+            at the end; the last layer's alignment times the stability that was measured.
+        records: of the experiment ``left_out_examples``.
+
+    Returns:
+        What is drawn: the examples that were left out, all changes times the label; columns ``change``,
+        ``tangent``, ``last_layer``, ``mixed``.
+    """
+    out = records.dropna(subset="change")
+    mixed = out["last_layer_alignment"] * out["stability"]
+    numbers = out.assign(mixed=mixed)[["change", "tangent", "last_layer", "mixed"]].mul(out["label"], axis=0)
+    low, high = float(numbers.min().min()) - 0.05, float(numbers.max().max()) + 0.05
+    for ax, column in zip(axes, ("tangent", "last_layer", "mixed"), strict=True):
+        ax.plot([low, high], [low, high], color=COLORS["reference"], linestyle="--", label="equal")
+        x, y = numbers[column], numbers["change"]
+        ax.plot(x, y, "o", alpha=0.7, color=COLORS["covariance"], label="one example")
+        ax.set(xlabel="predicted × g [label²]", ylabel="measured × g [label²]")
+        ax.set(xlim=(low, high), ylim=(low, high))
+    return pd.concat([out[["N", "seed", "example", "label"]], numbers], axis=1)
