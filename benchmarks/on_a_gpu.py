@@ -114,7 +114,7 @@ def plain_heads(work: Photographs) -> dict[str, Any]:
         place = network.encoder.get_submodule(tap)
         place.register_forward_hook(lambda _, __, out, tap=tap: seen.update({tap: out}))
     with torch.no_grad():
-        network(torch.zeros(2, 3, 32, 32, device=DEVICE))
+        network(torch.zeros(2, 3, 32, 32, device=DEVICE), acting=())
     widths = [seen[tap].shape[1] for tap in TAPS]
     heads = nn.ModuleList(nn.ModuleList(nn.Linear(d, RANDOM) for _ in range(CLASSES)) for d in widths).to(
         DEVICE
@@ -143,7 +143,7 @@ def our_heads(work: Photographs) -> dict[str, Any]:
     """The same epoch: whole batches, one product for all heads of a site, half-precision arithmetic."""
     network = wide_resnet(generator=generator(0, "weights")).to(DEVICE)
     pixels, labels = work.pixels.to(DEVICE), work.labels.to(DEVICE)
-    tapped = TappedNetwork(network, TAPS, torch.zeros(2, 3, 32, 32, device=DEVICE))
+    tapped = TappedNetwork(network, TAPS, torch.zeros(2, 3, 32, 32, device=DEVICE), acting=())
     random = balanced_labels(torch.arange(len(labels), device=DEVICE), RANDOM, 0, labels, few=True)
     policy = partial(Policy("cutout", FlipCutoutCrop((0.5, 0.5, 0.5))), check=False)
     views = LabelledViews(pixels, labels[None], (0,), CLASSES, policy=policy)

@@ -317,7 +317,7 @@ def plain_images(inputs: Images) -> Found:
 def our_images(inputs: Images) -> Found:
     """Train it with a head per class at every stage, which only look on."""
     blocks = [f"encoder.{name}" for name, _ in inputs.network.encoder.named_children()]  # type: ignore[operator, union-attr]
-    tapped = TappedNetwork(inputs.network, blocks[:-1], inputs.inputs[:2])
+    tapped = TappedNetwork(inputs.network, blocks[:-1], inputs.inputs[:2], acting=())
     loss = RandomLabelLoss(tapped, inputs.labels, inputs.count)
     trained = train([tapped], inputs.batches, loss, inputs.recipe)
     return weights_found(trained.networks[0].network)  # type: ignore[arg-type]

@@ -308,3 +308,30 @@ def test_a_headed_network_returns_class_logits_and_those_of_its_heads():
     for head, (site, found) in zip(made, random.items(), strict=True):
         assert torch.equal(found, head(features[site][None], classes[None])[0])
     assert find_sites(headed, ["layer1"]) == {"layer1": "tapped.network.encoder.layer1"}
+
+
+def moved_by(outputs, parameters):
+    """Whether any parameter hears of some outputs."""
+    found = torch.autograd.grad(outputs.sum(), parameters, allow_unused=True, retain_graph=True)
+    return any(one is not None and bool(one.any()) for one in found)
+
+
+@pytest.mark.parametrize("way", ["alone", "batched", "hooks"])
+def test_features_at_sites_where_nothing_acts_carry_no_gradient(way):
+    made = make_mlp()
+    given = nn.Sequential(made) if way == "hooks" else made
+    sites = {name: f"0.{made.sites[name]}" if way == "hooks" else name for name in ("layer1", "embedding")}
+    x = torch.randn(B, D, generator=generator(0, "inputs"), dtype=torch.float64)
+    for acting, expected in ((None, (True, True)), (["embedding"], (False, True)), ((), (False, False))):
+        tapped = TappedNetwork(given, sites, x, acting)
+        network = StackedNetwork([tapped, tapped], way="batched") if way == "batched" else tapped
+        outputs = network(x.expand(2, -1, -1) if way == "batched" else x)
+        logits, features = tapped.split(outputs)
+        parameters = list(network.parameters())
+        assert moved_by(logits, parameters)
+        assert tuple(moved_by(rows, parameters) for rows in features.values()) == expected
+
+
+def test_a_site_that_may_not_act_is_told_by_name():
+    with pytest.raises(ValueError, match="unknown acting site 'embeding'; did you mean 'embedding'"):
+        TappedNetwork(make_mlp(), ["embedding"], torch.randn(2, D, dtype=torch.float64), ["embeding"])

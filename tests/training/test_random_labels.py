@@ -689,3 +689,12 @@ def test_networks_that_stop_take_their_rates_along():
         alone = trained(loss_of(TABLE[[m]]), [m], recipe=recipe.take([m]))
         assert together.epochs[m] == alone.epochs[0]
         assert_same(trunk_of(together, m), trunk_of(alone, 0), rtol=1e-8, atol=1e-8)
+
+
+def test_heads_cannot_act_where_the_network_lets_them_look_on_alone():
+    made = mlp(inputs=6, widths=(5,), classes=3, hidden=(), generator=generator(0, "acting"))
+    tapped = TappedNetwork(made, ["embedding"], torch.randn(2, 6), ())
+    labels = torch.zeros(1, 4, dtype=torch.int64)
+    RandomLabelLoss(tapped, labels, 2)
+    with pytest.raises(ValueError, match=r"act at 'embedding'.*allowed: none of its sites"):
+        RandomLabelLoss(tapped, labels, 2, mode="joint")

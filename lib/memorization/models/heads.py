@@ -13,13 +13,13 @@ M networks at one site, for K labellings; a :class:`HeadedNetwork` is one networ
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from memorization.checks import check_whole
+from memorization.checks import check_choice, check_whole
 from memorization.data.labels import check_label_count
 from memorization.draws import generator
 from memorization.models.networks import Sites, StagedNetwork, find_sites
@@ -37,15 +37,20 @@ class TappedNetwork(nn.Module):
         places: name of the site to name of its submodule, in the order of the outputs.
         widths: name of the site to d, the length of its features.
         classes: the number C of class logits.
+        acting: sites whose features carry gradients back.
     """
 
-    def __init__(self, network: nn.Module, sites: Sites, inputs: Tensor) -> None:
+    def __init__(
+        self, network: nn.Module, sites: Sites, inputs: Tensor, acting: Sequence[str] | None = None
+    ) -> None:
         """Look at what the sites give.
 
         Args:
             network: maps inputs (B, ...) to class logits (B, C); it is not copied.
             sites: names of sites or submodules, or {name: submodule}; see ``networks.find_sites``.
             inputs: a few inputs of the network, (B, ...), B >= 1.
+            acting: names of sites at which heads may act on the network; None: all. The features of others
+                are constants for a gradient, which makes a probe cheaper.
 
         Raises:
             KeyError: for an unknown site, with the available ones and the nearest.
@@ -58,6 +63,9 @@ class TappedNetwork(nn.Module):
         twin = copy.deepcopy(network).eval()
         with torch.no_grad():
             logits, features = _seen(twin, self.places, inputs)
+        self.acting = frozenset(self.places if acting is None else acting)
+        for site in self.acting:
+            check_choice("acting site", site, self.places)
         if not isinstance(logits, Tensor):
             raise TypeError(
                 f"the network returns a {type(logits).__name__}; allowed: one tensor of class logits (B, C): "
@@ -73,7 +81,7 @@ class TappedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return class logits and the features of each site side by side: (B, C + d_1 + d_2 + ...)."""
-        logits, features = _seen(self.network, self.places, x)
+        logits, features = _seen(self.network, self.places, x, self.acting)
         return torch.cat([logits, *features.values()], dim=1)
 
     def split(self, outputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -98,20 +106,27 @@ def split_outputs(
     return logits, dict(zip(widths, features, strict=True))
 
 
-def _seen(network: nn.Module, places: Mapping[str, str], x: Tensor) -> tuple[Any, dict[str, Tensor]]:
+def _seen(
+    network: nn.Module, places: Mapping[str, str], x: Tensor, acting: Collection[str] = ()
+) -> tuple[Any, dict[str, Tensor]]:
     """What a network returns, and the features at its sites, each read at once: ReLU may follow in place."""
+
+    def reading(site: str, output: Any, batch: int) -> Tensor:
+        constant = isinstance(output, Tensor) and site not in acting
+        return averaged(site, output.detach() if constant else output, batch)
+
     stages = _stages(network)
     if set(places.values()) <= set(stages):  # without hooks, which cannot be compiled
         read: dict[str, Tensor] = {}
         size = len(x)
         for place, stage in stages.items():
             x = stage(x)
-            read |= {site: averaged(site, x, size) for site, wanted in places.items() if wanted == place}
+            read |= {site: reading(site, x, size) for site, wanted in places.items() if wanted == place}
         return x, {site: read[site] for site in places}
     passed: dict[str, list[Tensor]] = {site: [] for site in places}
     hooks = [
         network.get_submodule(place).register_forward_hook(
-            lambda module, inputs, output, site=site: passed[site].append(averaged(site, output, len(x)))
+            lambda module, inputs, output, site=site: passed[site].append(reading(site, output, len(x)))
         )
         for site, place in places.items()
     ]

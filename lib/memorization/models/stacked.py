@@ -236,6 +236,7 @@ def batched_forward(network: nn.Module) -> Step:
     leaves = _leaves("", network) or []
     steps = [_step(name, layer) for name, layer in leaves]
     taps = [inside[-1] for inside in _tapped_after(network, [name for name, _ in leaves])]
+    heard = _acting_after(network, taps)
 
     def forward(values: Values, x: Tensor) -> Tensor:
         x = x.movedim(1, -1)
@@ -245,7 +246,8 @@ def batched_forward(network: nn.Module) -> Step:
         for number, step in enumerate(steps):
             x = step(values, x)  # type: ignore[misc]
             if number in taps:
-                seen[number] = (x.mean((2, 3)) if x.ndim == 5 else x).movedim(-1, 1)
+                read = x if number in heard else x.detach()
+                seen[number] = (read.mean((2, 3)) if x.ndim == 5 else read).movedim(-1, 1)
         outputs = x.movedim(-1, 1)
         return torch.cat([outputs, *(seen[number] for number in taps)], 2) if taps else outputs.contiguous()
 
@@ -256,6 +258,13 @@ def _tapped_after(network: nn.Module, leaves: Sequence[str]) -> list[list[int]]:
     """For each site of a tapped network, the numbers of its layers; its features are those of the last."""
     places = network.places.values() if isinstance(network, TappedNetwork) else ()
     return [[k for k, leaf in enumerate(leaves) if f"{leaf}.".startswith(f"network.{p}.")] for p in places]
+
+
+def _acting_after(network: nn.Module, taps: Sequence[int]) -> set[int]:
+    """The layers of taps whose features carry gradients back."""
+    if not isinstance(network, TappedNetwork):
+        return set()
+    return {number for site, number in zip(network.places, taps, strict=True) if site in network.acting}
 
 
 def _leaves(prefix: str, module: nn.Module) -> list[tuple[str, nn.Module]] | None:

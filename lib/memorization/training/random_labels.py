@@ -202,7 +202,8 @@ class RandomLabelLoss(nn.Module):
         Raises:
             TypeError: labels that are no int64 tensor.
             ValueError: labels outside 0..n-1 (with the first place) or of another shape, unknown names,
-                strengths below 0 or not finite, of another mode, or not one for each network.
+                strengths below 0 or not finite, of another mode, or not one for each network, or heads that
+                are to act at a site where the network lets them look on alone.
             KeyError: a strength for a site without a head.
         """
         super().__init__()
@@ -217,6 +218,13 @@ class RandomLabelLoss(nn.Module):
         self.smoothing = _smoothing(smoothing, spread, network.classes)
         modes = [mode] * models if isinstance(mode, str) else list(mode)
         weights = _strengths(strength, modes, models, self.widths)
+        for site, acts in zip(self.widths, weights.any(0).tolist(), strict=True):
+            if acts and site not in network.acting:
+                allowed = ", ".join(sorted(network.acting)) or "none of its sites"
+                raise ValueError(
+                    f"heads are to act at {site!r}, where the network only lets them look on; allowed: "
+                    f"{allowed}: give TappedNetwork acting=[...]"
+                )
         joint = torch.tensor([name == "joint" for name in modes])
         if regularizer in _SCALED:
             weights = torch.where(joint[:, None], weights, weights * count)

@@ -186,7 +186,7 @@ def random_label_heads(
     task = headed_task(
         seeds, dataset=dataset, network=network, widths=widths, class_wise=class_wise, count=count,
         sites=sites, label_noise=label_noise, dropout=dropout, n_train=n_train, n_test=n_test, split=split,
-        data_root=data_root, device=device,
+        data_root=data_root, device=device, probe=mode == "probe",
     )  # fmt: skip
     steps = epochs * (n_train // batch)
     head = HeadRecipe(learning_rate=head_rate, weight_decay=head_decay, steps=head_steps)
@@ -235,8 +235,9 @@ def headed_task(
     split: str,
     data_root: str | None,
     device: str,
+    probe: bool = False,
 ) -> HeadedTask:
-    """Draw what :func:`random_label_heads` trains, with its arguments."""
+    """Draw what :func:`random_label_heads` trains, with its arguments; heads of a probe only look on."""
     check_choice("split", split, ("fixed", "seed"))
     check_whole("n_train", n_train, 1)
     reference = max(_DIGITS, n_train) if dataset == "digits" else None
@@ -257,7 +258,8 @@ def headed_task(
         for pictures, seed in zip(images, seeds, strict=True)
     ]
     depths = sites_of(made[0], sites)
-    tapped = [TappedNetwork(one, list(depths), images[0][:2]) for one in made]
+    acting = () if probe else None
+    tapped = [TappedNetwork(one, list(depths), images[0][:2], acting) for one in made]
     return HeadedTask(
         images[0] if split == "fixed" else torch.stack(images), true, torch.stack(given),
         torch.stack(labels).to(device), [one.test.floats() for one in splits],
@@ -467,7 +469,10 @@ def probe_disturbance(
     }  # fmt: skip
     recipe = Recipe(epochs=epochs, batch=batch, optimizer="sgd", learning_rate=rate, schedule="cosine")
     arms = {"one probe": ("last", "probe"), "all probes": ("hidden", "probe"), "joint": ("last", "joint")}
-    tasks = {arm: headed_task(seeds, sites=sites, **drawn) for arm, (sites, _) in arms.items()}
+    tasks = {
+        arm: headed_task(seeds, sites=sites, probe=mode == "probe", **drawn)
+        for arm, (sites, mode) in arms.items()
+    }
     first = tasks["one probe"]
     views = LabelledViews(first.images, first.given, seeds, first.classes)
     alone = train([one.network for one in first.networks], views, "cross_entropy", recipe).networks

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memorization.checks import check_choice, check_whole
+from memorization.checks import check_whole
 from memorization.data.augmentation.policies import Policy
 from memorization.data.augmentation.small_images import FlipCutoutCrop
 from memorization.data.image_sets import ImageSet
@@ -134,7 +134,8 @@ def random_label_wide(
         dataset, memorized=n_train, reference=n_train, test=n_test, side=side, root=data_root
     ))  # fmt: skip
     mean, std = _channels(split.memorized)
-    network = _tapped(split, size, sites, seed, dropout=dropout, mean=mean, std=std).to(device)
+    heard = () if mode == "probe" else acting
+    network = _tapped(split, size, sites, heard, seed, dropout=dropout, mean=mean, std=std).to(device)
     for name in acting:
         check_choice("acting site", name, network.widths)
     known, held_out = (
@@ -189,9 +190,14 @@ def _channels(images: ImageSet) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _tapped(
-    split: MemorizedSplit, size: Sequence[int], sites: Sequence[str], seed: int, **options: Any
+    split: MemorizedSplit,
+    size: Sequence[int],
+    sites: Sequence[str],
+    acting: Sequence[str],
+    seed: int,
+    **options: Any,
 ) -> TappedNetwork:
-    """The untrained network with its features at the sites."""
+    """The untrained network with its features at the sites, of which some act on it."""
     if not isinstance(size, list | tuple) or len(size) != 2:
         raise ValueError(f"size={size!r}; allowed: depth and width of the network, such as (16, 4)")
     images = split.memorized
@@ -204,7 +210,7 @@ def _tapped(
         **options,
     )
     usual = [site for site in network.sites if site != "logits"]
-    return TappedNetwork(network, list(sites) or usual, images.floats(slice(2)).cpu())
+    return TappedNetwork(network, list(sites) or usual, images.floats(slice(2)).cpu(), acting)
 
 
 def _labels(images: ImageSet, count: int, class_wise: bool, seed: int, few: bool) -> Tensor:
