@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memorization.checks import check_whole
+from memorization.checks import check_choice, check_whole
 from memorization.data.augmentation.policies import Policy
 from memorization.data.augmentation.small_images import FlipCutoutCrop
 from memorization.data.image_sets import ImageSet
