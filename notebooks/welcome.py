@@ -98,6 +98,8 @@ words = {
     "PM-2": "A model that can tell its training examples apart learns the exceptions to a spurious correlation by heart, and is wrong on new ones",
     "FC-3": "Where the background alone moves, which never told anything of the label, the risk of a network grows: its margins shrink",
     "PM-3": "Told in training what held-out predictions know of the label, it gets new exceptions right",
+    "RL-6": "Trained against heads that look for labels drawn by lot, a network hides what tells single images apart",
+    "RL-7": "It is no better on new images for that",
 }
 numbers = {  # what the number of each is
     "SM-15": "covariance of answers with labels that is lost, per unit of test accuracy gained",
@@ -105,6 +107,8 @@ numbers = {  # what the number of each is
     "PM-2": "accuracy on exceptions in training minus on new ones",
     "FC-3": "hinge risk there minus in distribution, where an untrained network's is 1",
     "PM-3": "accuracy on them that is gained",
+    "RL-6": "share of random labels that heads no longer find",
+    "RL-7": "change of accuracy on new digits",
 }
 
 # %% tags=["remove-input"]
@@ -139,8 +143,8 @@ say(board.headline().splitlines()[0])
 # What can be done against it? | {cite:t}`zhang2024feature` | {ref}`contamination-remedies`
 # When does memorization turn a spurious correlation into bad generalization, and does training that is aware of it help? | {cite:t}`bayat2025pitfalls` | {doc}`pitfalls_of_memorization`
 # Which training examples were memorized? | {cite:t}`bayat2025pitfalls` | {ref}`who-is-memorized`
-#
-# One more paper is on its way: heads that learn or unlearn random labels {cite:p}`becker2024learned`.
+# Can memorization be measured by labels drawn by lot, or reduced? | {cite:t}`becker2024learned` | {doc}`random_label_heads`
+# What would any features allow? | {cite:t}`becker2024learned` | {ref}`any-features`
 #
 # ## What do you want to do?
 #

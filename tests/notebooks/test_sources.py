@@ -18,7 +18,11 @@ from memorization.runs.parameters import (
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = names(ROOT)
-PAPERS = {"benign_memorization", "feature_contamination", "pitfalls_of_memorization", "spurious_memorization"}
+PAPERS = {
+    "benign_memorization", "feature_contamination", "pitfalls_of_memorization", "random_label_heads",
+    "spurious_memorization",
+}  # fmt: skip
+FROM_100 = {"pitfalls_of_memorization", "random_label_heads"}  # whose records begin at seed 100
 
 
 def cells(name, kind):
@@ -52,7 +56,7 @@ def test_the_books_seeds_are_none_of_those_that_chose_a_bound(name):
     assert begin >= max(check.pilot_seeds for claim in claims for check in claim.checks)
 
 
-@pytest.mark.parametrize("name", sorted(PAPERS - {"pitfalls_of_memorization"}))  # whose records begin at 100
+@pytest.mark.parametrize("name", sorted(PAPERS - FROM_100))
 @pytest.mark.parametrize("profile", ["smoke", "desktop", "paper"])
 def test_the_other_profiles_count_seeds_from_0_as_their_published_records_do(name, profile):
     known = declared_parameters(ROOT, name)
