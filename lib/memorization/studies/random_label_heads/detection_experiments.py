@@ -81,8 +81,8 @@ def planted_examples(
     head_rate: float = 0.5,
     n_train: int = 1400,
     watch_at: Sequence[int] = (5,),
-    frozen_steps: int = 300,
-    resamples: int = 200,
+    frozen_steps: int = 100,
+    resamples: int = 100,
     data_root: str | None = None,
     device: str = "cpu",
     seeds: Sequence[int],
@@ -256,7 +256,7 @@ def planted_task(
             images[member, rows] = _shuffled(images[member, rows], source)
     given = given.to(task.true.device)
     labels = torch.stack([
-        _labellings(seed, labellings, count, own if class_wise else None, n_train)
+        _labellings(seed, labellings, count, own if class_wise else None, torch.arange(n_train))
         for seed, own in zip(seeds, given, strict=True)
     ])  # fmt: skip
     task = replace(task, images=images, given=given)
@@ -278,11 +278,12 @@ def _shuffled(images: Tensor, source: torch.Generator) -> Tensor:
     return flat.gather(2, order[:, None].expand_as(flat)).view_as(images)
 
 
-def _labellings(seed: int, labellings: int, count: int, classes: Tensor | None, examples: int) -> Tensor:
+def _labellings(
+    seed: int, labellings: int, count: int, classes: Tensor | None, ids: Tensor, *, few: bool = False
+) -> Tensor:
     """Draw K labellings (K, N); the first is the one that the page's other experiments draw."""
     seeds = [seed, *(generator(seed, "labelling", k).initial_seed() for k in range(1, labellings))]
-    ids = torch.arange(examples)
-    return torch.stack([balanced_labels(ids, count, one, classes) for one in seeds])
+    return torch.stack([balanced_labels(ids, count, one, classes, few=few) for one in seeds])
 
 
 def _views(task: HeadedTask) -> LabelledViews:
@@ -396,20 +397,21 @@ def membership(
     network: str = "mlp",
     widths: Sequence[int] = (64, 64, 24),
     class_wise: bool = True,
-    count: int = 14,
-    epochs: int = 60,
-    batch: int = 128,
+    count: int = 6,
+    epochs: int = 120,
+    batch: int = 50,
     rate: float = 0.1,
     head_rate: float = 0.5,
-    n_train: int = 1400,
-    resamples: int = 200,
+    n_train: int = 300,
+    resamples: int = 100,
     data_root: str | None = None,
     device: str = "cpu",
     seeds: Sequence[int],
 ) -> list[list[Row] | TrainingError]:
     """Train networks that unlearn random labels with several strengths; can training images still be told?
 
-    All strengths and seeds are one stack; a seed has the same images, first weights, labels and batches under
+    So few images are trained on that networks overfit, see ``arms.PROTOCOLS["little"]``. All strengths and
+    seeds are one stack; a seed has the same images, first weights, labels and batches under
     each strength.
 
     Args:
@@ -434,11 +436,12 @@ def membership(
     Returns:
         For each seed one row for each strength and score (an error for a seed of which a training failed):
         ``strength``; ``score``, high where an image is taken for one of the training: ``loss`` and ``margin``
-        (of the true class, the loss times -1) and ``online_heads`` (how sure heads are of whatever label,
-        the logarithm of their largest probability: images outside the training have no label); ``auroc`` of
-        training images against test images, 1/2 where nothing is told, and ``average_precision``, with the
-        ends of their bootstrap intervals; accuracies ``train`` and ``test`` of the classes and ``online`` of
-        the random labels.
+        (of the true class, the loss times -1), which anybody can compute; ``sure_heads`` (the logarithm of
+        the heads' largest probability), for who has the heads; and ``online_heads`` (margin of the random
+        label, test images having labels that no training saw), for an auditor who drew labels for both;
+        ``auroc`` of training images against test images, 1/2 where nothing is told, and
+        ``average_precision``, with the ends of their bootstrap intervals; accuracies ``train`` and ``test``
+        of the classes, ``online`` and ``held_out`` of the random labels of both.
     """
     seeds = check_seeds(seeds)
     check_whole("labellings", labellings, 1)
@@ -448,11 +451,9 @@ def membership(
         seeds, dataset=dataset, network=network, widths=widths, class_wise=class_wise, count=count,
         n_train=n_train, data_root=data_root, device=device,
     )  # fmt: skip
-    drawn = [
-        _labellings(seed, labellings, count, own.cpu() if class_wise else None, n_train)
-        for seed, own in zip(seeds, task.given, strict=True)
-    ]
-    task, labels = _repeated(task, len(strengths)), torch.stack(drawn * len(strengths)).to(task.given.device)
+    sides = _labelled(task, labellings)
+    task = _repeated(task, len(strengths))
+    labels = torch.stack(sides[0] * len(strengths))
     each = [float(value) for value in strengths for _ in seeds]
     objective = RandomLabelLoss(
         task.networks[0], labels, count, class_wise=class_wise,
@@ -462,13 +463,15 @@ def membership(
     )  # fmt: skip
     result = train(task.networks, _views(task), objective, _recipe(epochs, batch, rate, n_train))
     rows: list[list[Row] | TrainingError] = []
-    for place, seed in enumerate(seeds):
+    for place in range(len(seeds)):
         members = range(place, len(each), len(seeds))
         failed = [result.failed[m] for m in members if m in result.failed]
         rows.append(failed[0] if failed else [
             {"strength": each[m], **row}
             for m in members
-            for row in _told_members(task, m, result.networks[m], labels[m], seed, resamples)
+            for row in _told_members(
+                task, m, result.networks[m], [side[place] for side in sides], resamples
+            )
         ])  # fmt: skip
     return rows
 
@@ -481,6 +484,19 @@ def _check_strengths(strengths: Sequence[float]) -> None:
             f"strengths={list(strengths)}; allowed: one or more numbers >= 0, each once (a negative lambda "
             "rewards memorization)"
         )
+
+
+def _labelled(task: HeadedTask, labellings: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Random labels (K, N) of each network's training images, and (K, T) of its test images."""
+    first = task.given.shape[1]
+    sides: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for seed, given, test in zip(task.seeds, task.given, task.test_true, strict=True):
+        for side, classes, begin in zip(sides, (given, test), (0, first), strict=True):
+            ids = torch.arange(begin, begin + len(classes))
+            own, few = task.heads_of(classes), begin > 0
+            labels = _labellings(seed, labellings, task.count, own, ids, few=few)
+            side.append(labels.to(given.device))
+    return sides
 
 
 def _repeated(task: HeadedTask, times: int) -> HeadedTask:
@@ -496,30 +512,29 @@ def _repeated(task: HeadedTask, times: int) -> HeadedTask:
 
 @torch.no_grad()
 def _told_members(
-    task: HeadedTask, member: int, network: HeadedNetwork, labels: Tensor, seed: int, resamples: int
+    task: HeadedTask, member: int, network: HeadedNetwork, labels: Sequence[Tensor], resamples: int
 ) -> list[Row]:
     """How well the scores of one network tell training from test images: one row a score."""
-    sides, right, told = [], [], []
-    parts = ((task.images_of(member), task.given[member]), (task.test[member], task.test_true[member]))
-    for images, classes in parts:
-        logits, features = network.tapped.split(network.tapped(images))
-        heads = _told(network, features[_SITE], task.heads_of(classes))
-        sides.append({
-            "loss": -F.cross_entropy(logits, classes, reduction="none"),
-            "margin": _class_margin(logits, classes),
-            "online_heads": heads.log_softmax(2).amax(2).mean(0),
+    scores, right, online = [], [], []
+    images, classes = (
+        (task.images_of(member), task.test[member]), (task.given[member], task.test_true[member]),
+    )  # fmt: skip
+    for shown, given, drawn in zip(images, classes, labels, strict=True):
+        logits, features = network.tapped.split(network.tapped(shown))
+        heads = _told(network, features[_SITE], task.heads_of(given))
+        scores.append({
+            "loss": -F.cross_entropy(logits, given, reduction="none"),
+            "margin": _class_margin(logits, given),
+            "sure_heads": heads.log_softmax(2).amax(2).mean(0),
+            "online_heads": _margins(heads, drawn),
         })  # fmt: skip
-        right.append(_share(logits.argmax(1) == classes))
-        told.append(heads)
-    state = {
-        "train": right[0], "test": right[1], "online": float(random_label_accuracy(told[0], labels).mean()),
-    }  # fmt: skip
-    return [
-        {
-            "score": name, **state,
-            **_areas(membership_inference(
-                sides[0][name], sides[1][name], generator(seed, "bootstrap"), resamples
-            )),
-        }
-        for name in sides[0]
-    ]  # fmt: skip
+        right.append(_share(logits.argmax(1) == given))
+        online.append(float(random_label_accuracy(heads, drawn).mean()))
+    state = {"train": right[0], "test": right[1], "online": online[0], "held_out": online[1]}
+    found = {
+        name: membership_inference(
+            scores[0][name], scores[1][name], generator(task.seeds[member], "bootstrap"), resamples
+        )
+        for name in scores[0]
+    }
+    return [{"score": name, **state, **_areas(one)} for name, one in found.items()]
