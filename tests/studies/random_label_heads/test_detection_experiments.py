@@ -78,6 +78,15 @@ def test_canaries_have_the_pixels_of_their_image_in_another_order_and_a_class_by
     assert float(moved[made.planted].double().mean()) == pytest.approx(0.9, abs=0.07)  # 200 draws, 3 sd
 
 
+def test_pixels_move_with_all_their_channels():
+    images = torch.rand(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    moved = use._shuffled(images, torch.Generator().manual_seed(1)).flatten(2)
+    match = (moved[:, :, :, None] == images.flatten(2)[:, :, None]).all(1)  # (image, place, from where)
+    assert torch.equal(match.sum(2), torch.ones(4, 25, dtype=torch.int64))
+    assert torch.equal(match.sum(1), torch.ones(4, 25, dtype=torch.int64))
+    assert len({tuple(one.tolist()) for one in match.int().argmax(2)}) == 4
+
+
 def test_labellings_differ_and_the_first_is_that_of_the_page():
     made = drawn(planted="canaries")
     assert made.labels.shape == (2, 3, 200)

@@ -265,10 +265,9 @@ def planted_task(
 
 def _task(seeds: Sequence[int], **arguments: Any) -> HeadedTask:
     """A task of the page with heads at the last hidden layer and right labels, each seed's images its own."""
-    task = headed_task(
+    return headed_task(
         seeds, sites="last", label_noise=0.0, dropout=0.0, n_test=None, split="seed", **arguments
     )
-    return replace(task, true=task.true.to(task.images.device), given=task.given.to(task.images.device))
 
 
 def _shuffled(images: Tensor, source: torch.Generator) -> Tensor:
