@@ -242,25 +242,28 @@ def planted_task(
         seeds, dataset=dataset, network=network, widths=widths, class_wise=class_wise, count=count,
         n_train=n_train, data_root=data_root, device=device,
     )  # fmt: skip
-    chosen = torch.zeros(task.true.shape, dtype=torch.bool)
-    given, images = task.true.cpu().clone(), task.images.clone()
-    for member, seed in enumerate(seeds):
-        source = generator(seed, "planted")
-        rows = torch.randperm(n_train, generator=source)[: round(share * n_train)]
-        chosen[member, rows] = True
-        drawn = torch.randint(task.classes - (planted == "wrong labels"), (len(rows),), generator=source)
-        if planted == "wrong labels":
-            given[member, rows] = (given[member, rows] + 1 + drawn) % task.classes
-        else:
-            given[member, rows] = drawn
-            images[member, rows] = _shuffled(images[member, rows], source)
-    given = given.to(task.true.device)
+    task, chosen = _with_planted(task, planted, round(share * n_train))
     labels = torch.stack([
         _labellings(seed, labellings, count, own if class_wise else None, torch.arange(n_train))
-        for seed, own in zip(seeds, given, strict=True)
+        for seed, own in zip(seeds, task.given, strict=True)
     ])  # fmt: skip
-    task = replace(task, images=images, given=given)
-    return PlantedTask(task, chosen.to(given.device), labels.to(given.device))
+    return PlantedTask(task, chosen, labels.to(task.given.device))
+
+
+def _with_planted(task: HeadedTask, planted: str, number: int) -> tuple[HeadedTask, Tensor]:
+    """Plant examples into each network's training images; return the task and which they are, (M, N)."""
+    wrong, chosen = planted == "wrong labels", torch.zeros(task.true.shape, dtype=torch.bool)
+    given, images = task.true.cpu().clone(), task.images.clone()
+    for member, seed in enumerate(task.seeds):
+        source = generator(seed, "planted")
+        rows = torch.randperm(given.shape[1], generator=source)[:number]
+        chosen[member, rows] = True
+        drawn = torch.randint(task.classes - wrong, (number,), generator=source)
+        given[member, rows] = (given[member, rows] + 1 + drawn) % task.classes if wrong else drawn
+        if not wrong:
+            images[member, rows] = _shuffled(images[member, rows], source)
+    device = task.true.device
+    return replace(task, images=images, given=given.to(device)), chosen.to(device)
 
 
 def _task(seeds: Sequence[int], **arguments: Any) -> HeadedTask:
