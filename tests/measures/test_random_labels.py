@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from memorization.data.image_sets import load_images
 from memorization.draws import generator
-from memorization.measures.detection import detection, membership_inference
+from memorization.measures.detection import _resampled, detection, membership_inference
 from memorization.measures.random_labels import (
     FROZEN_HEAD,
     ConstantFeatureWarning,
@@ -389,8 +389,8 @@ def test_detection_is_that_of_scikit_learn_with_intervals_around_it():
     planted = torch.arange(300) % 5 == 0
     scores = normal(300) + planted
     found = detection(scores, planted, generator(0))
-    assert found.auroc == roc_auc_score(planted, scores)
-    assert found.average_precision == average_precision_score(planted, scores)
+    assert found.auroc == pytest.approx(roc_auc_score(planted, scores), abs=1e-12)
+    assert found.average_precision == pytest.approx(average_precision_score(planted, scores), abs=1e-12)
     assert found.share == 0.2
     for value, (low, high) in (
         (found.auroc, found.auroc_interval),
@@ -399,6 +399,19 @@ def test_detection_is_that_of_scikit_learn_with_intervals_around_it():
         assert low < value < high
         assert 0.05 < high - low < 0.3
     assert detection(scores, planted).auroc_interval is None
+
+
+def test_intervals_are_those_of_examples_that_are_drawn_several_times_also_with_equal_scores():
+    planted = torch.arange(120) % 5 == 0
+    scores = ((normal(120) + planted) * 2).round()
+    found, source = detection(scores, planted, generator(0), 40), generator(0)
+    counts = [_resampled(planted, source).numpy() for _ in range(40)]
+    for interval, area in (
+        (found.auroc_interval, roc_auc_score),
+        (found.average_precision_interval, average_precision_score),
+    ):
+        values = [area(planted, scores, sample_weight=each) for each in counts]
+        assert interval == pytest.approx(np.quantile(values, [0.025, 0.975]).tolist(), abs=1e-12)
 
 
 def test_equal_scores_detect_nothing():

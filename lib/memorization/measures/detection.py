@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from memorization.checks import check_tensor, check_whole
@@ -54,25 +53,36 @@ def detection(
         TypeError: for planted marks that are not bool.
         ValueError: shapes that do not fit, NaN, no planted example or nothing else.
     """
-
     _check_detection(scores, planted)
     check_whole("resamples", resamples, 2)
-    values, marks = scores.detach().double().cpu().numpy(), planted.cpu().numpy()
-    found = Detection(
-        float(roc_auc_score(marks, values)),
-        float(average_precision_score(marks, values)),
-        float(marks.mean()),
-    )
+    marks, (values, order) = planted.cpu(), scores.detach().double().cpu().sort(descending=True)
+    ends = torch.cat([values[1:] != values[:-1], torch.tensor([True])]).nonzero()[:, 0]  # of equal scores
+    auroc, precision = _areas(marks[order], torch.ones_like(values), ends)
+    found = Detection(auroc, precision, float(marks.double().mean()))
     if source is None:
         return found
-    counts = [_resampled(planted.cpu(), source).numpy() for _ in range(resamples)]
+    drawn = [_areas(marks[order], _resampled(marks, source)[order], ends) for _ in range(resamples)]
     return replace(
         found,
-        auroc_interval=_interval([roc_auc_score(marks, values, sample_weight=c) for c in counts]),
-        average_precision_interval=_interval(
-            [average_precision_score(marks, values, sample_weight=c) for c in counts]
-        ),
+        auroc_interval=_interval([one for one, _ in drawn]),
+        average_precision_interval=_interval([one for _, one in drawn]),
     )
+
+
+def _areas(planted: Tensor, counts: Tensor, ends: Tensor) -> tuple[float, float]:
+    """Area under the ROC curve and average precision of examples in falling order of their scores.
+
+    Args:
+        planted: shape (m,), bool.
+        counts: how often each example is there, shape (m,), float64.
+        ends: places of the last example of each score: thresholds lie between scores alone.
+    """
+    first = torch.zeros(1, dtype=torch.float64)
+    hits = torch.cat([first, (counts * planted).cumsum(0)[ends]])
+    false = torch.cat([first, (counts * ~planted).cumsum(0)[ends]])
+    gained, precision = hits.diff(), hits[1:] / (hits + false)[1:].clamp(min=1)
+    auroc = (false.diff() * (hits[1:] + hits[:-1]) / 2).sum() / (hits[-1] * false[-1])
+    return float(auroc), float((gained * precision).sum() / hits[-1])
 
 
 def membership_inference(
