@@ -40,13 +40,13 @@ $(ENV):
 
 env: $(ENV) ## make the virtual environment .venv with the pinned packages
 
-book: notebooks scales html ## execute every notebook that is out of date and build the book
+book: notebooks $(if $(SCALES),scales) html ## execute every notebook that is out of date and build the book
 
 notebooks: $(ENV) ## execute every notebook that is out of date
 	$(PY) -m memorization run --all --profile $(PROFILE) --jobs $(JOBS)
 
 scales: $(ENV) ## execute the papers' notebooks at SCALES too, those whose points are all published
-	@set -e; for scale in $(SCALES); do $(PY) -m memorization run --all --recorded --profile $$scale --jobs $(JOBS); done
+	$(foreach scale,$(SCALES),$(PY) -m memorization run --all --recorded --profile $(scale) --jobs $(JOBS) &&) true
 
 html: $(ENV) ## build the book from the notebooks executed so far
 	$(PY) -m memorization book --profile $(PROFILE)

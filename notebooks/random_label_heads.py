@@ -68,7 +68,10 @@ large_null_examples: int = 0  # examples at which the law's limit is judged; 0: 
 rademacher_dimensions: list[int] = [8, 16, 32, 60]  # numbers of features, Rademacher complexity | features | 1..100000
 rademacher_draws: int = 2000  # labellings of each Rademacher complexity | labellings | 2..1000000
 rademacher_seeds: int = 10  # draws of features for it | draws | 2..1000
-planted: float = 0.1  # share of training images whose class is made wrong, to be found | fraction | (0..0.5]
+planted: float = 0.1  # share of training images that are planted, to be found | fraction | (0..0.5]
+early: int = 5  # epoch of an early look at planted images, below epochs | epochs | 1..10000
+labellings: int = 8  # random labels of each image at once, where images are scored | labellings | 1..100
+n_members: int = 300  # training images where members are told from others; six labels each class | images | 100..1400
 convolution_seeds: int = 5  # draws of convolutional networks, at profile desktop | draws | 2..100
 image_sets: list[str] = ["mnist", "fashion_mnist", "cifar10"]  # larger images, at profile desktop | name | one of mnist, fashion_mnist, cifar10
 image_seeds: int = 5  # draws of larger images | draws | 2..100
@@ -87,7 +90,7 @@ from memorization.report.judging import judge
 from memorization.report.prices import cost, foot, price_table, write_price
 from memorization.report.scoreboard import verdict_sentence, verdict_table
 from memorization.report.styles import apply_theme
-from memorization.report.tables import how_to_run, number, parameter_table, say, seed_means, solution, table
+from memorization.report.tables import file_links, how_to_run, number, parameter_table, say, seed_means, solution, table
 from memorization.report.words import compare, curves_in_words, in_short, listed, not_reproduced, ordered, outcome, rows_in_words, span, trend
 from memorization.runs.start import start
 
@@ -99,9 +102,10 @@ from memorization.studies.random_label_heads.arms import at_chance, in_place_of,
 from memorization.studies.random_label_heads.complexity import (
     null_grid, random_label_null, random_label_rademacher, random_label_regularizer,
 )  # fmt: skip
+from memorization.studies.random_label_heads.detection_experiments import PLANTED, planted_examples, planted_scores, unlearned_members
 from memorization.studies.random_label_heads.experiments import probe_disturbance, random_label_heads
 from memorization.studies.random_label_heads.figures import (
-    changes, draw_by_strength, draw_changes, draw_depth, draw_fitted_share, draw_norm_bounded, draw_null, draw_over_epochs,
+    FOUND_BY, TOLD_BY, at_looks, changes, draw_by_strength, draw_changes, draw_by_depth, draw_fitted_share, draw_found, draw_members, draw_norm_bounded, draw_null, draw_over_epochs,
     draw_readings, draw_strengths, in_symbols, named_heads,
 )  # fmt: skip
 from memorization.studies.random_label_heads.paper_scale import random_label_wide
@@ -255,19 +259,16 @@ against find {number(left_to_heads, 2)}. Of new digits the first network gets {n
 # Does it say what is drawn: independent normal features, random labels, and a fitted head?
 
 # %%
-def labellings(n):
-    return max(20, 1000 // n)  # many labels need few labellings: each is a mean over all examples
-
-
+fits = {n: max(20, 1000 // n) for n in {*null_labels, 14, 140}}  # many labels need few: each is a mean over all examples
 null_points = [
-    {"features": "gaussian", "m": null_examples, "d": d, "n": n, "class_wise": per_class, "draws": labellings(n)}
+    {"features": "gaussian", "m": null_examples, "d": d, "n": n, "class_wise": per_class, "draws": fits[n]}
     for per_class in (False, True)
     for d in null_dimensions
     for n in null_labels
     if not per_class or (10 * n <= null_examples and 10 * (d + 2) <= null_examples)
 ]
 null_points += [
-    {"features": "digits", "m": null_examples, "d": max(null_dimensions[-1] - 10, 1), "n": n, "draws": labellings(n)}
+    {"features": "digits", "m": null_examples, "d": max(null_dimensions[-1] - 10, 1), "n": n, "draws": fits[n]}
     for n in (14, 140)
     if 2 * n <= null_examples
 ]
@@ -312,6 +313,8 @@ grid = pd.concat([grid, grid.query("heads == 'guessing'").assign(heads=networks,
 seen = meter[meter.arm == "none"].assign(heads=networks, m=n_train, n=count, d=meter.width, score=meter.frozen_rho, accuracy=meter.frozen)
 seen = pd.concat([normal, seen], ignore_index=True).query("m in @grid.m.unique() and n in @grid.n.unique()")
 marks = seed_intervals(seen, ["m", "n", "d", "heads"], ["score", "accuracy"])
+
+# %% tags=["hide-input"]
 opened = grid.query("m == @null_examples and n == 14")
 explore(
     run, grid, name="null_explorer", x="d", y=["score", "accuracy"], lines="heads", controls=["m", "n"],
@@ -350,17 +353,16 @@ moved = with_arms(moved, "class-wise", moves, **digits)
 # %% tags=["hide-input"]
 called = {"shifts": "shifts by a pixel", "smoothing 0.2": "label smoothing"}
 chosen = ["none", *called, f"{min(lengths)} epochs", f"heads learn at {min(head_rates):g}"]
-moved_by = moved[moved.arm.isin(chosen)].replace({"arm": called})
-gaps = changes(moved_by)
+gaps = changes(moved[moved.arm.isin(chosen)].replace({"arm": called}))
+
+# %% tags=["hide-input"]
 figure, (ax,) = panels(1, height=3.4)
 shown = draw_changes(ax, gaps)
+by_shifts = shown[shown.arm == "shifts by a pixel"]["mean"]
 legend_above(figure)
 show(
     run, figure, shown, name="down_and_up",
-    title="Heads trained along find fewer labels, and new heads " + listed(
-        f"{'more' if compare(one.frozen_change, one.frozen_change * 0) == 'above' else 'fewer' if compare(one.frozen_change, one.frozen_change * 0) == 'below' else 'as many'} ({arm})"
-        for arm, one in gaps.set_index("seed").groupby("arm", sort=False)
-    ),
+    title=f"Shifted images move what heads trained along find by {by_shifts.iloc[0]:+.2f}, what new heads find by {by_shifts.iloc[1]:+.2f}".replace("-", "−"),
     alt="A row a change of training, and how far both readings move from those of plain training: "
     + rows_in_words(shown, "arm", {"online_change": "online", "frozen_change": "frozen"}) + ".",
 )  # fmt: skip
@@ -443,7 +445,7 @@ depth = in_symbols(depth_rows)
 
 # %% tags=["hide-input"]
 figure, axes = panels(3, columns=3, titles=["new heads", "heads trained along", "classes"], height=3.4)
-draw_depth(axes, depth)
+draw_by_depth(axes, depth)
 legend_above(figure)
 trained_only = depth[(depth.arm == "none") & (depth.depth > 0)]
 show(
@@ -641,6 +643,8 @@ noisy = pd.concat([
     zero.assign(arm="heads at all layers"), wrong[(wrong.strength > 0) & (wrong.acting == "hidden")].assign(arm="heads at all layers"),
 ], ignore_index=True)  # fmt: skip
 noisy = noisy[noisy.depth == noisy.groupby("acting").depth.transform("max")]
+
+# %% tags=["hide-input"]
 figure, axes = panels(2, titles=["right classes", "40 % wrong classes"])
 draw_by_strength(axes[:1], both, {"test_change": "change of test accuracy [difference]"})
 draw_by_strength(axes[1:], noisy, {"test": "test accuracy [fraction]"})
@@ -708,6 +712,113 @@ One labelling scatters by {span(rademacher.sd)} around its mean, and McDiarmid's
 """)
 
 # %% [markdown]
+# (heads-use)=
+# ## What are the heads good for?
+#
+# **Ours.** Somebody who has a trained network wants to know which training images it memorized: wrong labels, images that do not
+# belong. A head tells how clearly *each* image is told from others: the margin of its random label, averaged over several
+# labellings. That needs no clean data. Neither do the loss and the margin of the class. Which finds more? Of the training
+# images a share is planted: once with a wrong class, once as *canaries*, images whose pixels are put in random order, with a class drawn by lot.
+# Beside the scores stands the *leverage* of an image's features among those of its class, a closed form that needs no head.
+
+# %%
+sought = {"share": planted, "labellings": labellings, "n_train": n_train, "count": count, "epochs": epochs}
+finds = at_looks(run.sweep(
+    planted_examples,
+    [{"planted": kind, "watch_at": [early], **sought} for kind in PLANTED],
+    seeds=seeds,
+    stacked=True,
+    workers=run.workers,
+))  # fmt: skip
+
+# %% tags=["hide-input"]
+areas = {key: one.pivot(index="seed", columns="score", values="auroc") for key, one in finds.groupby(["planted", "look"])}
+figure, axes = panels(2, columns=1, titles=["", ""], height=2.2)
+shown = draw_found(axes, finds)
+legend_above(figure)
+by_wrong, by_canary = areas["wrong labels", "end"], areas["canaries", "end"]
+show(
+    run, figure, shown, name="planted",
+    title=f"New heads are {compare(by_wrong.new_heads, by_wrong.loss)} the loss for wrong labels, {compare(by_canary.new_heads, by_canary.loss)} it for canaries (end of training)",
+    alt="Area under the ROC curve by score. " + " ".join(
+        f"{kind}: {rows_in_words(one, 'arm', {'end': 'end', 'early': f'epoch {early}'})}." for kind, one in shown.groupby("planted", sort=False)
+    ),
+)  # fmt: skip
+
+# %% tags=["remove-input"]
+soon, at_first = areas["wrong labels", "early"], areas["canaries", "start"]
+fitted = finds[finds.look != "start"].groupby(["planted", "look"]).planted_fitted.mean()
+precise = finds[finds.look == "end"].pivot_table("average_precision", "planted", "score")
+say(f"""
+**Wrong labels.** After {early} epochs the loss ranks a wrong label above a right one with probability {number(soon.loss.mean())}, and new heads with
+{number(soon.new_heads.mean())}, {compare(soon.new_heads, soon.loss)} it. At the end, when {number(fitted["wrong labels", "end"], 2)} of the wrong labels are fitted, the loss is at {number(by_wrong.loss.mean(), 2)}, new heads
+at {number(by_wrong.new_heads.mean(), 2)}, {compare(by_wrong.new_heads, by_wrong.loss)} it, heads that were trained along at {number(by_wrong.online_heads.mean(), 2)}, and the leverage, without any head, at {number(by_wrong.leverage.mean(), 2)}.
+**Canaries.** At the end their average precision is {number(precise.new_heads["canaries"], 2)} by new heads, {number(precise.leverage["canaries"], 2)} by leverage and
+{number(precise.loss["canaries"], 2)} by the loss. But new heads on the *untrained* network have an area of {number(at_first.new_heads.mean(), 2)} already: such images are odd, and heads find
+what is odd, memorized or not. So look for wrong labels by the loss, early, and keep heads for images that do not belong: RL-19.
+""")
+
+# %% tags=["hide-input"]
+looked = finds[finds.look != "start"].replace({"score": FOUND_BY})
+both_looks = looked.pivot_table(["auroc", "average_precision"], ["planted", "score", "seed"], "look", sort=False)
+both_looks.columns = [f"{name} {look}" for name, look in both_looks.columns]
+table(
+    seed_means(both_looks.reset_index(), ["planted", "score"], {
+        f"AUROC, epoch {early}": "auroc early", "AUROC, end": "auroc end",
+        f"average precision, epoch {early}": "average_precision early", "average precision, end": "average_precision end",
+    }),
+    f"A share of {number(planted)} is planted; guessing has an area of 0.5 and an average precision of {number(planted)}: mean ± half of the 95 % interval",
+)  # fmt: skip
+
+# %% tags=["hide-input"]
+of_draw = {}
+for kind in PLANTED:
+    of_draw[kind] = f"{kind.replace(' ', '_')}_scores_{first_seed}.csv"
+    planted_scores(planted=kind, **sought, seed=first_seed).save(run.figures_folder / of_draw[kind])
+file_links(run, f"Scores of draw {first_seed} to download, one row an image", of_draw)
+
+# %% [markdown]
+# ### Does unlearning protect the training images?
+#
+# **Membership inference** asks of an image whether it was in the training. Its success is the area under the ROC curve of a score on
+# training images against test images. Of few images, so that the network overfits: anybody can use the loss. Who has the heads can see
+# how sure they are of whatever label. And an auditor who drew labels for both kinds of images can ask for the margin of *that* label.
+
+# %%
+forces = [0.0, *(strength for strength in strengths if strength >= 1)]
+members = run.sweep(
+    unlearned_members,
+    [{"strengths": forces, "n_train": n_members, "epochs": 2 * epochs}],
+    seeds=seeds,
+    stacked=True,
+    workers=run.workers,
+)
+
+# %% tags=["hide-input"]
+told = {score: one.pivot(index="seed", columns="strength", values="auroc") for score, one in members.groupby("score")}
+figure, (ax,) = panels(1)
+shown = draw_members(ax, members)
+legend_above(figure)
+show(
+    run, figure, shown, name="membership",
+    title=f"From λ = 0 to {number(forces[-1])} the heads go from {number(told['online_heads'][0.0].mean(), 2)} to {number(told['online_heads'][forces[-1]].mean(), 2)}, an attack by the loss from {number(told['loss'][0.0].mean(), 2)} to {number(told['loss'][forces[-1]].mean(), 2)}",
+    alt="Area under the ROC curve of training against test images by strength. " + "; ".join(
+        f"{words}, {curves_in_words(shown[shown.arm == words], 'strength')}" for words in TOLD_BY.values()
+    ) + ".",
+)  # fmt: skip
+
+# %% tags=["remove-input"]
+own_heads, by_loss, sure = told["online_heads"], told["loss"], told["sure_heads"]
+some = 10.0 if 10.0 in forces else forces[-1]
+accuracy = members[members.score == "loss"].pivot(index="seed", columns="strength", values="test")
+say(f"""
+At λ = {number(some)} the heads tell the training images with {number(own_heads[some].mean(), 2)}, {compare(own_heads[some], own_heads[0.0])} the {number(own_heads[0.0].mean(), 2)} of heads that look on. The loss
+tells them with {number(by_loss[some].mean(), 2)}, {compare(by_loss[some], by_loss[0.0])} its {number(by_loss[0.0].mean(), 2)} without unlearning, while test accuracy goes from {number(accuracy[0.0].mean())} to
+{number(accuracy[some].mean())}. And unlearning leaves a mark of its own: how sure heads are is at {number(sure[some].mean(), 2)}, {compare(sure[some], sure[some] * 0 + 0.5)} guessing; turned round, it
+tells members with {number(1 - sure[some].mean(), 2)}. What is hidden from its own heads is not hidden from others: RL-20.
+""")
+
+# %% [markdown]
 # ## Larger images
 #
 # The same on subsets of MNIST, Fashion-MNIST and CIFAR-10 (2,000 images of half the side, 20 labels for each class), and
@@ -743,7 +854,7 @@ if len(images):
 # %% tags=["hide-input"]
 if len(convolutions):
     figure, axes = panels(3, columns=3, titles=["new heads", "heads trained along", "classes"], height=3.4)
-    draw_depth(axes, in_symbols(convolutions))
+    draw_by_depth(axes, in_symbols(convolutions))
     legend_above(figure)
     display(show(
         run, figure, in_symbols(convolutions), name="convolutions",
@@ -803,7 +914,7 @@ tables = {
     "heads": heads, "chance": at_chance(heads), "shared": shared, "depth": depth_rows, "little": unlearned,
     "served": in_place_of(little, "joint", "lambda 10"), "probes": disturbed, "null": null, "null_large": null_large,
     "rademacher": rademacher, "regularizer": regularizer, "images": images, "image_chance": at_chance(images) if len(images) else images,
-    "convolutions": convolutions, "wide": wide,
+    "convolutions": convolutions, "wide": wide, "planted": finds, "membership": members,
 }  # fmt: skip
 drawn_data = {"null", "null_large", "rademacher", "regularizer"}
 data = {name: "synthetic" if name in drawn_data else "digits" for name in tables} | {"images": "larger images"}
@@ -828,6 +939,7 @@ say(f"""
 - What else moves them? Shifts, RL-4a: {outcome(verdicts, "RL-4a")}; the length of training, RL-4b: {outcome(verdicts, "RL-4b")}.
 - Does unlearning lower memorization? RL-6: {outcome(verdicts, "RL-6")}; without better test accuracy, RL-7: {outcome(verdicts, "RL-7")}.
 - **Where it ends:** much is hidden and not removed, RL-13: {outcome(verdicts, "RL-13")}.
+- What are heads good for? Wrong labels are found better by the loss, RL-19: {outcome(verdicts, "RL-19")}; members stay visible in it, RL-20: {outcome(verdicts, "RL-20")}.
 """)
 
 # %% [markdown]

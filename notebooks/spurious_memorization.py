@@ -129,6 +129,7 @@ from memorization.studies.spurious_memorization.figures import (
 from memorization.studies.spurious_memorization.image_scores import image_scores, membership
 from memorization.studies.spurious_memorization.trained_networks import left_out_examples, network_points, trained_networks
 
+# %% tags=["setup", "hide-input"]
 unseen = max(first_seed, 100)  # no pilot of ours looked at seeds from here on
 beyond = {"seeds": extension_seeds, "first_seed": unseen}
 

@@ -88,7 +88,7 @@ if not known.empty:
 # the part that makes features, and the layers behind it answer. And without augmentation?
 # {doc}`Why this happens, and when it does not <benign_memorization>`, is one of the questions below.
 #
-# ## Five findings
+# ## Seven findings
 
 # %% tags=["remove-input"]
 board = scoreboard(run.build / "verdicts", run.published / "verdicts", run.claims_path.parent)
@@ -101,6 +101,8 @@ words = {
     "RL-6": "Trained against heads that look for labels drawn by lot, a network hides what tells single images apart",
     "RL-7": "It is no better on new images for that",
 }
+
+# %% tags=["remove-input"]
 numbers = {  # what the number of each is
     "SM-15": "covariance of answers with labels that is lost, per unit of test accuracy gained",
     "BM-2": "gain of the share of true classes that its embedding tells",

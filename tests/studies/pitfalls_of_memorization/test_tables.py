@@ -21,7 +21,7 @@ def made_rows(**changes):
         for place, value in enumerate(values):
             known = {"id": 9 - place, "label": LABELS[place], "attribute": ATTRIBUTES[place]}
             known["exception"] = int(known["label"] != known["attribute"])
-            how = {"models": 4, "n_train": None, "data_root": "/home/somebody", "_seconds": 2.0}
+            how = {"models": 4, "n_train": None, "data_root": "elsewhere", "_seconds": 2.0}
             rows.append({**how, "seed": seed, "method": method, **known, "influence": value, "arm": "x"})
     return pd.DataFrame(rows).assign(**changes)
 

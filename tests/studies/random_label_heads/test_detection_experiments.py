@@ -12,10 +12,10 @@ from memorization.studies.random_label_heads import detection_experiments as use
 from memorization.studies.random_label_heads.detection_experiments import (
     PLANTED,
     SCORES,
-    membership,
     planted_examples,
     planted_scores,
     planted_task,
+    unlearned_members,
 )
 from memorization.studies.random_label_heads.experiments import headed_task, random_label_heads
 from memorization.training.train import TrainingError
@@ -119,7 +119,7 @@ def test_a_row_for_each_seed_look_and_score():
 def test_a_seed_does_not_depend_on_the_others():
     found = [
         (planted_examples(**FEW, seeds=[0, 1])[1], planted_examples(**FEW, seeds=[1])[0]),
-        (membership(**SMALL, seeds=[0, 1])[1], membership(**SMALL, seeds=[1])[0]),
+        (unlearned_members(**SMALL, seeds=[0, 1])[1], unlearned_members(**SMALL, seeds=[1])[0]),
     ]
     for both, alone in found:
         for one, other in zip(both, alone, strict=True):
@@ -173,7 +173,10 @@ def test_scores_are_what_their_names_say():
 
 def test_the_training_is_that_of_the_page():
     shared = {**{k: v for k, v in SMALL.items() if k != "resamples"}, "seeds": [0, 1]}
-    rows, plain_rows = membership(**shared, strengths=[0.0, 3.0], resamples=5), random_label_heads(**shared)
+    rows, plain_rows = (
+        unlearned_members(**shared, strengths=[0.0, 3.0], resamples=5),
+        random_label_heads(**shared),
+    )
     unlearned = random_label_heads(**shared, mode="unlearning", strength=3.0)
     for one, probe, hidden in zip(rows, plain_rows, unlearned, strict=True):
         for row in one:
@@ -205,7 +208,7 @@ def test_scores_of_one_seed_are_those_that_were_judged(tmp_path):
 
 
 def test_a_row_for_each_seed_strength_and_score_of_members():
-    rows = membership(**SMALL, strengths=[0.0, 3.0], labellings=2, seeds=[0, 1])
+    rows = unlearned_members(**SMALL, strengths=[0.0, 3.0], labellings=2, seeds=[0, 1])
     names = ("loss", "margin", "sure_heads", "online_heads")
     assert [(r["strength"], r["score"]) for r in rows[0]] == [(s, name) for s in (0.0, 3.0) for name in names]
     for row in rows[0] + rows[1]:
@@ -215,7 +218,7 @@ def test_a_row_for_each_seed_strength_and_score_of_members():
 
 def test_unlearning_hides_members_from_its_heads_and_not_from_the_loss():
     long = {**SMALL, "epochs": 60, "widths": [24, 16], "n_train": 300}
-    rows = membership(**long, strengths=[0.0, 5.0], seeds=[0, 1])
+    rows = unlearned_members(**long, strengths=[0.0, 5.0], seeds=[0, 1])
     found = {
         (strength, score): mean(
             [r for one in rows for r in one if (r["strength"], r["score"]) == (strength, score)]
@@ -241,7 +244,7 @@ def test_a_network_that_fails_fails_its_seed_alone(monkeypatch):
     fine, failed = planted_examples(**FEW, seeds=[0, 1])
     assert isinstance(failed, TrainingError)
     assert len(fine) == 3 * len(SCORES)
-    fine, failed = membership(**SMALL, strengths=[0.0, 1.0], seeds=[0, 1])
+    fine, failed = unlearned_members(**SMALL, strengths=[0.0, 1.0], seeds=[0, 1])
     assert isinstance(failed, TrainingError)
     assert len(fine) == 8
 
@@ -281,4 +284,4 @@ def test_what_cannot_be_planted_is_refused(given, message):
 )
 def test_members_are_not_sought_with_bad_values(given, message):
     with pytest.raises(ValueError, match=message):
-        membership(**{**SMALL, **given}, seeds=[0])
+        unlearned_members(**{**SMALL, **given}, seeds=[0])

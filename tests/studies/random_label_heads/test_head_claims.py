@@ -20,7 +20,9 @@ def test_every_claim_of_the_ledger_is_there():
 
 
 @pytest.mark.parametrize(
-    "claim", [one for one in CLAIMS.values() if not one.id.startswith("RL-10")], ids=lambda one: one.id
+    "claim",
+    [one for one in CLAIMS.values() if one.id not in ("RL-10a", "RL-10b", "RL-10c", "RL-19", "RL-20")],
+    ids=lambda one: one.id,
 )
 def test_checks_speak_of_arms_that_are_made(claim):
     for check in claim.checks:

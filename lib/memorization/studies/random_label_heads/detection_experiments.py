@@ -390,8 +390,8 @@ def _areas(found: Detection) -> Row:
 # ---- membership
 
 
-@experiment("membership")
-def membership(
+@experiment("unlearned_members")
+def unlearned_members(
     *,
     strengths: Sequence[float] = (0.0, 1.0, 3.0, 10.0, 30.0),
     labellings: int = 1,

@@ -16,6 +16,7 @@ from memorization.report.figures import (
     dumbbells,
     log_ticks,
     log_ticks_from_zero,
+    name_panel,
     reference_line,
     seed_curve,
     theory_curve,
@@ -179,7 +180,7 @@ def draw_over_epochs(ax: Axes, records: pd.DataFrame) -> None:
     log_ticks(ax, records["epochs"])
 
 
-def draw_depth(axes: Sequence[Axes], records: pd.DataFrame) -> None:
+def draw_by_depth(axes: Sequence[Axes], records: pd.DataFrame) -> None:
     """Draw the frozen and the online reading and a probe of the classes against depth, a line an arm.
 
     Args:
@@ -229,3 +230,71 @@ def draw_by_strength(axes: Sequence[Axes], records: pd.DataFrame, columns: Mappi
         draw_arms(ax, records, "strength", column)
         ax.set(xlabel="strength λ [ratio]", ylabel=words)
         log_ticks_from_zero(ax, records["strength"])
+
+
+# ---- what heads are good for: planted examples and members
+
+LOOKS = ("start", "early", "end")
+FOUND_BY = {"loss": "loss", "leverage": "leverage", "new_heads": "new heads", "online_heads": "online heads"}
+TOLD_BY = {
+    "online_heads": "heads, labels known", "loss": "loss", "sure_heads": "heads, how sure they are",
+}  # fmt: skip
+
+
+def at_looks(records: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of ``planted_examples`` with ``look``: ``start``, ``early`` or ``end`` of the training.
+
+    Args:
+        records: each seed at its beginning, one early epoch and its end.
+
+    Raises:
+        ValueError: for another number of looks.
+    """
+    epochs = sorted(records["epoch"].unique().tolist())
+    if len(epochs) != len(LOOKS):
+        raise ValueError(f"looks at epochs {epochs}; give the beginning, one early epoch and the end")
+    return records.assign(look=records["epoch"].map(dict(zip(epochs, LOOKS, strict=True))))
+
+
+def draw_found(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
+    """Draw how well each score finds planted examples, early and at the end: a panel a kind, a row a score.
+
+    Args:
+        axes: one panel for each kind that was planted.
+        records: rows of :func:`at_looks`.
+
+    Returns:
+        The means over seeds that are drawn, with ``planted``.
+    """
+    early = int(records.loc[records["look"] == "early", "epoch"].iloc[0])
+    drawn = []
+    for ax, (kind, one) in zip(axes, records.groupby("planted", sort=False), strict=True):
+        wide = one.pivot(index=["score", "seed"], columns="look", values="auroc")
+        rows = wide.reindex(list(FOUND_BY), level="score").rename_axis(columns=None).reset_index()
+        rows = rows.assign(arm=rows["score"].map(FOUND_BY))
+        words = ("end of training", f"epoch {early}")
+        drawn.append(dumbbells(ax, rows, ["end", "early"], words=words).assign(planted=kind))
+        ax.set(xlabel="area under the ROC curve [fraction]", ylabel="score [name]", xlim=(0.48, 1.02))
+        reference_line(ax, 0.5, "guessing", axis="x")
+        name_panel(ax, str(kind))
+    return pd.concat(drawn, ignore_index=True)
+
+
+def draw_members(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
+    """Draw how well scores tell training images from test images, against the strength of unlearning.
+
+    Args:
+        ax: the panel.
+        records: rows of ``unlearned_members``, strength 0 for heads that look on.
+
+    Returns:
+        The means over seeds that are drawn.
+    """
+    shown = pd.concat(
+        [records[records["score"] == name].assign(arm=words) for name, words in TOLD_BY.items()]
+    )
+    curves = draw_arms(ax, shown, "strength", "auroc")
+    reference_line(ax, 0.5, "guessing")
+    log_ticks_from_zero(ax, shown["strength"])
+    ax.set(xlabel="strength λ [ratio]", ylabel="area under ROC [fraction]")
+    return curves

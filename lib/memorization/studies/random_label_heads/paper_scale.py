@@ -28,10 +28,10 @@ from memorization.data.image_sets import ImageSet
 from memorization.data.labels import balanced_labels
 from memorization.data.splits import MemorizedSplit, memorized_split
 from memorization.draws import generator
-from memorization.measures.accuracy import calibrated, evaluating
+from memorization.measures.accuracy import calibrated
 from memorization.measures.random_labels import frozen_accuracy, random_label_accuracy
 from memorization.models.heads import HeadedNetwork, TappedNetwork
-from memorization.models.networks import wide_resnet
+from memorization.models.networks import evaluating, wide_resnet
 from memorization.models.stacked import StackedNetwork
 from memorization.runs.sweep import experiment
 from memorization.training.batches import LabelledViews
