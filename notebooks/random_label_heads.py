@@ -138,11 +138,11 @@ meter = with_arms(meter, "class-wise", forced, **digits)
 
 # %% tags=["hide-input"]
 figure, (ax,) = panels(1, height=3.6)
-shown = draw_readings(ax, meter, 1 / count)
+shown = draw_readings(ax, in_symbols(meter), 1 / count)
 legend_above(figure)
 show(
     run, figure, shown, name="meter",
-    title=f"By what new heads find: {ordered(meter, 'arm', 'frozen')}",
+    title=f"By what new heads find: {ordered(in_symbols(meter), 'arm', 'frozen')}",
     alt="A row a way of training, random-label accuracy of heads trained along and of new heads: "
     + rows_in_words(shown, "arm", {"online": "online", "frozen": "frozen"}) + f"; guessing finds {number(1 / count, 2)}.",
 )  # fmt: skip
@@ -408,18 +408,18 @@ regularized = with_arms(regularized, "class-wise", ["none", *regularizers], **di
 
 # %% tags=["hide-input"]
 figure, (ax,) = panels(1, height=4.2)
-shown = draw_readings(ax, regularized, 1 / count)
+shown = draw_readings(ax, in_symbols(regularized), 1 / count)
 legend_above(figure)
 show(
     run, figure, shown, name="regularizers",
-    title=f"By what heads trained along find: {ordered(regularized, 'arm', 'online')}",
+    title=f"By what heads trained along find: {ordered(in_symbols(regularized), 'arm', 'online')}",
     alt="A row a regularizer, random-label accuracy of heads trained along and of new heads: "
     + rows_in_words(shown, "arm", {"online": "online", "frozen": "frozen"}) + ".",
 )  # fmt: skip
 
 # %% tags=["hide-input"]
 table(
-    seed_means(regularized, ["arm"], {"online": "online", "frozen": "frozen", "test accuracy": "test"}),
+    seed_means(in_symbols(regularized), ["arm"], {"online": "online", "frozen": "frozen", "test accuracy": "test"}),
     f"Regularizers on digits, chance {number(1 / count, 3)}: mean ± half of the 95 % interval",
 )
 
@@ -447,7 +447,7 @@ depth = in_symbols(depth_rows)
 figure, axes = panels(3, columns=3, titles=["new heads", "heads trained along", "classes"], height=3.4)
 draw_by_depth(axes, depth)
 legend_above(figure)
-trained_only = depth[(depth.arm == "none") & (depth.depth > 0)]
+trained_only = depth_rows[(depth_rows.arm == "none") & (depth_rows.depth > 0)]
 show(
     run, figure, depth, name="depth",
     title=f"From layer to layer of a network trained on classes what new heads find {trend(trained_only, 'depth', 'frozen')}; in joint training it {trend(depth[(depth.arm == 'joint') & (depth.depth > 0)], 'depth', 'frozen')}",
@@ -457,8 +457,8 @@ show(
 
 # %% tags=["remove-input"]
 last = depth.depth.max()
-ends = depth[depth.depth == last].pivot_table("frozen", "seed", "arm")
-firsts = depth[depth.depth == 1].pivot_table("frozen", "seed", "arm")
+ends = depth_rows[depth_rows.depth == last].pivot_table("frozen", "seed", "arm")
+firsts = depth_rows[depth_rows.depth == 1].pivot_table("frozen", "seed", "arm")
 say(f"""
 Two readings of depth are both right, of different trainings. Trained on classes, the network *loses* information on single images on its way (new heads find
 {number(firsts["none"].mean(), 2)} after the first layer, {number(ends["none"].mean(), 2)} after the last) and gains none on them. Where memorization is demanded, the
@@ -645,8 +645,8 @@ noisy = pd.concat([
 noisy = noisy[noisy.depth == noisy.groupby("acting").depth.transform("max")]
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["right classes", "40 % wrong classes"])
-draw_by_strength(axes[:1], both, {"test_change": "change of test accuracy [difference]"})
+figure, axes = panels(2, titles=["right classes, change", "40 % wrong classes"])
+draw_by_strength(axes[:1], both, {"test_change": "test accuracy [difference]"})
 draw_by_strength(axes[1:], noisy, {"test": "test accuracy [fraction]"})
 for ax in axes:
     ax.legend(fontsize=9)

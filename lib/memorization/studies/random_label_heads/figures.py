@@ -113,12 +113,16 @@ def _mean_of(records: pd.DataFrame, column: str) -> pd.DataFrame:
 
 # ---- readings of trained heads
 
-READINGS = {"online": "heads trained along (online)", "frozen": "new heads, frozen features"}
+READINGS = {"online": "heads trained along", "frozen": "new heads"}
+_WORDS = {"none": "plain training", "% noise": "% wrong classes", "lambda ": "λ = "}
 
 
 def in_symbols(records: pd.DataFrame) -> pd.DataFrame:
-    """Return records with ``lambda`` written as its letter in the names of arms."""
-    return records.assign(arm=[str(arm).replace("lambda ", "λ = ") for arm in records["arm"]])
+    """Return records whose arms are named as figures and tables name them."""
+    names = records["arm"].astype(str)
+    for word, shown in _WORDS.items():
+        names = names.str.replace(word, shown, regex=False)
+    return records.assign(arm=names)
 
 
 def changes(records: pd.DataFrame, arm: str = "none") -> pd.DataFrame:
@@ -214,8 +218,7 @@ def draw_strengths(axes: Sequence[Axes], records: pd.DataFrame) -> None:
     axes[0].set(ylabel="random-label accuracy [fraction]", ylim=(-0.02, None))
     axes[1].set(ylabel="accuracy [fraction]", ylim=(None, 1.01))
     for ax in axes:
-        log_ticks_from_zero(ax, records["strength"])
-        ax.set_xlabel("strength λ [ratio]")
+        _strength_axis(ax, records["strength"])
 
 
 def draw_by_strength(axes: Sequence[Axes], records: pd.DataFrame, columns: Mapping[str, str]) -> None:
@@ -228,8 +231,16 @@ def draw_by_strength(axes: Sequence[Axes], records: pd.DataFrame, columns: Mappi
     """
     for ax, (column, words) in zip(axes, columns.items(), strict=True):
         draw_arms(ax, records, "strength", column)
-        ax.set(xlabel="strength λ [ratio]", ylabel=words)
-        log_ticks_from_zero(ax, records["strength"])
+        ax.set_ylabel(words)
+        _strength_axis(ax, records["strength"])
+
+
+def _strength_axis(ax: Axes, strengths: pd.Series) -> None:
+    """A logarithmic axis of strengths, with 0 at its left end where it was measured."""
+    log_ticks_from_zero(ax, strengths)
+    if strengths.min() == 0:
+        ax.set_xlim(left=-0.15 * strengths[strengths > 0].min())
+    ax.set_xlabel("strength λ [ratio]")
 
 
 # ---- what heads are good for: planted examples and members
