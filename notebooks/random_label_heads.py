@@ -874,7 +874,8 @@ if len(convolutions):
 strong_ones = [{"mode": "unlearning", "strength": strength} for strength in wide_strengths]
 wide = run.recorded(
     random_label_wide, [{"mode": "probe"}, *strong_ones], "paper", seeds=wide_seeds,
-    fixed={"dataset": wide_dataset, "epochs": wide_epochs},
+    fixed={"dataset": wide_dataset, "epochs": wide_epochs, "recipe": {"precision": "bf16", "compiled": True}},
+    unkeyed={"device": run.device, "checkpoints": str(run.build / "checkpoints")},
 )  # fmt: skip
 
 # %% tags=["hide-input"]
