@@ -978,7 +978,9 @@ if run.profile in ("smoke", "book"):
 
 # %% tags=["remove-input"]
 from_desktop = {"mnist", "birds", "bird_influence", "benchmarks"}
-write_price(run, tables if run.profile == "desktop" else {name: one for name, one in tables.items() if name not in from_desktop})
+further = {"figure_one": published_draw, "road": road, "explored": explored, "influence": influence, "drawn": drawn, "of_digits": of_digits, "background": background}
+own = {name: one for name, one in (tables | further).items() if run.profile == "desktop" or name not in from_desktop}
+write_price(run, own)
 price_table(run)
 
 # %% tags=["remove-input"]

@@ -42,6 +42,15 @@ def test_a_table_that_is_passed_twice_counts_once(run, records):
 
 
 @pytest.mark.usefixtures("now")
+def test_a_table_that_was_derived_from_others_changes_no_price(run, records):
+    means = pd.DataFrame({"seed": [0], "value": [1.0]})
+    write_price(run, {"toy": records})
+    alone = json.loads(run.price_path.read_text())
+    write_price(run, {"toy": records, "means": means})
+    assert json.loads(run.price_path.read_text()) == alone
+
+
+@pytest.mark.usefixtures("now")
 def test_the_peak_is_that_of_the_hungriest_point(run, records):
     records.loc[3, "_peak_mib"] = 200.0
     write_price(run, {"toy": records})

@@ -66,8 +66,11 @@ def price_of(run: Run, tables: Mapping[str, pd.DataFrame]) -> Price | None:
 
 
 def _points(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The points of all tables, each once: a point may have several rows, and be in several tables."""
-    frames = [frame for frame in tables.values() if not frame.empty]
+    """The points of all tables, each once: a point may have several rows, and be in several tables.
+
+    A table without ``_source`` was derived from others, such as means over examples, and has none of its own.
+    """
+    frames = [frame for frame in tables.values() if not frame.empty and "_source" in frame]
     if not frames:
         return pd.DataFrame()
     rows = pd.concat(frames, ignore_index=True)
