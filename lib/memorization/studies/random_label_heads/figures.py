@@ -306,6 +306,6 @@ def draw_members(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
     )
     curves = draw_arms(ax, shown, "strength", "auroc")
     reference_line(ax, 0.5, "guessing")
-    log_ticks_from_zero(ax, shown["strength"])
-    ax.set(xlabel="strength λ [ratio]", ylabel="area under ROC [fraction]")
+    _strength_axis(ax, shown["strength"])
+    ax.set_ylabel("area under ROC [fraction]")
     return curves
