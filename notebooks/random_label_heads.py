@@ -48,19 +48,19 @@
 profile: str = "book"  # which parameter file the values come from | name | one of smoke, book, desktop, paper
 first_seed: int = 100  # first of the seeds; those below 100 chose bounds of ours, and do not judge them | seed | 0..1000000
 seeds: int = 5  # draws of images, weights, random labels and batches | draws | 2..1000
-n_train: int = 1400  # training images of the digits | images | 140..1400
+n_train: int = 1400  # training images of the digits | images | 200..1400
 count: int = 14  # random labels of each class, class-wise heads | labels | 2..1000
-epochs: int = 60  # passes of a training on digits | epochs | 1..10000
+epochs: int = 60  # passes of a training on digits | epochs | 2..10000
 frozen_steps: int = 150  # steps of new heads on frozen features | steps | 1..100000
 depth_seeds: int = 5  # draws where every layer is read | draws | 2..100
 little_seeds: int = 10  # draws where few images are compared with many | draws | 2..100
-strengths: list[float] = [0.1, 1.0, 3.0, 10.0, 30.0]  # strengths λ of unlearning | ratio | (0..100000]
-lengths: list[int] = [5, 10, 20]  # shorter trainings, each with a schedule of its own | epochs | 1..10000
-head_rates: list[float] = [0.05, 2.0]  # learning rates of the heads, beside the usual 0.5 | rate | (0..100]
+strengths: list[float] = [0.1, 1.0, 3.0, 10.0, 30.0]  # strengths λ of unlearning; 10 is swept in any case | ratio | (0..100000]
+lengths: list[int] = [5, 10, 20]  # other lengths of training, each with a schedule of its own | epochs | 1..10000
+head_rates: list[float] = [0.05, 2.0]  # learning rates of the heads, beside the usual rate of 0.5 | rate | (0..100]
 decays: list[float] = [0.003, 0.01]  # weight decays | ratio | (0..10]
 dropouts: list[float] = [0.1, 0.3, 0.5]  # shares of dropout | fraction | (0..0.95]
 smoothings: list[float] = [0.1, 0.2]  # label smoothing of the class loss | fraction | (0..0.9]
-null_examples: int = 1400  # examples without meaning, the null | examples | 20..1000000
+null_examples: int = 1400  # examples without meaning, the null | examples | 200..1000000
 null_dimensions: list[int] = [8, 24, 60]  # numbers of features without meaning | features | 1..100000
 null_labels: list[int] = [2, 4, 14, 35, 140, 350]  # numbers of random labels of the null | labels | 2..100000
 null_seeds: int = 5  # draws of features without meaning | draws | 2..1000
@@ -68,10 +68,10 @@ large_null_examples: int = 0  # examples at which the law's limit is judged; 0: 
 rademacher_dimensions: list[int] = [8, 16, 32, 60]  # numbers of features, Rademacher complexity | features | 1..100000
 rademacher_draws: int = 2000  # labellings of each Rademacher complexity | labellings | 2..1000000
 rademacher_seeds: int = 10  # draws of features for it | draws | 2..1000
-planted: float = 0.1  # share of training images that are planted, to be found | fraction | (0..0.5]
-early: int = 5  # epoch of an early look at planted images, below epochs | epochs | 1..10000
+planted_share: float = 0.1  # share of training images that are planted, to be found | fraction | (0..0.5]
+early: int = 5  # epoch of an early look at planted images, the last but one at most | epochs | 1..10000
 labellings: int = 8  # random labels of each image at once, where images are scored | labellings | 1..100
-n_members: int = 300  # training images where members are told from others; six labels each class | images | 100..1400
+n_members: int = 300  # training images where members are told from others; six labels each class | images | 200..1400
 convolution_seeds: int = 5  # draws of convolutional networks, at profile desktop | draws | 2..100
 image_sets: list[str] = ["mnist", "fashion_mnist", "cifar10"]  # larger images, at profile desktop | name | one of mnist, fashion_mnist, cifar10
 image_seeds: int = 5  # draws of larger images | draws | 2..100
@@ -105,7 +105,7 @@ from memorization.studies.random_label_heads.complexity import (
 from memorization.studies.random_label_heads.detection_experiments import PLANTED, planted_examples, planted_scores, unlearned_members
 from memorization.studies.random_label_heads.experiments import probe_disturbance, random_label_heads
 from memorization.studies.random_label_heads.figures import (
-    FOUND_BY, TOLD_BY, at_looks, changes, draw_by_strength, draw_changes, draw_by_depth, draw_fitted_share, draw_found, draw_members, draw_norm_bounded, draw_null, draw_over_epochs,
+    FOUND_BY, TOLD_BY, at_looks, changes, draw_by_strength, draw_changes, draw_by_depth, draw_least_squares, draw_found, draw_members, draw_norm_bounded, draw_null, draw_over_epochs,
     draw_readings, draw_strengths, in_symbols, named_heads,
 )  # fmt: skip
 from memorization.studies.random_label_heads.paper_scale import random_label_wide
@@ -120,8 +120,8 @@ parameter_table(run)
 # ## Does a head that learns by lot tell memorization?
 #
 # The same network, trained in five ways beside class-wise heads at its last hidden layer: not at all; on its classes; with
-# four in ten of them wrong; with all of them drawn by lot; and so that it serves the heads, too. The last three force it to
-# memorize single images. Each head is read twice: as it was trained along (*online*), and as a new head trained to the end
+# four in ten of them drawn by lot; with all of them; and so that it serves the heads, too. The last three force it to memorize
+# single images: does a head see that? Each head is read twice: as it was trained along (*online*), and as a new head trained to the end
 # on the finished features (*frozen*).
 
 # %%
@@ -150,12 +150,14 @@ show(
 # %% tags=["remove-input"]
 by = {name: meter.pivot_table(name, "seed", "arm") for name in ("online", "frozen", "fresh", "held_out", "train", "test")}
 frozen = by["frozen"]
+noisy_frozen, online = frozen["40 % noise"], by["online"]
 say(f"""
-Both readings rise with what is forced: with four in ten classes wrong, new heads find {number(frozen["40 % noise"].mean(), 2)} of the labels in place of
-{number(frozen["none"].mean(), 2)}. But an *untrained* network is at {number(frozen["untrained"].mean(), 2)}, {compare(frozen["untrained"], frozen["none"])} the trained
-one: on easy data, training for classes takes information on single images away. What is memorized when the network serves the heads is *these* labels: new heads
-for labels that it never saw find {number(by["fresh"]["joint"].mean(), 2)}. On images that it never saw heads find {number(by["held_out"]["none"].mean(), 3)}, which is
-chance ({number(1 / count, 3)}). Learning the labels costs test accuracy: {number(by["test"]["joint"].mean(), 3)} in place of {number(by["test"]["none"].mean(), 3)}.
+With four in ten classes drawn by lot new heads find {number(noisy_frozen.mean(), 2)} of the labels, {compare(noisy_frozen, frozen["none"])} the {number(frozen["none"].mean(), 2)} of plain
+training; heads trained along find {number(online["40 % noise"].mean(), 2)}, {compare(online["40 % noise"], online["none"])} {number(online["none"].mean(), 2)}. An *untrained* network is at
+{number(frozen["untrained"].mean(), 2)}, {compare(frozen["untrained"], frozen["none"])} the trained one. Where the network serves the heads, new heads find {number(frozen["joint"].mean(), 2)} of the
+labels that it learned, and {number(by["fresh"]["joint"].mean(), 2)} of new labels, {compare(by["fresh"]["joint"], by["fresh"]["untrained"])} an untrained network's {number(by["fresh"]["untrained"].mean(), 2)}: what
+lies between is memory of *these* labels. On new images heads find {number(by["held_out"]["none"].mean(), 3)}, where chance is {number(1 / count, 3)}. Test accuracy is
+{number(by["test"]["joint"].mean(), 3)} with the labels to learn, {compare(by["test"]["joint"], by["test"]["none"])} the {number(by["test"]["none"].mean(), 3)} without.
 """)
 
 # %% [markdown]
@@ -172,9 +174,10 @@ disturbed = run.sweep(
 )
 
 # %% tags=["remove-input"]
+with_heads = {"one probe": "one probe", "all probes": "a probe at every hidden layer", "joint": "a head that the network serves"}
 largest = disturbed.groupby("heads", sort=False).difference.max()
 say(f"""
-The largest difference of any number of the network is {listed(f"{number(value)} with {name}" for name, value in largest.items())}.
+The largest difference of any number of the network is {listed(f"{number(value)} with {with_heads[name]}" for name, value in largest.items())}.
 """)
 
 # %% [markdown] tags=["theory"]
@@ -239,7 +242,8 @@ for one, mine in zip(train([tapped, tapped], same, against, recipe).networks, me
 (_, looked_on, seen_by_heads), (_, hiding, left_to_heads) = measured.values()
 say(f"""
 It does. The heads that look on find {number(seen_by_heads, 2)} of the labels, where a guess finds {number(1 / 14, 2)}; those that the network is trained
-against find {number(left_to_heads, 2)}. Of new digits the first network gets {number(looked_on, 3)} right and the second {number(hiding, 3)}.
+against find {number(left_to_heads, 2)}. Of new digits the network that is looked on gets {number(looked_on, 3)} right and
+the other {number(hiding, 3)}.
 """)
 
 
@@ -262,52 +266,60 @@ against find {number(left_to_heads, 2)}. Of new digits the first network gets {n
 fits = {n: max(20, 1000 // n) for n in {*null_labels, 14, 140}}  # many labels need few: each is a mean over all examples
 null_points = [
     {"features": "gaussian", "m": null_examples, "d": d, "n": n, "class_wise": per_class, "draws": fits[n]}
-    for per_class in (False, True)
+    for per_class, own in ((False, null_examples), (True, null_examples // 10))
     for d in null_dimensions
     for n in null_labels
-    if not per_class or (10 * n <= null_examples and 10 * (d + 2) <= null_examples)
+    if n <= own and d + 2 <= own
 ]
+n_digits = min(null_examples, 1400)
+components = min(max(null_dimensions[-1] - 10, 1), 50)
+
+# %%
 null_points += [
-    {"features": "digits", "m": null_examples, "d": max(null_dimensions[-1] - 10, 1), "n": n, "draws": fits[n]}
+    {"features": "digits", "m": n_digits, "d": components, "n": n, "draws": fits[n]}
     for n in (14, 140)
-    if 2 * n <= null_examples
+    if 2 * n <= n_digits
 ]
 null = run.sweep(random_label_null, null_points, seeds=null_seeds, workers=run.workers)
 null = named_heads(null)
 
 # %% tags=["hide-input"]
 normal = null.query("features == 'gaussian'")
-figure, axes = panels(2, titles=["one shared head", "a head per class"])
-shown = [draw_null(ax, normal.query("class_wise == @wise")) for ax, wise in zip(axes, (False, True), strict=True)]
+of_kind = dict(list(normal.groupby("heads", sort=False)))
+figure, axes = panels(len(of_kind), titles=list(of_kind))
+shown = [draw_null(ax, one) for ax, one in zip(axes, of_kind.values(), strict=True)]
 legend_above(figure)
 show(
     run, figure, pd.concat(shown), name="null",
     title="Without any network, heads fit " + listed(
-        f"{span(one.groupby(['d', 'n']).accuracy.mean(), 2)} of the random labels ({name})" for name, one in normal.groupby("heads", sort=False)
+        f"{span(one.groupby(['d', 'n']).accuracy.mean(), 2)} of the random labels ({name})" for name, one in of_kind.items()
     ),
     alt=f"Accuracy on random labels against their number, {number(null_examples)} examples without meaning; lines are the law, points are drawn. "
-    + ". ".join(f"{name}: {curves_in_words(one, 'n', 'accuracy', 'd')}" for name, one in normal.groupby("heads", sort=False)) + ".",
+    + ". ".join(f"{name}: {curves_in_words(one, 'n', 'accuracy', 'd')}" for name, one in of_kind.items()) + ".",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
 far = normal.assign(gap=normal.accuracy - normal.law_by_example).groupby(["n", "d", "class_wise"]).gap.mean().abs()
-clustered = null.query("features == 'digits'").groupby("n")[["law", "law_by_example", "accuracy"]].mean()
+clustered = {n: one.set_index("seed") for n, one in null.query("features == 'digits'").groupby("n")}
 say(f"""
-The null falls with the number of labels, as guessing does, and rises again once a label has few examples: an accuracy without this
-line beside it cannot be read. With the leverage of each example put in, the law is at most {number(float(far.loc[2].max()), 1)} off for two labels; it is a limit
-of many examples for each label, and the largest distance here is {number(float(far.max()), 2)}. Features in clusters allow less than it says: principal
-components of digits {listed(f"{number(row.accuracy, 3)} for {n} labels, where the law says {number(row.law, 3)}" for n, row in clustered.iterrows())}. There the null has
-to be drawn.
+With the leverage of each example put in, the law is {number(float(far.loc[min(null_labels)].max()), 1)} off for {min(null_labels)} labels, and {number(float(far.max()), 2)} off where it is
+farthest; it is a limit of many examples for each label. On features in clusters, {components} principal components of digits, heads find {listed(
+f"{number(one.accuracy.mean(), 3)} of {n} labels, {compare(one.accuracy, one.law)} the law's {number(one.law.mean(), 3)}" for n, one in clustered.items())}: the law is of features
+without clusters, and for others the null has to be drawn. An accuracy without its null beside it cannot be read.
 """)
 
-# %% [markdown]
+# %% [markdown] tags=["theory"]
+# **Derived**: the null falls with the number of labels, as guessing does, and rises again once $n h$ is large.
+#
 # ### Dimension, examples, labels: move them
 #
 # How much of a random-label accuracy would features of that size give for nothing? Lines are the law; marks are drawn labels,
-# where this page drew any. The score is the accuracy with guessing at 0 and all labels at 1.
+# where this page drew any. The score is the accuracy corrected for chance: guessing is at 0, all labels are at 1.
 
 # %% tags=["hide-input"]
-grid = null_grid(sorted({300, null_examples, 5000, 50000}), [8, 16, 24, 32, 64, 96, 128, 192, 256], [2, 4, 14, 35, 140])
+opening = {"m": null_examples, "n": 14, "d": 24}
+sizes = [8, 16, 24, 32, 64, 96, 128, 192, 256]
+grid = null_grid(sorted({300, null_examples, 5000, 50000}), sizes, sorted({2, 4, 14, 35, 140, min(null_labels)}))
 networks = "a head per class, on a trained network"
 grid = pd.concat([grid, grid.query("heads == 'guessing'").assign(heads=networks, score=float("nan"), accuracy=float("nan"))])
 seen = meter[meter.arm == "none"].assign(heads=networks, m=n_train, n=count, d=meter.width, score=meter.frozen_rho, accuracy=meter.frozen)
@@ -315,16 +327,16 @@ seen = pd.concat([normal, seen], ignore_index=True).query("m in @grid.m.unique()
 marks = seed_intervals(seen, ["m", "n", "d", "heads"], ["score", "accuracy"])
 
 # %% tags=["hide-input"]
-opened = grid.query("m == @null_examples and n == 14")
+opened = grid[(grid.m == opening["m"]) & (grid.n == opening["n"]) & (grid.d == opening["d"])]
 explore(
     run, grid, name="null_explorer", x="d", y=["score", "accuracy"], lines="heads", controls=["m", "n"],
-    start={"m": null_examples, "n": 14}, read_at=24, marks=marks,
+    start={"m": opening["m"], "n": opening["n"]}, read_at=opening["d"], marks=marks,
     labels={
         "d": "features d [features]", "m": "examples m [examples]", "n": "random labels n [labels]",
         "score": "score, corrected for chance [fraction]", "accuracy": "random-label accuracy [fraction]",
     },
-    title=f"With {number(null_examples)} examples, 14 labels and 24 features any features allow: " + listed(
-        f"{name} {number(one.accuracy.iloc[0], 2)}" for name, one in opened.query("d == 24").groupby("heads", sort=False)
+    title=f"With {number(opening['m'])} examples, {opening['n']} labels and {opening['d']} features any features allow: " + listed(
+        f"{name} {number(one.accuracy.iloc[0], 2)}" for name, one in opened.groupby("heads", sort=False) if name != networks
     ),
     alt="Score or accuracy that any features allow against their number, a line for a head per class, one for a shared head and one for guessing, "
     "with sliders for examples and labels.",
@@ -336,10 +348,11 @@ explore(
 # ## What else moves the reading?
 #
 # A meter of memorization should move with memorization alone. What of the learning rate of the heads, which the network
-# never feels; of images that are shifted by a pixel; of a shorter training?
+# never feels; of images that are shifted by a pixel; of smoothed labels; of the
+# length of training?
 
 # %%
-moves = ["none", "shifts", "smoothing 0.2"] + [f"{length} epochs" for length in lengths]
+moves = ["none", "shifts", "smoothing 0.2"] + [f"{length} epochs" for length in lengths if length != epochs]
 moves += [f"heads learn at {rate:g}" for rate in head_rates]
 moved = run.sweep(
     random_label_heads,
@@ -368,17 +381,17 @@ show(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-online = {arm: one.set_index("seed") for arm, one in gaps.groupby("arm", sort=False)}
-shifted = online["shifts by a pixel"]
+shifted = gaps[gaps.arm == "shifts by a pixel"].set_index("seed")
 same_trunk = moved[(moved.epochs == epochs) & moved.arm.str.contains("none|learn")].groupby("head_rate").online.mean()
 say(f"""
-**Online down, frozen up.** Images that move make it harder for heads to learn along, {number(shifted.online_change.mean(), 2)}, while the features hold
-*more* of single images: {number(shifted.frozen_change.mean(), 2)}. And one and the same network reads {listed(f"{number(value, 2)} with heads that learn at {number(rate)}" for rate, value in same_trunk.items())}.
-So an online reading says how easily labels are *found while training*, and compares networks only at the same rate, length and input of the heads.
+With images that move, the online reading is {compare(shifted.online_change, 0 * shifted.online_change)} that of plain training ({number(shifted.online_change.mean(), 2)}), and the frozen
+one {compare(shifted.frozen_change, 0 * shifted.frozen_change)} it ({number(shifted.frozen_change.mean(), 2)}): heads that cannot follow are not features that hold less. And one and the same
+network reads {listed(f"{number(value, 2)} with heads that learn at {number(rate)}" for rate, value in same_trunk.items())}. So an online reading says how easily labels
+are *found while training*, and compares networks at the same rate, length and input of the heads.
 """)
 
 # %% tags=["hide-input"]
-over = moved[moved.arm.str.contains("epochs|none")]
+over = moved[moved.arm.str.contains("epochs|none")]  # each length once
 figure, (ax,) = panels(1)
 draw_over_epochs(ax, over)
 legend_above(figure)
@@ -392,7 +405,8 @@ show(
 # %% [markdown]
 # ## Do regularizers lower it?
 #
-# **Paper** (by the summary) and **follow-up**: dropout, weight decay and label smoothing lower random-label accuracy.
+# The paper (by the summary) says that regularizers lower random-label accuracy; of the **follow-up** we know which: dropout, weight
+# decay and label smoothing. Do they, in both readings?
 
 # %%
 regularizers = [f"weight decay {value:g}" for value in decays] + [f"dropout {value:g}" for value in dropouts]
@@ -423,11 +437,18 @@ table(
     f"Regularizers on digits, chance {number(1 / count, 3)}: mean ± half of the 95 % interval",
 )
 
-# %% [markdown]
+# %% tags=["remove-input"]
+readings = {arm: one.set_index("seed") for arm, one in in_symbols(regularized).groupby("arm", sort=False)}
+beside = readings.pop("plain training")
+say("Against plain training, " + "; ".join(
+    f"{arm}: {compare(one.online, beside.online)} online, {compare(one.frozen, beside.frozen)} frozen" for arm, one in readings.items()
+) + ".")  # fmt: skip
+
+# %% [markdown] tags=["theory"]
 # ## At which depth do classes take over?
 #
 # **Paper** (by the summary): depth shows where information on single samples turns into information on classes; which way, we do
-# not know. **Follow-up**: the reading rises with depth. Here one shared head with 140 labels reads the pixels and four
+# not know. **Follow-up**: the online reading rises with depth. Here one shared head with 140 labels reads the pixels and four
 # hidden layers of equal width, so that heads are of one size; beside them a linear probe of the classes.
 
 # %%
@@ -447,33 +468,31 @@ depth = in_symbols(depth_rows)
 figure, axes = panels(3, columns=3, titles=["new heads", "heads trained along", "classes"], height=3.4)
 draw_by_depth(axes, depth)
 legend_above(figure)
-trained_only = depth_rows[(depth_rows.arm == "none") & (depth_rows.depth > 0)]
+inside = dict(list(depth_rows[depth_rows.site != "pixels"].groupby("arm", sort=False)))
 show(
     run, figure, depth, name="depth",
-    title=f"From layer to layer of a network trained on classes what new heads find {trend(trained_only, 'depth', 'frozen')}; in joint training it {trend(depth[(depth.arm == 'joint') & (depth.depth > 0)], 'depth', 'frozen')}",
-    alt="Against depth, pixels at 0. New heads, " + curves_in_words(depth, "depth", "frozen", "arm")
+    title=f"From layer to layer of a network trained on classes what new heads find {trend(inside['none'], 'depth', 'frozen')}; in joint training it {trend(inside['joint'], 'depth', 'frozen')}",
+    alt="Against depth, from the pixels on. New heads, " + curves_in_words(depth, "depth", "frozen", "arm")
     + ". Online, " + curves_in_words(depth, "depth", "online", "arm") + ".",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-last = depth.depth.max()
-ends = depth_rows[depth_rows.depth == last].pivot_table("frozen", "seed", "arm")
-firsts = depth_rows[depth_rows.depth == 1].pivot_table("frozen", "seed", "arm")
+courses = {arm: f"{trend(one, 'depth', 'frozen')} ({curves_in_words(one, 'depth', 'frozen')})" for arm, one in inside.items()}
+of_classes = depth_rows[depth_rows.arm == "none"]
 say(f"""
-Two readings of depth are both right, of different trainings. Trained on classes, the network *loses* information on single images on its way (new heads find
-{number(firsts["none"].mean(), 2)} after the first layer, {number(ends["none"].mean(), 2)} after the last) and gains none on them. Where memorization is demanded, the
-deep layers *gain* it ({number(firsts["joint"].mean(), 2)} and {number(ends["joint"].mean(), 2)}). An untrained network rises as well
-({number(firsts["untrained"].mean(), 2)} to {number(ends["untrained"].mean(), 2)}), so a rise alone says nothing.
+Over the hidden layers of a network that is trained on classes what new heads find {courses["none"]}, while from the pixels to the last layer a probe of the
+classes {trend(of_classes, "depth", "class_probe")}. Where random labels are learned on purpose, what new heads find {courses["joint"]}; with half of the classes drawn by lot
+it {courses["50 % noise"]}, and in an untrained network it {courses["untrained"]}. So a course over depth tells memorization beside that of an untrained network.
 """)
 
-# %% [markdown]
+# %% [markdown] tags=["theory"]
 # ## Unlearning: less memorization, and better?
 #
 # **Paper**: unlearning lowers memorization, and generalization does not improve. **Follow-up**: the reading falls to chance, with
-# training accuracy almost unchanged; on ImageNet test accuracy rises, on CIFAR-100 it falls.
+# training accuracy almost unchanged; on ImageNet test accuracy rises, on CIFAR-100 it falls. What do digits say?
 
 # %%
-levels = [f"lambda {value:g}" for value in strengths]
+levels = [f"lambda {value:g}" for value in sorted({10.0, *strengths})]
 against = run.sweep(
     random_label_heads,
     points("class-wise", ["none", *levels], **digits),
@@ -495,19 +514,20 @@ show(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-strong = against[against.strength == max(value for value in strengths if value <= max(10.0, min(strengths)))]
+strong = against[against.arm == "lambda 10"]
 strong_by_seed = strong.set_index("seed")
 say(f"""
-At λ = {number(float(strong.strength.iloc[0]))} heads trained along find {number(strong.online.mean(), 3)} of the labels (chance {number(1 / count, 3)}), training accuracy is
+At λ = {number(float(strong.strength.iloc[0]))} heads trained along find {number(strong.online.mean(), 3)} of the labels (chance {number(1 / count, 3)}), new heads
+{number(strong.frozen.mean(), 3)} ({number(against[against.arm == "none"].frozen.mean(), 3)} in plain training). Training accuracy is
 {number(strong.train.mean(), 3)}, and test accuracy changes by {number(100 * strong.test_change.mean(), 2)} points: it is {compare(strong_by_seed.test_change, strong_by_seed.test_change * 0)} that of
 plain training.
 """)
 
-# %% [markdown]
+# %% [markdown] tags=["theory"]
 # ### Another loss?
 #
 # **Derived**: the gradient of $-\log(1 - \hat p_r)$ goes away as the label is forgotten, that of reversed cross-entropy does not;
-# the confusion loss stops at chance. And the sign that notes on the follow-up print would reward memorization.
+# the confusion loss stops at chance. And the sign that notes on the follow-up print would reward memorization. Does it show?
 
 # %%
 others = ["reversal 0.1", "reversal 0.3", "reversal 1", "confusion 1", "confusion 10", "confusion 30", "literal 1"]
@@ -536,11 +556,20 @@ show(
     + ". Training accuracy, " + curves_in_words(losses, "strength", "train", "arm") + ".",
 )  # fmt: skip
 
+# %% tags=["remove-input"]
+strongest = losses[losses.strength == losses.groupby("arm").strength.transform("max")]
+plain = against[against.arm == "none"]
+say(f"""
+Heads trained along then find {listed(f"{number(one.online.mean(), 2)} ({loss})" for loss, one in strongest.groupby("arm", sort=False))}, where a guess finds
+{number(1 / count, 2)} and heads beside plain training {number(plain.online.mean(), 2)}.
+""")
+
 # %% [markdown]
 # ### Is it gone, or only hidden?
 #
-# A network that fools the heads it is trained with need not have lost what they look for. What do new heads find, and does a
-# stronger adversary help, one that takes ten steps for each one of the network?
+# A network that fools the heads it is trained with may still hold what they look for. What do new heads find? Does a
+# stronger adversary help, one that takes ten steps for each one of the network? And what if the network turns against the heads
+# late, when they have learned?
 
 # %%
 stronger = ["lambda 10, 10 head steps", "lambda 10, late"]
@@ -566,21 +595,22 @@ show(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-ten = hidden[hidden.arm == "lambda 10, 10 head steps"]
+unlearning = {arm: one.set_index("seed") for arm, one in pd.concat([strong, hidden]).groupby("arm", sort=False)}
+weak, ten = unlearning["lambda 10"], unlearning["lambda 10, 10 head steps"]
 say(f"""
-Heads trained along are at {number(strong.online.mean(), 2)}, new ones at {number(strong.frozen.mean(), 2)}: much is **hidden, not removed**. With ten head steps for each step of the
-network new heads find {number(ten.frozen.mean(), 2)}. What is left is hardly of these labels in particular: for labels that the network never saw they find
-{number(strong.fresh.mean(), 2)} and {number(ten.fresh.mean(), 2)}.
+Heads trained along are at {number(weak.online.mean(), 2)}, new ones at {number(weak.frozen.mean(), 2)}, {compare(weak.frozen, weak.online)} them: what lies between is **hidden, not removed**. With ten head
+steps for each step of the network new heads find {number(ten.frozen.mean(), 2)}, {compare(ten.frozen, weak.frozen)} that. Of labels that the network did not unlearn they find
+{number(weak.fresh.mean(), 2)} and {number(ten.fresh.mean(), 2)}: as far as these are like the others, what is left tells images apart, and not these labels.
 """)
 
-# %% [markdown]
+# %% [markdown] tags=["theory"]
 # ### How strong, for how many labels?
 #
 # **Derived**: at chance the push is $1/(n-1)$ that of reversed cross-entropy, so the strength has to grow with the number of
-# labels. One shared head, λ = 0.1 n:
+# labels. One shared head, with λ = 1.4 and with λ = 0.1 n: which is enough for all?
 
 # %%
-counted = ["14 labels", "14 labels, lambda 1.4", "35 labels", "35 labels, lambda 3.5", "140 labels"]
+counted = ["14 labels", "14 labels, lambda 1.4", "35 labels", "35 labels, lambda 3.5", "none"]  # none: 140 labels
 counted += ["140 labels, lambda 1.4", "140 labels, lambda 14"]
 of_one_head = {"n_train": n_train, "epochs": epochs, "frozen_steps": frozen_steps}
 scaled = run.sweep(
@@ -595,16 +625,24 @@ scaled = with_arms(scaled, "shared", counted, **of_one_head)
 # %% tags=["hide-input"]
 table(
     seed_means(scaled.assign(labels=scaled["count"], λ=scaled.strength), ["labels", "λ"], {
-        "online": "online", "chance": "chance", "frozen": "frozen", "test accuracy": "test",
+        "online": "online", "chance": "chance", "frozen": "frozen", "test accuracy": "test", "its change": "test_change",
     }),
     "One shared head: mean ± half of the 95 % interval",
 )  # fmt: skip
 
-# %% [markdown]
+# %% tags=["remove-input"]
+scores = scaled.pivot_table("online_rho", "seed", "arm")
+few_labels, many_labels, in_step = scores["14 labels, lambda 1.4"], scores["140 labels, lambda 1.4"], scores["140 labels, lambda 14"]
+say(f"""
+At the same λ the score of heads trained along, corrected for chance, is {number(many_labels.mean(), 2)} with many labels, {compare(many_labels, few_labels)} the {number(few_labels.mean(), 2)} with
+few. With λ in step with the number of labels it is {number(in_step.mean(), 2)} with many, {compare(in_step, many_labels)} that.
+""")
+
+# %% [markdown] tags=["theory"]
 # ## Who pays: little data, and wrong classes
 #
-# **Follow-up**: with less data unlearning no longer helps; with wrong classes it does. Left, 1,400 digits against 300. Right, four in
-# ten classes wrong, with heads at the last layer and at all layers.
+# **Follow-up**: with less data unlearning no longer helps; with wrong classes it does. Left, many digits against few, of which a network
+# knows less. Right, four in ten classes drawn by lot, with heads at the last layer and at all layers. Who gains, who loses?
 
 # %%
 many, few = {**digits}, {**digits, "n_train": min(300, n_train), "count": 6, "epochs": 2 * epochs}
@@ -634,8 +672,9 @@ wrong = run.sweep(
 wrong = with_arms(wrong, "class-wise", wrong_arms, **digits)
 
 # %% tags=["hide-input"]
-both = pd.concat([against, little[little["mode"] != "joint"]], ignore_index=True)
-both = both[both.strength.isin([0.0, 3.0, 10.0, 30.0])].drop_duplicates(["n_train", "strength", "seed"])
+unlearned = little[little["mode"] != "joint"]
+both = pd.concat([against, unlearned], ignore_index=True)
+both = both[both.strength.isin(unlearned.strength.unique())].drop_duplicates(["n_train", "strength", "seed"])
 both = both.assign(arm=[f"{size:,} images" for size in both.n_train])
 zero = wrong[wrong.strength == 0.0]
 noisy = pd.concat([
@@ -645,43 +684,46 @@ noisy = pd.concat([
 noisy = noisy[noisy.depth == noisy.groupby("acting").depth.transform("max")]
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["right classes, change", "40 % wrong classes"])
+figure, axes = panels(2, titles=["right classes, change", "four in ten by lot"])
 draw_by_strength(axes[:1], both, {"test_change": "test accuracy [difference]"})
 draw_by_strength(axes[1:], noisy, {"test": "test accuracy [fraction]"})
 for ax in axes:
     ax.legend(fontsize=9)
+paid = listed(f"{number(100 * one.test_change.mean(), 2)} points with {size}" for size, one in both[both.strength == strong.strength.iloc[0]].groupby("arm", sort=False))
 show(
     run, figure, pd.concat([both, noisy], ignore_index=True), name="who_pays",
-    title=f"At λ = 10 test accuracy changes by {number(100 * both[(both.n_train < n_train) & (both.strength == 10)].test_change.mean(), 2)} points with 300 images, by {number(100 * both[(both.n_train == n_train) & (both.strength == 10)].test_change.mean(), 2)} with 1,400",
+    title=f"At λ = {number(float(strong.strength.iloc[0]))} test accuracy changes by {paid}",
     alt="Left, change of test accuracy against strength: " + curves_in_words(both, "strength", "test_change", "arm", digits=3)
     + ". Right, test accuracy with wrong classes: " + curves_in_words(noisy, "strength", "test", "arm") + ".",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-at_all = noisy[noisy.arm == "heads at all layers"]
-peak = at_all.groupby("strength").test.mean().idxmax()
-best = at_all[at_all.strength == peak]
+peaks = {place: one[one.strength == one.groupby("strength").test.mean().idxmax()].set_index("seed") for place, one in noisy.groupby("arm", sort=False)}
+last_best, all_best = peaks["heads at the last layer"], peaks["heads at all layers"]
+without = zero.set_index("seed")
 say(f"""
-With wrong classes, heads at the last layer do not help; at all layers there is a narrow window, here at λ = {number(float(peak))}, where test accuracy is
-{number(best.test.mean(), 3)} in place of {number(zero.test.mean(), 3)}. Training accuracy falls to {number(best.train.mean(), 2)} there: of the wrong classes
-{number(best.wrong_fitted.mean(), 2)} are still fitted, {number(zero.wrong_fitted.mean(), 2)} without unlearning.
+With classes drawn by lot test accuracy is {number(without.test.mean(), 3)} without unlearning. At the best of the strengths tried it is {number(last_best.test.mean(), 3)} with heads at
+the last layer (λ = {number(float(last_best.strength.iloc[0]))}), {compare(last_best.test, without.test)} that, and {number(all_best.test.mean(), 3)} with heads at all layers
+(λ = {number(float(all_best.strength.iloc[0]))}), {compare(all_best.test, without.test)} it. There training accuracy is {number(all_best.train.mean(), 2)}; of the wrong classes
+{number(all_best.wrong_fitted.mean(), 2)} are fitted, {number(without.wrong_fitted.mean(), 2)} without unlearning.
 """)
-# %% [markdown]
+
+# %% [markdown] tags=["theory"]
 # ## Is it a complexity? The share of signs that a head fits
 #
-# For two labels, -1 and +1, the mean of label times prediction is twice the accuracy less one, and its mean over labellings is a
+# **Derived**, but for the closed forms, which are known: for two labels, -1 and +1, the mean of label times prediction is twice the accuracy less one, and its mean over labellings is a
 # Rademacher complexity: of least-squares heads on these features, not of networks. Heads whose weights have norm 1 at most have a
 # complexity in closed form for each labelling, $\lVert \sum_i \sigma_i x_i \rVert / m$, whose mean is at most $\lVert X \rVert_F / m$. How do
 # both grow with the number of features, and how far off is a single labelling?
 
 # %%
 complexity_points = [
-    *({"features": "gaussian", "d": d} for d in rademacher_dimensions),
-    {"features": "digits", "d": min(50, rademacher_dimensions[-1])},
+    *({"features": "gaussian", "d": d, "m": null_examples} for d in rademacher_dimensions),
+    {"features": "digits", "d": min(50, rademacher_dimensions[-1]), "m": n_digits},
 ]
 rademacher = run.sweep(
     random_label_rademacher, complexity_points, seeds=rademacher_seeds,
-    fixed={"m": null_examples, "draws": rademacher_draws}, workers=run.workers,
+    fixed={"draws": rademacher_draws}, workers=run.workers,
 )  # fmt: skip
 regularizer = run.sweep(random_label_regularizer, {"n": [2, 14]}, seeds=3)
 large = [{"d": round(large_null_examples * 3 / 70), "draws": 150}] if large_null_examples else []
@@ -691,21 +733,21 @@ if large:
 
 # %% tags=["hide-input"]
 drawn = rademacher.query("features == 'gaussian'")
-figure, axes = panels(2, titles=["least-squares heads", "heads of norm 1"])
-shown = [draw_fitted_share(axes[0], drawn).assign(heads="least squares"), draw_norm_bounded(axes[1], drawn).assign(heads="norm 1")]
+figure, axes = panels(2, titles=["least-squares heads", "heads of bounded norm"])
+shown = [draw_least_squares(axes[0], drawn).assign(heads="least squares"), draw_norm_bounded(axes[1], drawn).assign(heads="bounded norm")]
 legend_above(figure)
 show(
     run, figure, pd.concat(shown), name="rademacher",
     title=f"From {min(rademacher_dimensions)} to {max(rademacher_dimensions)} features the complexity of linear heads {trend(drawn, 'd', 'complexity')}",
     alt="Rademacher complexity against the number of features, drawn and in closed form. Least-squares heads: "
-    f"{curves_in_words(drawn, 'd', 'complexity')}; heads of norm 1: {curves_in_words(drawn, 'd', 'norm_bounded')}.",
+    f"{curves_in_words(drawn, 'd', 'complexity')}; heads of bounded norm: {curves_in_words(drawn, 'd', 'norm_bounded')}.",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
 stable = regularizer.groupby("gap").plain_finite.min()
 say(f"""
 One labelling scatters by {span(rademacher.sd)} around its mean, and McDiarmid's 95 % interval, which holds for the best head of any class, is
-±{number(rademacher.half_width.iloc[0])}: {span(rademacher.inside)} of the labellings lie inside. So one draw is enough for large $m$. Heads of norm 1 reach
+±{span(rademacher.half_width)}: {span(rademacher.inside)} of the labellings lie inside. It goes with $1/\\sqrt m$, so one draw is enough for large $m$. Heads of bounded norm reach
 {span(rademacher.norm_bounded / rademacher.norm_bound)} of their bound. Of the regularizer $-\\log(1-p)$, the plain form is infinite in float32 from a logit gap of
 {number(regularizer.query("n == 2").plain_limit.min(), 4)} on ({listed(f"{gap:g}" for gap in stable[stable == 0].index)} of the gaps tried), the form used here is right to
 {number(regularizer.stable_error.max(), 1)} at all of them, and the formula of its gradient agrees with automatic differentiation to {number(regularizer.gradient_error.max(), 1)} in float64.
@@ -715,17 +757,18 @@ One labelling scatters by {span(rademacher.sd)} around its mean, and McDiarmid's
 # (heads-use)=
 # ## What are the heads good for?
 #
-# **Ours.** Somebody who has a trained network wants to know which training images it memorized: wrong labels, images that do not
+# A question of ours, which neither paper asks as far as we know. Somebody who has a trained network wants to know which training images it memorized: wrong labels, images that do not
 # belong. A head tells how clearly *each* image is told from others: the margin of its random label, averaged over several
-# labellings. That needs no clean data. Neither do the loss and the margin of the class. Which finds more? Of the training
+# labellings. That needs no clean data, and neither do the loss and the margin of the class. Which finds more? Of the training
 # images a share is planted: once with a wrong class, once as *canaries*, images whose pixels are put in random order, with a class drawn by lot.
 # Beside the scores stands the *leverage* of an image's features among those of its class, a closed form that needs no head.
 
 # %%
-sought = {"share": planted, "labellings": labellings, "n_train": n_train, "count": count, "epochs": epochs}
+early_look = min(early, epochs - 1)
+sought = {"share": planted_share, "labellings": labellings, "n_train": n_train, "count": count, "epochs": epochs}
 finds = at_looks(run.sweep(
     planted_examples,
-    [{"planted": kind, "watch_at": [early], **sought} for kind in PLANTED],
+    [{"planted": kind, "watch_at": [early_look], **sought} for kind in PLANTED],
     seeds=seeds,
     stacked=True,
     workers=run.workers,
@@ -739,23 +782,23 @@ legend_above(figure)
 by_wrong, by_canary = areas["wrong labels", "end"], areas["canaries", "end"]
 show(
     run, figure, shown, name="planted",
-    title=f"New heads are {compare(by_wrong.new_heads, by_wrong.loss)} the loss for wrong labels, {compare(by_canary.new_heads, by_canary.loss)} it for canaries (end of training)",
+    title=f"At the end new heads are {compare(by_wrong.new_heads, by_wrong.loss)} the loss for wrong labels, {compare(by_canary.new_heads, by_canary.loss)} it for canaries",
     alt="Area under the ROC curve by score. " + " ".join(
-        f"{kind}: {rows_in_words(one, 'arm', {'end': 'end', 'early': f'epoch {early}'})}." for kind, one in shown.groupby("planted", sort=False)
+        f"{kind}: {rows_in_words(one, 'arm', {'end': 'end', 'early': f'epoch {early_look}'})}." for kind, one in shown.groupby("planted", sort=False)
     ),
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-soon, at_first = areas["wrong labels", "early"], areas["canaries", "start"]
+soon, at_start = areas["wrong labels", "early"], areas["canaries", "start"]
 fitted = finds[finds.look != "start"].groupby(["planted", "look"]).planted_fitted.mean()
 precise = finds[finds.look == "end"].pivot_table("average_precision", "planted", "score")
 say(f"""
-**Wrong labels.** After {early} epochs the loss ranks a wrong label above a right one with probability {number(soon.loss.mean())}, and new heads with
+**Wrong labels.** After {early_look} epochs the loss ranks a wrong label above a right one with probability {number(soon.loss.mean())}, and new heads with
 {number(soon.new_heads.mean())}, {compare(soon.new_heads, soon.loss)} it. At the end, when {number(fitted["wrong labels", "end"], 2)} of the wrong labels are fitted, the loss is at {number(by_wrong.loss.mean(), 2)}, new heads
 at {number(by_wrong.new_heads.mean(), 2)}, {compare(by_wrong.new_heads, by_wrong.loss)} it, heads that were trained along at {number(by_wrong.online_heads.mean(), 2)}, and the leverage, without any head, at {number(by_wrong.leverage.mean(), 2)}.
 **Canaries.** At the end their average precision is {number(precise.new_heads["canaries"], 2)} by new heads, {number(precise.leverage["canaries"], 2)} by leverage and
-{number(precise.loss["canaries"], 2)} by the loss. But new heads on the *untrained* network have an area of {number(at_first.new_heads.mean(), 2)} already: such images are odd, and heads find
-what is odd, memorized or not. So look for wrong labels by the loss, early, and keep heads for images that do not belong: RL-19.
+{number(precise.loss["canaries"], 2)} by the loss. New heads on the *untrained* network have an area of {number(at_start.new_heads.mean(), 2)}, {compare(at_start.new_heads, by_canary.new_heads)} the
+{number(by_canary.new_heads.mean(), 2)} at the end: as far as they reach, heads find what is odd, memorized or not. Which score to use for what, RL-19 judges.
 """)
 
 # %% tags=["hide-input"]
@@ -764,10 +807,10 @@ both_looks = looked.pivot_table(["auroc", "average_precision"], ["planted", "sco
 both_looks.columns = [f"{name} {look}" for name, look in both_looks.columns]
 table(
     seed_means(both_looks.reset_index(), ["planted", "score"], {
-        f"AUROC, epoch {early}": "auroc early", "AUROC, end": "auroc end",
-        f"average precision, epoch {early}": "average_precision early", "average precision, end": "average_precision end",
+        f"AUROC, epoch {early_look}": "auroc early", "AUROC, end": "auroc end",
+        f"average precision, epoch {early_look}": "average_precision early", "average precision, end": "average_precision end",
     }),
-    f"A share of {number(planted)} is planted; guessing has an area of 0.5 and an average precision of {number(planted)}: mean ± half of the 95 % interval",
+    f"A share of {number(planted_share)} is planted; guessing has an area of one half and an average precision of {number(planted_share)}: mean ± half of the 95 % interval",
 )  # fmt: skip
 
 # %% tags=["hide-input"]
@@ -782,10 +825,11 @@ file_links(run, f"Scores of draw {first_seed} to download, one row an image", of
 #
 # **Membership inference** asks of an image whether it was in the training. Its success is the area under the ROC curve of a score on
 # training images against test images. Of few images, so that the network overfits: anybody can use the loss. Who has the heads can see
-# how sure they are of whatever label. And an auditor who drew labels for both kinds of images can ask for the margin of *that* label.
+# how sure they are of whatever label. And an auditor who drew labels for both kinds of images can ask for the margin of *that* label. What of all
+# this does unlearning hide?
 
 # %%
-forces = [0.0, *(strength for strength in strengths if strength >= 1)]
+forces = sorted({0.0, 10.0, *(strength for strength in strengths if strength >= 1)})
 members = run.sweep(
     unlearned_members,
     [{"strengths": forces, "n_train": n_members, "epochs": 2 * epochs}],
@@ -801,25 +845,24 @@ shown = draw_members(ax, members)
 legend_above(figure)
 show(
     run, figure, shown, name="membership",
-    title=f"From λ = 0 to {number(forces[-1])} the heads go from {number(told['online_heads'][0.0].mean(), 2)} to {number(told['online_heads'][forces[-1]].mean(), 2)}, an attack by the loss from {number(told['loss'][0.0].mean(), 2)} to {number(told['loss'][forces[-1]].mean(), 2)}",
+    title=f"From λ = {number(forces[0])} to {number(forces[-1])} the heads go from {number(told['online_heads'][0.0].mean(), 2)} to {number(told['online_heads'][forces[-1]].mean(), 2)}, an attack by the loss from {number(told['loss'][0.0].mean(), 2)} to {number(told['loss'][forces[-1]].mean(), 2)}",
     alt="Area under the ROC curve of training against test images by strength. " + "; ".join(
         f"{words}, {curves_in_words(shown[shown.arm == words], 'strength')}" for words in TOLD_BY.values()
     ) + ".",
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-own_heads, by_loss, sure = told["online_heads"], told["loss"], told["sure_heads"]
-some = 10.0 if 10.0 in forces else forces[-1]
+own_heads, by_loss, sure = told["online_heads"], told["loss"], told["sure_heads"][10.0]
 accuracy = members[members.score == "loss"].pivot(index="seed", columns="strength", values="test")
 say(f"""
-At λ = {number(some)} the heads tell the training images with {number(own_heads[some].mean(), 2)}, {compare(own_heads[some], own_heads[0.0])} the {number(own_heads[0.0].mean(), 2)} of heads that look on. The loss
-tells them with {number(by_loss[some].mean(), 2)}, {compare(by_loss[some], by_loss[0.0])} its {number(by_loss[0.0].mean(), 2)} without unlearning, while test accuracy goes from {number(accuracy[0.0].mean())} to
-{number(accuracy[some].mean())}. And unlearning leaves a mark of its own: how sure heads are is at {number(sure[some].mean(), 2)}, {compare(sure[some], sure[some] * 0 + 0.5)} guessing; turned round, it
-tells members with {number(1 - sure[some].mean(), 2)}. What is hidden from its own heads is not hidden from others: RL-20.
+At λ = {number(float(strong.strength.iloc[0]))} the heads tell the training images with {number(own_heads[10.0].mean(), 2)}, {compare(own_heads[10.0], own_heads[0.0])} the {number(own_heads[0.0].mean(), 2)} of heads that look on. The loss
+tells them with {number(by_loss[10.0].mean(), 2)}, {compare(by_loss[10.0], by_loss[0.0])} its {number(by_loss[0.0].mean(), 2)} without unlearning, while test accuracy goes from {number(accuracy[0.0].mean())} to
+{number(accuracy[10.0].mean())}. How sure the heads are is at {number(sure.mean(), 2)}, {compare(sure, 0 * sure + 0.5)} guessing: read from the side where it tells more, it tells members with
+{number(max(sure.mean(), 1 - sure.mean()), 2)}. Whether what is hidden from its own heads is hidden from others, RL-20 judges.
 """)
 
-# %% [markdown]
-# ## Larger images
+# %% [markdown] tags=["theory"]
+# ## Larger images: is it the digits?
 #
 # The same on subsets of MNIST, Fashion-MNIST and CIFAR-10 (2,000 images of half the side, 20 labels for each class), and
 # a convolutional network on the digits, at profile `desktop`.
@@ -848,8 +891,16 @@ if len(images):
         seed_means(in_symbols(images.assign(images=images.dataset.map(set_names))), ["images", "arm"], {
             "online": "online", "frozen": "frozen", "fresh labels": "fresh", "training": "train", "test accuracy": "test",
         }),
-        "Subsets of 2,000 images, chance 0.05: mean ± half of the 95 % interval",
+        f"Subsets of {number(int(images.n_train.iloc[0]))} images, chance {number(float(images.chance.iloc[0]))}: mean ± half of the 95 % interval",
     ))  # fmt: skip
+
+# %% tags=["remove-input"]
+if len(images):
+    at_ten = images[(images.arm == "lambda 10") & images.test_change.notna()].assign(images=images.dataset.map(set_names))
+    of_set = {name: one.set_index("seed") for name, one in at_ten.groupby("images", sort=False)}
+    display(say("With unlearning (λ = " + number(float(strong.strength.iloc[0])) + ") test accuracy changes by " + listed(
+        f"{number(100 * one.test_change.mean(), 2)} points on {name} ({compare(one.test_change, 0 * one.test_change)} plain training)" for name, one in of_set.items()
+    ) + "; heads trained along find " + listed(f"{number(one.online.mean(), 2)} ({name})" for name, one in of_set.items()) + "."))  # fmt: skip
 
 # %% tags=["hide-input"]
 if len(convolutions):
@@ -868,7 +919,7 @@ if len(convolutions):
 #
 # **Paper.** CIFAR-100 is named by the summary. A wide ResNet (WRN-16-4) by the recipe that the same group published with another
 # paper, which reports 76.9 % test accuracy with it, is what profile `paper` trains, with heads after every block: first as a
-# probe, then with three strengths of unlearning.
+# probe, then with several strengths of unlearning.
 
 # %%
 strong_ones = [{"mode": "unlearning", "strength": strength} for strength in wide_strengths]
@@ -880,10 +931,10 @@ wide = run.recorded(
 
 # %% tags=["hide-input"]
 if len(wide):
-    last_look = wide[wide["at"] == "end"]
+    last_look = wide[wide["at"] == "end"].assign(**{"λ / n": wide.strength.astype(float).fillna(0.0)})  # a probe has none
     display(table(
-        seed_means(last_look, ["mode", "strength", "site"], {"online": "online", "frozen": "frozen", "null": "null", "test accuracy": "test_accuracy"}),
-        "WRN-16-4: mean ± half of the 95 % interval",
+        seed_means(last_look, ["mode", "λ / n", "site"], {"online": "online", "frozen": "frozen", "null": "null", "test accuracy": "test_accuracy"}),
+        "The wide ResNet at the end of training: mean ± half of the 95 % interval",
     ))  # fmt: skip
 
 # %% [markdown] tags=["theory"]
@@ -896,7 +947,8 @@ if len(wide):
 # - **Whose claim.** Directions that the abstract, the summary or the follow-up state count as the paper's; what we derived, and
 #   numbers from earlier runs of ours, are counted as ours.
 # - **λ** is as the papers count it. The library counts it as a multiple of the number of labels.
-# - **One labelling** is drawn for each network; 1,400 images make one labelling enough, as the section on signs says.
+# - **One labelling** is drawn for each network, but where single images are scored; of many images one labelling is enough, as the
+#   section on signs says.
 #
 # ## Claims
 #
@@ -909,8 +961,7 @@ keys = ["arm", "seed", "depth"]
 heads = pd.concat([meter, moved, regularized, against, rivals, hidden, wrong], ignore_index=True).drop_duplicates(keys)
 one_head = ["none", "joint", "40 % noise"]
 shared = run.sweep(random_label_heads, points("shared", one_head, **of_one_head), seeds=seeds, stacked=True, workers=run.workers)
-shared = pd.concat([with_arms(shared, "shared", one_head, **of_one_head), scaled], ignore_index=True)
-unlearned = little[little["mode"] != "joint"]
+shared = pd.concat([with_arms(shared, "shared", one_head, **of_one_head), scaled], ignore_index=True).drop_duplicates(keys)
 
 # %% tags=["hide-input"]
 tables = {
@@ -937,12 +988,13 @@ not_reproduced(run, verdicts)
 # ## Summary
 
 # %% tags=["remove-input"]
+moved_by = {claim: f"{claim}: {outcome(verdicts, claim)}" for claim in ("RL-4a", "RL-4b")}
 say(f"""
 - Do heads tell memorization? They learn, RL-1: {outcome(verdicts, "RL-1")}; they see what is forced, RL-11: {outcome(verdicts, "RL-11")}.
-- What else moves them? Shifts, RL-4a: {outcome(verdicts, "RL-4a")}; the length of training, RL-4b: {outcome(verdicts, "RL-4b")}.
-- Does unlearning lower memorization? RL-6: {outcome(verdicts, "RL-6")}; without better test accuracy, RL-7: {outcome(verdicts, "RL-7")}.
-- **Where it ends:** much is hidden and not removed, RL-13: {outcome(verdicts, "RL-13")}.
-- What are heads good for? Wrong labels are found better by the loss, RL-19: {outcome(verdicts, "RL-19")}; members stay visible in it, RL-20: {outcome(verdicts, "RL-20")}.
+- What else moves them? Shifts, {moved_by["RL-4a"]}; the length of training, {moved_by["RL-4b"]}.
+- Does unlearning take memorization away? RL-6: {outcome(verdicts, "RL-6")}; with no gain in test accuracy, RL-7: {outcome(verdicts, "RL-7")}.
+- **Where it ends:** what is hidden need not be removed, RL-13: {outcome(verdicts, "RL-13")}.
+- What are heads good for? Heads against the loss, where examples are planted, RL-19: {outcome(verdicts, "RL-19")}; where members are hidden, RL-20: {outcome(verdicts, "RL-20")}.
 """)
 
 # %% [markdown]
@@ -958,7 +1010,7 @@ tried = {"epochs": epochs, "n_train": n_train, "frozen_steps": frozen_steps}
 if run.profile in ("smoke", "book"):
     pair = run.sweep(random_label_heads, [{"count": n} for n in sorted({2, count})], seeds=2, stacked=True, fixed=tried)
     by_count = pair.groupby("count")[["online", "online_rho"]].mean()
-    display(solution("Heads find " + listed(f"{number(row.online, 2)} of {n} labels, corrected for chance {number(row.online_rho, 2)}" for n, row in by_count.iterrows()) + "."))  # fmt: skip
+    display(solution("Heads trained along find " + listed(f"{number(row.online, 2)} with {n} labels, corrected for chance {number(row.online_rho, 2)}" for n, row in by_count.iterrows()) + "."))  # fmt: skip
 
 # %% [markdown]
 # 2. Much stronger: `-p strengths "[100]"`. What breaks, and what do heads find then?
@@ -973,7 +1025,7 @@ if run.profile in ("smoke", "book"):
 
 # %% tags=["hide-input"]
 if run.profile in ("smoke", "book"):
-    sizes = run.sweep(random_label_heads, {"n_train": sorted({n_train // 2, n_train})}, seeds=2, stacked=True, fixed={
+    sizes = run.sweep(random_label_heads, {"n_train": sorted({max(n_train // 2, 128), n_train})}, seeds=2, stacked=True, fixed={
         "epochs": epochs, "count": min(count, n_train // 40), "frozen_steps": frozen_steps,
     })  # fmt: skip
     by_size = sizes.groupby("n_train")[["online", "frozen"]].mean()

@@ -9,7 +9,7 @@ from memorization.report.explorations import explore, seed_intervals
 from memorization.report.figures import legend_above, panels
 from memorization.studies.random_label_heads import figures as heads
 from memorization.studies.random_label_heads.complexity import null_grid
-from memorization.studies.random_label_heads.figures import draw_fitted_share, draw_norm_bounded, draw_null
+from memorization.studies.random_label_heads.figures import draw_least_squares, draw_norm_bounded, draw_null
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_more_dimensions_than_can_be_told_apart_are_refused(null):
 
 def test_each_complexity_has_points_and_its_closed_form(shares):
     figure, axes = panels(2)
-    first, second = draw_fitted_share(axes[0], shares), draw_norm_bounded(axes[1], shares)
+    first, second = draw_least_squares(axes[0], shares), draw_norm_bounded(axes[1], shares)
     assert first["mean"].tolist() == pytest.approx([0.041, 0.081])
     assert second["mean"].tolist() == pytest.approx([0.08, 0.16])
     np.testing.assert_allclose(lines_of(axes[0])["law, or bound"].get_ydata(), [0.0401, 0.0801])

@@ -77,7 +77,7 @@ def draw_points(ax: Axes, curve: pd.DataFrame, x: str, color: str, marker: str, 
     ax.plot([], [], color=color, marker=marker, linestyle="none", label=label)
 
 
-def draw_fitted_share(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
+def draw_least_squares(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
     """Draw the Rademacher complexity of least-squares heads against the number of features, and its law.
 
     Args:
@@ -97,7 +97,7 @@ def draw_fitted_share(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
 def draw_norm_bounded(ax: Axes, records: pd.DataFrame) -> pd.DataFrame:
     """Draw the Rademacher complexity of heads of norm 1 against the number of features, and its bound.
 
-    Args and returns: as :func:`draw_fitted_share`.
+    Args and returns: as :func:`draw_least_squares`.
     """
     curve = seed_curve(records, "d", "norm_bounded")
     draw_points(ax, curve, "d", COLORS["test accuracy"], "o", "drawn labels")
@@ -114,7 +114,7 @@ def _mean_of(records: pd.DataFrame, column: str) -> pd.DataFrame:
 # ---- readings of trained heads
 
 READINGS = {"online": "heads trained along", "frozen": "new heads"}
-_WORDS = {"none": "plain training", "% noise": "% wrong classes", "lambda ": "λ = "}
+_WORDS = {"none": "plain training", "% noise": "% of classes by lot", "lambda ": "λ = "}
 
 
 def in_symbols(records: pd.DataFrame) -> pd.DataFrame:
@@ -246,7 +246,9 @@ def _strength_axis(ax: Axes, strengths: pd.Series) -> None:
 # ---- what heads are good for: planted examples and members
 
 LOOKS = ("start", "early", "end")
-FOUND_BY = {"loss": "loss", "leverage": "leverage", "new_heads": "new heads", "online_heads": "online heads"}
+FOUND_BY = {
+    "loss": "loss", "leverage": "leverage", "new_heads": "new heads", "online_heads": "heads trained along",
+}  # fmt: skip
 TOLD_BY = {
     "online_heads": "heads, labels known", "loss": "loss", "sure_heads": "heads, how sure they are",
 }  # fmt: skip

@@ -227,7 +227,7 @@ def _file(folder: str, what: Sequence[Any]) -> Path | None:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Answers:
     """What a network and its heads say of some images, in evaluation mode.
 
     Attributes:
@@ -241,8 +241,8 @@ class Reading:
     features: dict[str, Tensor]
 
 
-def read(network: HeadedNetwork, images: ImageSet, labels: Tensor, class_wise: bool) -> Reading:
-    """Read a network and its heads, all sites in one pass.
+def answers(network: HeadedNetwork, images: ImageSet, labels: Tensor, class_wise: bool) -> Answers:
+    """Ask a network and its heads about images, all sites in one pass.
 
     Args:
         network: with heads for one labelling.
@@ -258,11 +258,11 @@ def read(network: HeadedNetwork, images: ImageSet, labels: Tensor, class_wise: b
             classes, wanted = images.labels[part], labels[part]
             right += float((logits.argmax(1) == classes).sum())
             for (site, rows), head in zip(seen.items(), network.heads, strict=True):
-                answers = head(rows[None], classes[None] if class_wise else None)[0, :, 0]
-                told[site] += float(random_label_accuracy(answers, wanted)) * len(wanted)
+                guessed = head(rows[None], classes[None] if class_wise else None)[0, :, 0]
+                told[site] += float(random_label_accuracy(guessed, wanted)) * len(wanted)
             features.append(seen)
     whole = {site: torch.cat([part[site] for part in features]) for site in told}
-    return Reading(right / len(images), {site: hits / len(images) for site, hits in told.items()}, whole)
+    return Answers(right / len(images), {site: hits / len(images) for site, hits in told.items()}, whole)
 
 
 @dataclass(frozen=True)
