@@ -292,8 +292,8 @@ class HeadReader:
         train, test = self.split.memorized, self.split.test
         if epoch == 0:
             network = calibrated(network, train.floats())
-        here = read(network, train, self.labels, self.class_wise)
-        there = read(network, test, self.held_out, self.class_wise)
+        here = answers(network, train, self.labels, self.class_wise)
+        there = answers(network, test, self.held_out, self.class_wise)
         rows = []
         for depth, (site, features) in enumerate(here.features.items()):
             given, fresh = self._new_heads(features)
