@@ -342,14 +342,11 @@ explore(
     "with sliders for examples and labels.",
 )  # fmt: skip
 
-
-
 # %% [markdown]
 # ## What else moves the reading?
 #
 # A meter of memorization should move with memorization alone. What of the learning rate of the heads, which the network
-# never feels; of images that are shifted by a pixel; of smoothed labels; of the
-# length of training?
+# never feels; of images that are shifted by a pixel; of smoothed labels; of the length of training?
 
 # %%
 moves = ["none", "shifts", "smoothing 0.2"] + [f"{length} epochs" for length in lengths if length != epochs]
@@ -488,7 +485,7 @@ it {courses["50 % noise"]}, and in an untrained network it {courses["untrained"]
 # %% [markdown] tags=["theory"]
 # ## Unlearning: less memorization, and better?
 #
-# **Paper**: unlearning lowers memorization, and generalization does not improve. **Follow-up**: the reading falls to chance, with
+# **Paper**: unlearning lowers memorization, and generalization does not improve. **Follow-up**: the online reading falls to chance, with
 # training accuracy almost unchanged; on ImageNet test accuracy rises, on CIFAR-100 it falls. What do digits say?
 
 # %%
@@ -641,8 +638,8 @@ few. With λ in step with the number of labels it is {number(in_step.mean(), 2)}
 # %% [markdown] tags=["theory"]
 # ## Who pays: little data, and wrong classes
 #
-# **Follow-up**: with less data unlearning no longer helps; with wrong classes it does. Left, many digits against few, of which a network
-# knows less. Right, four in ten classes drawn by lot, with heads at the last layer and at all layers. Who gains, who loses?
+# **Follow-up**: with less data unlearning no longer helps; with wrong classes it does. Left, many digits against few, with
+# right classes. Right, four in ten classes drawn by lot, with heads at the last layer and at all layers. Who gains, who loses?
 
 # %%
 many, few = {**digits}, {**digits, "n_train": min(300, n_train), "count": 6, "epochs": 2 * epochs}
@@ -711,8 +708,9 @@ the last layer (λ = {number(float(last_best.strength.iloc[0]))}), {compare(last
 # %% [markdown] tags=["theory"]
 # ## Is it a complexity? The share of signs that a head fits
 #
-# **Derived**, but for the closed forms, which are known: for two labels, -1 and +1, the mean of label times prediction is twice the accuracy less one, and its mean over labellings is a
-# Rademacher complexity: of least-squares heads on these features, not of networks. Heads whose weights have norm 1 at most have a
+# **Derived**, but for the closed forms, which are known: for two labels, -1 and +1, the mean of label times prediction is twice
+# the accuracy less one, and its mean over labellings is a Rademacher complexity: of least-squares heads on these features, not of
+# networks. Heads whose weights have norm 1 at most have a
 # complexity in closed form for each labelling, $\lVert \sum_i \sigma_i x_i \rVert / m$, whose mean is at most $\lVert X \rVert_F / m$. How do
 # both grow with the number of features, and how far off is a single labelling?
 
@@ -757,8 +755,8 @@ One labelling scatters by {span(rademacher.sd)} around its mean, and McDiarmid's
 # (heads-use)=
 # ## What are the heads good for?
 #
-# A question of ours, which neither paper asks as far as we know. Somebody who has a trained network wants to know which training images it memorized: wrong labels, images that do not
-# belong. A head tells how clearly *each* image is told from others: the margin of its random label, averaged over several
+# A question of ours, which neither paper asks as far as we know. Somebody who has a trained network wants to know which training
+# images it memorized: wrong labels, images that do not belong. A head tells how clearly *each* image is told from others: the margin of its random label, averaged over several
 # labellings. That needs no clean data, and neither do the loss and the margin of the class. Which finds more? Of the training
 # images a share is planted: once with a wrong class, once as *canaries*, images whose pixels are put in random order, with a class drawn by lot.
 # Beside the scores stands the *leverage* of an image's features among those of its class, a closed form that needs no head.
@@ -825,8 +823,8 @@ file_links(run, f"Scores of draw {first_seed} to download, one row an image", of
 #
 # **Membership inference** asks of an image whether it was in the training. Its success is the area under the ROC curve of a score on
 # training images against test images. Of few images, so that the network overfits: anybody can use the loss. Who has the heads can see
-# how sure they are of whatever label. And an auditor who drew labels for both kinds of images can ask for the margin of *that* label. What of all
-# this does unlearning hide?
+# how sure they are of whatever label. And an auditor who drew labels for both kinds of images can ask for the margin of *that* label.
+# What of all this does unlearning hide?
 
 # %%
 forces = sorted({0.0, 10.0, *(strength for strength in strengths if strength >= 1)})
