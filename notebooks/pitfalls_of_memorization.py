@@ -830,7 +830,7 @@ if not bird_scores.empty:
 
 # %% [markdown]
 # Which photographs are memorized? Those with the largest self-influence of each group, where the data set is at hand (profile
-# `desktop`); as many heads as there are give many a photograph the same score, and among equal ones the first are shown.
+# `desktop`); as many heads as there are give many a photograph the same score, and among equal ones those with the smallest numbers are shown.
 
 # %% tags=["hide-input"]
 if run.profile == "desktop" and has_waterbirds64() and not bird_scores.empty:
