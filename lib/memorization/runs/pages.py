@@ -73,7 +73,7 @@ def unmade_page(root: Path, name: str, scale: str) -> str:
         f"{title.removeprefix('# ')} (profile {scale})",
         f"This would be [the page]({name}.ipynb) with the parameters of profile `{scale}`. "
         "It is not executed here: not all of its points are recorded, or it was not asked for.",
-        _words_of_profile(root, name, scale),
+        f"## What it takes\n\n{_words_of_profile(root, name, scale)}",
     ]
     if price.is_file():
         one = json.loads(price.read_text(encoding="utf-8"))[0]
@@ -90,7 +90,7 @@ def unmade_page(root: Path, name: str, scale: str) -> str:
             "The [scoreboard](scoreboard.ipynb) has each."
         )
     command = f"```bash\nmake notebooks html PROFILE={scale}\n```"
-    parts.append(f"To execute it, what is recorded being taken from the records:\n\n{command}")
+    parts.append(f"## To execute it\n\nWhat is recorded is taken from the records:\n\n{command}")
     return "\n\n".join(parts) + "\n"
 
 
