@@ -98,7 +98,7 @@ run = start("random_label_heads", globals())
 apply_theme()
 
 # %% tags=["setup", "hide-input"]
-from memorization.studies.random_label_heads.arms import at_chance, in_place_of, points, with_arms
+from memorization.studies.random_label_heads.arms import at_chance, check_relations, in_place_of, points, with_arms
 from memorization.studies.random_label_heads.complexity import (
     null_grid, random_label_null, random_label_rademacher, random_label_regularizer,
 )  # fmt: skip
@@ -109,6 +109,8 @@ from memorization.studies.random_label_heads.figures import (
     draw_readings, draw_strengths, in_symbols, named_heads,
 )  # fmt: skip
 from memorization.studies.random_label_heads.paper_scale import random_label_wide
+
+check_relations(run.settings)
 
 # %% tags=["setup", "remove-input"]
 how_to_run(run)
@@ -303,7 +305,7 @@ far = normal.assign(gap=normal.accuracy - normal.law_by_example).groupby(["n", "
 clustered = {n: one.set_index("seed") for n, one in null.query("features == 'digits'").groupby("n")}
 say(f"""
 With the leverage of each example put in, the law is {number(float(far.loc[min(null_labels)].max()), 1)} off for {min(null_labels)} labels, and {number(float(far.max()), 2)} off where it is
-farthest; it is a limit of many examples for each label. On features in clusters, {components} principal components of digits, heads find {listed(
+farthest; it is a limit of many examples for each label. On features in clusters (principal components of digits: {components}) heads find {listed(
 f"{number(one.accuracy.mean(), 3)} of {n} labels, {compare(one.accuracy, one.law)} the law's {number(one.law.mean(), 3)}" for n, one in clustered.items())}: the law is of features
 without clusters, and for others the null has to be drawn. An accuracy without its null beside it cannot be read.
 """)
@@ -594,8 +596,12 @@ show(
 # %% tags=["remove-input"]
 unlearning = {arm: one.set_index("seed") for arm, one in pd.concat([strong, hidden]).groupby("arm", sort=False)}
 weak, ten = unlearning["lambda 10"], unlearning["lambda 10, 10 head steps"]
+seen_before = plain.set_index("seed").online
+hides = compare(weak.online, seen_before) == "below" and compare(weak.frozen, weak.online) == "above"
+between = ": what lies between is **hidden, not removed**" if hides else ""
 say(f"""
-Heads trained along are at {number(weak.online.mean(), 2)}, new ones at {number(weak.frozen.mean(), 2)}, {compare(weak.frozen, weak.online)} them: what lies between is **hidden, not removed**. With ten head
+Heads trained along are at {number(weak.online.mean(), 2)}, {compare(weak.online, seen_before)} the {number(seen_before.mean(), 2)} of plain training; new ones are at {number(weak.frozen.mean(), 2)}, {compare(weak.frozen, weak.online)}
+those that were trained along{between}. With ten head
 steps for each step of the network new heads find {number(ten.frozen.mean(), 2)}, {compare(ten.frozen, weak.frozen)} that. Of labels that the network did not unlearn they find
 {number(weak.fresh.mean(), 2)} and {number(ten.fresh.mean(), 2)}: as far as these are like the others, what is left tells images apart, and not these labels.
 """)
@@ -642,7 +648,8 @@ few. With λ in step with the number of labels it is {number(in_step.mean(), 2)}
 # right classes. Right, four in ten classes drawn by lot, with heads at the last layer and at all layers. Who gains, who loses?
 
 # %%
-many, few = {**digits}, {**digits, "n_train": min(300, n_train), "count": 6, "epochs": 2 * epochs}
+n_few = min(300, n_train // 2)
+many, few = {**digits}, {**digits, "n_train": n_few, "count": min(6, n_few // 40), "epochs": 2 * epochs}
 many_arms, few_arms = ["none", "lambda 10", "joint"], ["none", "lambda 3", "lambda 10", "lambda 30", "joint"]
 little = [
     with_arms(
@@ -745,7 +752,7 @@ show(
 stable = regularizer.groupby("gap").plain_finite.min()
 say(f"""
 One labelling scatters by {span(rademacher.sd)} around its mean, and McDiarmid's 95 % interval, which holds for the best head of any class, is
-±{span(rademacher.half_width)}: {span(rademacher.inside)} of the labellings lie inside. It goes with $1/\\sqrt m$, so one draw is enough for large $m$. Heads of bounded norm reach
+±{span(rademacher.half_width)}: {span(100 * rademacher.inside)} % of the labellings lie inside. It goes with $1/\\sqrt m$, so one draw is enough for large $m$. Heads of bounded norm reach
 {span(rademacher.norm_bounded / rademacher.norm_bound)} of their bound. Of the regularizer $-\\log(1-p)$, the plain form is infinite in float32 from a logit gap of
 {number(regularizer.query("n == 2").plain_limit.min(), 4)} on ({listed(f"{gap:g}" for gap in stable[stable == 0].index)} of the gaps tried), the form used here is right to
 {number(regularizer.stable_error.max(), 1)} at all of them, and the formula of its gradient agrees with automatic differentiation to {number(regularizer.gradient_error.max(), 1)} in float64.
@@ -791,7 +798,7 @@ soon, at_start = areas["wrong labels", "early"], areas["canaries", "start"]
 fitted = finds[finds.look != "start"].groupby(["planted", "look"]).planted_fitted.mean()
 precise = finds[finds.look == "end"].pivot_table("average_precision", "planted", "score")
 say(f"""
-**Wrong labels.** After {early_look} epochs the loss ranks a wrong label above a right one with probability {number(soon.loss.mean())}, and new heads with
+**Wrong labels.** After epoch {early_look} the loss ranks a wrong label above a right one with probability {number(soon.loss.mean())}, and new heads with
 {number(soon.new_heads.mean())}, {compare(soon.new_heads, soon.loss)} it. At the end, when {number(fitted["wrong labels", "end"], 2)} of the wrong labels are fitted, the loss is at {number(by_wrong.loss.mean(), 2)}, new heads
 at {number(by_wrong.new_heads.mean(), 2)}, {compare(by_wrong.new_heads, by_wrong.loss)} it, heads that were trained along at {number(by_wrong.online_heads.mean(), 2)}, and the leverage, without any head, at {number(by_wrong.leverage.mean(), 2)}.
 **Canaries.** At the end their average precision is {number(precise.new_heads["canaries"], 2)} by new heads, {number(precise.leverage["canaries"], 2)} by leverage and

@@ -148,6 +148,7 @@ parameter_table(run)
 
 # %% tags=["hide-input"]
 pairs = image_points(image_sets)
+of_networks = network_points(network_panels, network_sizes, d)
 first = pairs[0]
 pictures = example_pictures(dataset=first["dataset"], pad=first["pad"], label=first["positive"])
 figure, axes = panels(3, columns=3, titles=["image", "training example", "spurious query"], height=2.9)
@@ -684,7 +685,8 @@ Between finite and infinite width, trial by trial on the same images and frames,
 # features at infinite width, at the largest $N$; *mean* shows the average image of both classes inside the frame, *fresh* another image.
 
 # %%
-ends = [pairs[0], pairs[-1]]
+shown_by = {(pair["dataset"], pair["negative"], pair["positive"]): pair for pair in (pairs[-1], pairs[0])}
+ends = list(shown_by.values())[::-1]  # the first pair of classes and the last one, where it is another
 tangent = {"feature_map": "ntk", "width": 0, "activation": "relu", **trial, "sizes": [max(image_sizes)]}
 kinds = [{"center": center, "fill": inside} for center in ("none", "mean") for inside in ("zero", "mean", "fresh")]
 prepared = run.sweep(
@@ -829,7 +831,7 @@ moves the area by up to {number(float((members.membership_auc - members.raw_auc)
 # %%
 networks = named_networks(run.sweep(
     trained_networks,
-    network_points(network_panels, network_sizes, d),
+    of_networks,
     seeds=network_seeds, first_seed=unseen, stacked=True,
     fixed={"n_test": network_test, "fill": fill},
     workers=run.workers,

@@ -96,6 +96,12 @@ def test_another_file_is_no_file_of_scores(tmp_path):
         read_scores(tmp_path / "x.csv")
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "x.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"x.csv is no file of example scores: it is no text"):
+        read_scores(tmp_path / "x.csv")
+
+
 def test_a_full_disk_leaves_what_was_there_and_no_half_of_a_file(tmp_path, monkeypatch):
     path = tmp_path / "x.csv"
     scores().save(path)

@@ -233,3 +233,9 @@ def test_what_did_not_reproduce_is_listed_with_why_and_what_was_tried(run, claim
     assert said.startswith("- Not decided here: It falls (a number: 0.50 [0.25, 0.75]; ")
     assert said.endswith("*What the checks say:* worst of 3 places. *What was tried:* Ten seeds.")
     assert not_reproduced(run, [ROW]).data == "Every claim that this profile can test is reproduced."
+
+
+def test_where_no_claim_is_tested_none_is_called_reproduced(run, claims_of):
+    claims_of({"test": "positive"})
+    silent = ROW | {"verdict": "not tested at this scale"}
+    assert not_reproduced(run, [silent]).data.startswith("This profile tests none of the claims")

@@ -167,7 +167,10 @@ def read_scores(path: str | Path, digest: str | None = None) -> ExampleScores:
         FileNotFoundError: if there is none.
         ValueError: if it is no file of scores, is damaged, or has another digest.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no file of example scores: it is no text ({error})") from error
     first, _, rest = text.partition("\n")
     if not first.startswith(_FORMAT):
         raise ValueError(

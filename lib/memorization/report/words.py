@@ -339,4 +339,9 @@ def not_reproduced(run: Run, verdicts: Sequence[Mapping[str, Any]]) -> Markdown:
         ) if text)
         for row in verdicts if row["verdict"] in (PARTLY, UNDECIDED, NOT)
     ]  # fmt: skip
-    return say("\n".join(items) or "Every claim that this profile can test is reproduced.")
+    tested = any(row["verdict"] not in (UNTESTED, NOT_CLAIMED) for row in verdicts)
+    said = "Every claim that this profile can test is reproduced." if tested else _NONE_TESTED
+    return say("\n".join(items) or said)
+
+
+_NONE_TESTED = "This profile tests none of the claims, so none is reproduced and none failed."

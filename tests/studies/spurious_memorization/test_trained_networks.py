@@ -261,6 +261,12 @@ def test_a_panel_that_is_none_is_refused_with_the_form(spec):
         network_points([spec], [20], 200)
 
 
+@pytest.mark.parametrize("spec", ["synthetic:0:cnn:10", "mnist:10:cnn:0", "digits:0:fc:10"])
+def test_a_panel_that_could_not_be_trained_is_refused_before_anything_runs(spec):
+    with pytest.raises(ValueError, match=f"panel '{spec}'; allowed: 1 epoch or more"):
+        network_points([spec], [20], 200)
+
+
 @pytest.mark.parametrize(
     ("make", "change", "message"),
     [

@@ -151,3 +151,38 @@ def at_chance(heads: pd.DataFrame) -> pd.DataFrame:
         online=heads["held_out"], online_rho=heads["held_out_rho"], frozen=heads["held_out"],
         frozen_rho=heads["held_out_rho"], fresh=heads["held_out"], fresh_rho=heads["held_out_rho"],
     )  # fmt: skip
+
+
+def check_relations(settings: Mapping[str, Any]) -> None:
+    """Refuse parameters of the page that do not fit each other, before anything is computed.
+
+    Args:
+        settings: the parameters by name.
+
+    Raises:
+        ValueError: more random labels than a class has images, features or labels without meaning of which no
+            number fits the examples, or an example count too small for the law's limit.
+    """
+    examples, large = settings["null_examples"], settings["large_null_examples"]
+    if settings["count"] > settings["n_train"] // 10:
+        raise ValueError(
+            f"count={settings['count']} random labels of each class, but with n_train={settings['n_train']} "
+            f"the smallest of ten classes has {settings['n_train'] // 10} images at most; give a smaller "
+            "count or more images"
+        )
+    for name, most in (("null_labels", examples), ("null_dimensions", examples - 2)):
+        if min(settings[name]) > most:
+            raise ValueError(
+                f"{name}={settings[name]} with null_examples={examples}; allowed: at least one number up to "
+                f"{most}"
+            )
+    if max(settings["rademacher_dimensions"]) > examples - 2:
+        raise ValueError(
+            f"rademacher_dimensions={settings['rademacher_dimensions']} with null_examples={examples}; "
+            f"allowed: numbers up to {examples - 2}, since with more features a head fits every sign"
+        )
+    if 0 < large < _FEWEST:
+        raise ValueError(f"large_null_examples={large}; allowed: 0, or {_FEWEST} examples and more")
+
+
+_FEWEST = 20  # examples of ``random_label_null``

@@ -280,6 +280,8 @@ def draw_found(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
         The means over seeds that are drawn, with ``planted``.
     """
     early = int(records.loc[records["look"] == "early", "epoch"].iloc[0])
+    means = records[records["score"].isin(FOUND_BY) & (records["look"] != "start")]
+    least = means.groupby(["planted", "look", "score"])["auroc"].mean().min()
     drawn = []
     for ax, (kind, one) in zip(axes, records.groupby("planted", sort=False), strict=True):
         wide = one.pivot(index=["score", "seed"], columns="look", values="auroc")
@@ -287,7 +289,11 @@ def draw_found(axes: Sequence[Axes], records: pd.DataFrame) -> pd.DataFrame:
         rows = rows.assign(arm=rows["score"].map(FOUND_BY))
         words = ("end of training", f"epoch {early}")
         drawn.append(dumbbells(ax, rows, ["end", "early"], words=words).assign(planted=kind))
-        ax.set(xlabel="area under the ROC curve [fraction]", ylabel="score [name]", xlim=(0.48, 1.02))
+        ax.set(
+            xlabel="area under the ROC curve [fraction]",
+            ylabel="score [name]",
+            xlim=(min(0.48, least - 0.02), 1.02),
+        )
         reference_line(ax, 0.5, "guessing", axis="x")
         name_panel(ax, str(kind))
     return pd.concat(drawn, ignore_index=True)

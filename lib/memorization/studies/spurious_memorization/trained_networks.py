@@ -159,6 +159,12 @@ def network_points(specs: Sequence[str], sizes: Sequence[int], d: int) -> list[d
                     "such as 'mnist:10:cnn:1000'"
                 )
             pad, epochs = int(rest[0]), int(rest[2])
+            fits = rest[1] == "fc" if name == "synthetic" else pad > 0
+            if not fits or epochs < 1:
+                raise ValueError(
+                    f"panel {spec!r}; allowed: 1 epoch or more, for images a frame of 1 pixel or more, and "
+                    "for synthetic data the network fc, since they are no images"
+                )
             one: dict[str, str | int] = {"dataset": name, "pad": pad, "network": rest[1]}
             points.append(one | {"n": n, "epochs": epochs} | ({"d": d} if name == "synthetic" else {}))
     return points
