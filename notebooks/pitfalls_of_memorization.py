@@ -823,7 +823,7 @@ if not bird_scores.empty:
     waterbirds = mean_influence(bird_scores).query("exception == 1").pivot_table("influence", "seed", "method")
     of_heads = patches.groupby("arm", sort=False).train_worst.mean()
     display(say(f"""
-    Does MAT reduce it here, as it does in the paper's histograms? Under MAT the minority's is {compare(waterbirds["mat"], waterbirds["erm"])} that under ERM ({number(waterbirds["mat"].mean(), 2)} and
+    Does MAT reduce it here, as it does in the paper's histograms? Under MAT that of both minority groups together is {compare(waterbirds["mat"], waterbirds["erm"])} that under ERM ({number(waterbirds["mat"].mean(), 2)} and
     {number(waterbirds["erm"].mean(), 2)}). Under ERM these heads get {number(of_heads["ERM"], 2)} of their worst training group right, under MAT {number(of_heads["MAT"], 2)}: where plain training
     does not fit the minority, there is less memorization to be taken away than where it does.
     """))  # fmt: skip

@@ -285,7 +285,7 @@ def test_every_protocol_is_a_call_of_the_experiment():
         ("5 epochs", {"epochs": 5}),
         ("lambda 10, 3 head steps", {"mode": "unlearning", "strength": 10.0, "head_steps": 3}),
         ("reversal 0.3", {"mode": "unlearning", "strength": 0.3, "regularizer": "reversal"}),
-        ("35 labels, lambda 3.5", {"count": 35, "mode": "unlearning", "strength": 3.5}),
+        ("35 labels,lambda 3.5", {"count": 35, "mode": "unlearning", "strength": 3.5}),
         (
             "40 % noise, lambda 3 at all layers",
             {
@@ -308,6 +308,8 @@ def test_an_arm_is_what_its_name_says(name, changes):
         ("lamda 10", "unknown part of the arm 'lamda 10' 'lamda'; did you mean 'lambda'"),
         ("dropout", "has no number at 'dropout'; write dropout with one"),
         ("joint, 3", "unknown part of the arm"),
+        ("2.5 labels", "has 2.5 labels; allowed: a whole number of them"),
+        ("lambda 1e", "unknown part of the arm 'lambda 1e' 'lambda 1e'; did you mean 'lambda'"),
     ],
 )
 def test_an_arm_that_cannot_be_read_is_refused(name, told):

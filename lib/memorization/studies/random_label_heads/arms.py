@@ -47,7 +47,8 @@ _NUMBERED: dict[str, tuple[str, float]] = {
     **dict.fromkeys(("lambda", *_OTHER_LOSSES), ("strength", 1)),
 }  # fmt: skip
 _WHOLE = ("epochs", "count", "head_steps")
-_PART = re.compile(r"(?:(?P<before>[a-z%][a-z% ]*) )?(?P<number>[0-9.e-]+)(?: (?P<after>[a-z%][a-z% ]*))?")
+_NUMBER = r"(?P<number>[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)"
+_PART = re.compile(rf"(?:(?P<before>[a-z%][a-z% ]*) )?{_NUMBER}(?: (?P<after>[a-z%][a-z% ]*))?")
 
 
 def arm(name: str) -> Point:
@@ -64,7 +65,7 @@ def arm(name: str) -> Point:
         ValueError: for a part that is none of these.
     """
     found: Point = {}
-    for part in name.split(", "):
+    for part in re.split(", ?", name):
         rest = part.removesuffix(" at all layers")
         found |= _FIXED["at all layers"] if rest != part else {}
         found |= _FIXED[rest] if rest in _FIXED else _numbered(rest, name)
@@ -81,6 +82,8 @@ def _numbered(part: str, name: str) -> Point:
         )
     argument, unit = _NUMBERED[word]
     value = round(float(match["number"]) * unit, 12)
+    if argument in _WHOLE and value % 1:
+        raise ValueError(f"the arm {name!r} has {value:g} {word}; allowed: a whole number of them")
     point: Point = {argument: int(value) if argument in _WHOLE else value}
     if argument == "strength":
         point |= {"mode": "unlearning", **({"regularizer": word} if word in _OTHER_LOSSES else {})}
