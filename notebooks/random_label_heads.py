@@ -879,7 +879,7 @@ images = run.recorded(
     random_label_heads, wanted, "desktop", seeds=image_seeds, stacked=True, workers=run.workers
 )
 if len(images):
-    images = pd.concat([with_arms(images[images.dataset == name], "images", of_images, dataset=name) for name in image_sets])
+    images = pd.concat([with_arms(images[images.dataset == name], "images", of_images, dataset=name) for name in image_sets], ignore_index=True)
 
 # %%
 of_convolutions = ["untrained", "none", "40 % noise", "joint", "lambda 10"]

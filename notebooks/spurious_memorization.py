@@ -398,27 +398,29 @@ activations = run.sweep(
 )
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["alignment", "stability"], height=4.4)
-draw_activation_rows(*axes, activations)
-legend_above(figure)
-apart = (activations.alignment_mean - activations.gamma).groupby([activations.feature_map, activations.activation]).mean()
-show(
-    run, figure, activations, name="activations",
-    title=f"Ten activations: mean alignments differ from their closed forms by {number(apart.abs().max(), 2)} or less",
-    alt="A row per activation: alignment and mean squared stability, each with a hollow diamond, the closed form. Alignment: "
-    + curves_in_words(activations, "activation", "alignment_mean", "feature_map") + ". Stability: "
-    + curves_in_words(activations, "activation", "stability_mse", "feature_map") + ".",
-)  # fmt: skip
+if not activations.empty:
+    figure, axes = panels(2, titles=["alignment", "stability"], height=4.4)
+    draw_activation_rows(*axes, activations)
+    legend_above(figure)
+    apart = (activations.alignment_mean - activations.gamma).groupby([activations.feature_map, activations.activation]).mean()
+    display(show(
+        run, figure, activations, name="activations",
+        title=f"Ten activations: mean alignments differ from their closed forms by {number(apart.abs().max(), 2)} or less",
+        alt="A row per activation: alignment and mean squared stability, each with a hollow diamond, the closed form. Alignment: "
+        + curves_in_words(activations, "activation", "alignment_mean", "feature_map") + ". Stability: "
+        + curves_in_words(activations, "activation", "stability_mse", "feature_map") + ".",
+    ))  # fmt: skip
 
 # %% tags=["remove-input"]
-means = activations.groupby(["feature_map", "activation"])[["alignment_mean", "stability_mse", "covariance"]].mean()
-of_family = means.loc["rf"].loc[family]
-say(f"""
+if not activations.empty:
+    means = activations.groupby(["feature_map", "activation"])[["alignment_mean", "stability_mse", "covariance"]].mean()
+    of_family = means.loc["rf"].loc[family]
+    display(say(f"""
 Over the family $h_1 + h_l$, random features, mean squared stability runs from {span(of_family.stability_mse)} and alignment from
 {span(of_family.alignment_mean)}: the order of the curvature moves one and not the other. Over all ten activations the covariance, which is
 their product's work, runs from {span(means.covariance)}; by covariance the order with random features is
 {ordered(activations.query("feature_map == 'rf'"), "activation", "covariance")}.
-""")
+"""))
 
 # %% [markdown]
 # ### Try every spurious fraction
@@ -620,12 +622,13 @@ measured = {"test_accuracy": "test accuracy", "spurious_accuracy": "spurious acc
 measured |= {"spurious_auc": "area under the curve", "covariance": "covariance"}
 of = ["pair", "pad"]
 for feature_map, words in {"rf": "random features", "ntk": "tangent features"}.items():
-    drawn, no_chance = (frame.query("feature_map == @feature_map") for frame in (pd.concat([images, large]), exact))
+    every = pd.concat([images, large], ignore_index=True)
+    drawn, no_chance = (one if one.empty else one[one.feature_map == feature_map] for one in (every, exact))
     groups = drawn.groupby(of, sort=False)
     titles = [title for pair, pad in groups.groups for title in (f"{pair}, frame of {pad} pixels", "covariance")]
     figure, axes = panels(len(titles), titles=titles)
     for (key, one), *both in zip(groups, axes[::2], axes[1::2], strict=True):
-        draw_image_panels(*both, one, no_chance.set_index(of).loc[[key]])
+        draw_image_panels(*both, one, no_chance if no_chance.empty else no_chance.set_index(of).loc[[key]])
     legend_above(figure)
     alike = listed(f"{word} {trend(images[images.feature_map == feature_map], 'N', column, of)}" for column, word in measured.items())
     told = " ".join(f"{word}: {curves_in_words(drawn, 'N', column, of)}." for column, word in measured.items())
@@ -657,26 +660,28 @@ say("At the largest $N$, tangent features:\n\n" + "\n".join(lines))
 # has more energy than a digit, and a black core is no fresh one. What is measured?
 
 # %% tags=["hide-input"]
-groups = images.groupby(of, sort=False)
-figure, axes = panels(len(groups), titles=[f"{pair}, frame of {pad} pixels" for pair, pad in groups.groups])
-for ax, (key, one) in zip(axes, groups, strict=True):
-    draw_image_alignment(ax, one, exact.set_index(of).loc[[key]])
-legend_above(figure)
-show(
-    run, figure, images, name="image_alignment",
-    title=f"On images, with more examples, alignment {trend(images, 'N', 'alignment_mean', ['feature_map', *of])}",
-    alt="Mean alignment against N, dotted at infinite width: "
-    + curves_in_words(images, "N", "alignment_mean", ["feature_map", *of]) + ".",
-)  # fmt: skip
+if not exact.empty:
+    groups = images.groupby(of, sort=False)
+    figure, axes = panels(len(groups), titles=[f"{pair}, frame of {pad} pixels" for pair, pad in groups.groups])
+    for ax, (key, one) in zip(axes, groups, strict=True):
+        draw_image_alignment(ax, one, exact.set_index(of).loc[[key]])
+    legend_above(figure)
+    display(show(
+        run, figure, images, name="image_alignment",
+        title=f"On images, with more examples, alignment {trend(images, 'N', 'alignment_mean', ['feature_map', *of])}",
+        alt="Mean alignment against N, dotted at infinite width: "
+        + curves_in_words(images, "N", "alignment_mean", ["feature_map", *of]) + ".",
+    ))  # fmt: skip
 
 # %% tags=["remove-input"]
-both = images.merge(exact, on=["feature_map", *of, "N", "seed"], suffixes=("", "_exact"))
-columns = {"alignment_mean": "alignment", "covariance": "covariance", "test_accuracy": "test accuracy"}
-gaps = {word: (both[c] - both[f"{c}_exact"]).groupby([both.feature_map, both.pair, both.pad, both.N]).mean().abs().max() for c, word in columns.items()}
-say(f"""
+if not exact.empty:
+    both = images.merge(exact, on=["feature_map", *of, "N", "seed"], suffixes=("", "_exact"))
+    columns = {"alignment_mean": "alignment", "covariance": "covariance", "test_accuracy": "test accuracy"}
+    gaps = {word: (both[c] - both[f"{c}_exact"]).groupby([both.feature_map, both.pair, both.pad, both.N]).mean().abs().max() for c, word in columns.items()}
+    display(say(f"""
 Between finite and infinite width, trial by trial on the same images and frames, the largest mean distance is
 {listed(f"{number(gap, 2)} in {word}" for word, gap in gaps.items())}.
-""")
+"""))
 
 # %% [markdown]
 # ### Raw or centered pixels, a black core or another
@@ -695,23 +700,25 @@ prepared = run.sweep(
 prepared = named_pairs(prepared)
 
 # %% tags=["hide-input"]
-columns = {"spurious accuracy": "spurious_accuracy", "AUC": "spurious_auc", "covariance": "covariance", "alignment": "alignment_mean"}
-shown = prepared.assign(pixels=prepared.center.map({"none": "raw", "mean": "centered"}), core=prepared.fill.replace("zero", "black"))
-table(
-    seed_means(shown, ["pair", "pixels", "core"], columns),
-    f"Of {len(ends) * len(kinds)} preparations, all at N = {max(image_sizes)}: spurious accuracies {span(shown.groupby(['pair', 'pixels', 'core']).spurious_accuracy.mean(), 2)}, "
-    f"alignments {span(shown.groupby(['pair', 'pixels', 'core']).alignment_mean.mean(), 2)} (mean ± half of the 95 % interval)",
-)  # fmt: skip
+if not prepared.empty:
+    columns = {"spurious accuracy": "spurious_accuracy", "AUC": "spurious_auc", "covariance": "covariance", "alignment": "alignment_mean"}
+    shown = prepared.assign(pixels=prepared.center.map({"none": "raw", "mean": "centered"}), core=prepared.fill.replace("zero", "black"))
+    display(table(
+        seed_means(shown, ["pair", "pixels", "core"], columns),
+        f"Of {len(ends) * len(kinds)} preparations, all at N = {max(image_sizes)}: spurious accuracies {span(shown.groupby(['pair', 'pixels', 'core']).spurious_accuracy.mean(), 2)}, "
+        f"alignments {span(shown.groupby(['pair', 'pixels', 'core']).alignment_mean.mean(), 2)} (mean ± half of the 95 % interval)",
+    ))  # fmt: skip
 
 # %% tags=["remove-input"]
-black = shown.query("core == 'black'").pivot_table("spurious_auc", ["pair", "seed"], "pixels")
-fresh = shown.query("pixels == 'raw'").pivot_table(["spurious_auc", "covariance"], "seed", "core")
-say(f"""
+if not prepared.empty:
+    black = shown.query("core == 'black'").pivot_table("spurious_auc", ["pair", "seed"], "pixels")
+    fresh = shown.query("pixels == 'raw'").pivot_table(["spurious_auc", "covariance"], "seed", "core")
+    display(say(f"""
 Around a black core, the area under the curve of centered pixels is {listed(f"{compare(one['centered'], one['raw'])} that of raw ones on {pair}" for pair, one in black.groupby("pair", sort=False))}.
 A fresh core speaks for its own class: with raw pixels the area under the curve at fresh cores is
 {compare(fresh["spurious_auc"]["fresh"], fresh["spurious_auc"]["black"])} that at black ones. What an image is framed with and what stands
 inside are parts of the question; a number without them cannot be compared.
-""")
+"""))
 
 # %% [markdown]
 # ### How large must the frame be?
@@ -729,28 +736,31 @@ borders = run.sweep(
     **beyond,
 )
 borders = named_pairs(borders)
-borders["alpha"] = [frame_fraction(sides[name], pad) for name, pad in zip(borders.dataset, borders.pad, strict=True)]
+if not borders.empty:
+    borders["alpha"] = [frame_fraction(sides[name], pad) for name, pad in zip(borders.dataset, borders.pad, strict=True)]
 
 # %% tags=["hide-input"]
-groups = borders.groupby("pair", sort=False)
-figure, axes = panels(2 * len(groups), titles=[title for pair in groups.groups for title in (pair, "covariance")])
-for (_, one), *both in zip(groups, axes[::2], axes[1::2], strict=True):
-    draw_borders(*both, one)
-legend_above(figure)
-lines = ["pair", "center"]
-show(
-    run, figure, borders, name="borders",
-    title=f"With a larger frame alignment {trend(borders, 'alpha', 'alignment_mean', lines)} and covariance {trend(borders, 'alpha', 'covariance', lines)}",
-    alt="Against the share of the frame. Alignment: " + curves_in_words(borders, "alpha", "alignment_mean", lines)
-    + ". Covariance: " + curves_in_words(borders, "alpha", "covariance", lines) + ".",
-)  # fmt: skip
+if not borders.empty:
+    groups = borders.groupby("pair", sort=False)
+    figure, axes = panels(2 * len(groups), titles=[title for pair in groups.groups for title in (pair, "covariance")])
+    for (_, one), *both in zip(groups, axes[::2], axes[1::2], strict=True):
+        draw_borders(*both, one)
+    legend_above(figure)
+    lines = ["pair", "center"]
+    display(show(
+        run, figure, borders, name="borders",
+        title=f"With a larger frame alignment {trend(borders, 'alpha', 'alignment_mean', lines)} and covariance {trend(borders, 'alpha', 'covariance', lines)}",
+        alt="Against the share of the frame. Alignment: " + curves_in_words(borders, "alpha", "alignment_mean", lines)
+        + ". Covariance: " + curves_in_words(borders, "alpha", "covariance", lines) + ".",
+    ))  # fmt: skip
 
 # %% tags=["remove-input"]
-over = borders.eval("over = alignment_mean - alpha").groupby(["pair", "center", "alpha"])["over"].mean()
-say(f"""
+if not borders.empty:
+    over = borders.eval("over = alignment_mean - alpha").groupby(["pair", "center", "alpha"])["over"].mean()
+    display(say(f"""
 Alignment minus the share of the frame runs from {span(over)}. The share of pixels is not the share of energy: a pixel of uniform noise
 has another variance than a pixel of an image, so the closed forms, in which every coordinate counts alike, are no prediction here.
-""")
+"""))
 
 # %% [markdown]
 # ### Which images are memorized?
@@ -797,28 +807,30 @@ stability or alignment? The rank correlation of the product with $S_i g_i$ is {n
 kept = {"sizes": image_sizes, "fill": fill}
 asking = [{**pair, **model, "asked": asked} for asked in ("own", "fresh") for pair in ends for model in maps]
 asked = named_pairs(run.sweep(membership, asking, fixed=kept, **beyond))
-members, strangers = (asked[asked.asked == whose] for whose in ("own", "fresh"))
+members, strangers = (asked if asked.empty else asked[asked.asked == whose] for whose in ("own", "fresh"))
 
 # %% tags=["hide-input"]
-groups = members.groupby("pair", sort=False)
-figure, axes = panels(len(groups), titles=list(groups.groups))
-for ax, (pair, one) in zip(axes, groups, strict=True):
-    draw_membership(ax, one, strangers[strangers.pair == pair])
-legend_above(figure)
-show(
-    run, figure, asked, name="membership",
-    title=f"With more examples the frame's membership AUC {trend(members, 'N', 'membership_auc', ['pair', 'feature_map'])}",
-    alt="Area under the curve of frames that were trained on against fresh ones, against N: "
-    + curves_in_words(members, "N", "membership_auc", ["pair", "feature_map"]) + ". Fresh against fresh: "
-    + curves_in_words(strangers, "N", "membership_auc", ["pair", "feature_map"]) + ".",
-)  # fmt: skip
+if not asked.empty:
+    groups = members.groupby("pair", sort=False)
+    figure, axes = panels(len(groups), titles=list(groups.groups))
+    for ax, (pair, one) in zip(axes, groups, strict=True):
+        draw_membership(ax, one, strangers[strangers.pair == pair])
+    legend_above(figure)
+    display(show(
+        run, figure, asked, name="membership",
+        title=f"With more examples the frame's membership AUC {trend(members, 'N', 'membership_auc', ['pair', 'feature_map'])}",
+        alt="Area under the curve of frames that were trained on against fresh ones, against N: "
+        + curves_in_words(members, "N", "membership_auc", ["pair", "feature_map"]) + ". Fresh against fresh: "
+        + curves_in_words(strangers, "N", "membership_auc", ["pair", "feature_map"]) + ".",
+    ))  # fmt: skip
 
 # %% tags=["remove-input"]
-end = members.query("N == N.max()").groupby(["pair", "feature_map"])[["membership_auc", "raw_auc"]].mean()
-say(f"""
+if not asked.empty:
+    end = members.query("N == N.max()").groupby(["pair", "feature_map"])[["membership_auc", "raw_auc"]].mean()
+    display(say(f"""
 At $N = {members.N.max()}$ the areas run from {span(end.membership_auc)}. Answers are taken less their mean at fresh frames; without this, the shift by the core inside
 moves the area by up to {number(float((members.membership_auc - members.raw_auc).groupby([members.pair, members.feature_map, members.N]).mean().max()), 2)}.
-""")
+"""))
 
 # %% [markdown]
 # ## Trained networks: do they do the same?
@@ -886,30 +898,32 @@ left_out_rows = run.sweep(
 )
 
 # %% tags=["hide-input"]
-titles = ["tangent features", "last layer", "with measured S"]
-figure, axes = panels(3, columns=3, titles=titles)
-changes = draw_left_out(axes, left_out_rows)
-legend_above(figure)
-agreement = {title: changes.change.corr(changes[name]) for title, name in zip(titles, ["tangent", "last_layer", "mixed"], strict=True)}
-show(
-    run, figure, changes, name="left-out",
-    title="Leaving one example out: correlation of the change at its query with what is predicted, "
-    + listed(f"{number(found, 2)} ({title})" for title, found in agreement.items()),
-    alt=f"Three panels with a diagonal: measured change times label, {span(changes.change)}, against alignment times stability of the "
-    f"tangent features, {span(changes.tangent)}; of the last layer, {span(changes.last_layer)}; and the last layer's alignment times "
-    f"the measured stability, {span(changes.mixed)}.",
-)  # fmt: skip
+if not left_out_rows.empty:
+    titles = ["tangent features", "last layer", "with measured S"]
+    figure, axes = panels(3, columns=3, titles=titles)
+    changes = draw_left_out(axes, left_out_rows)
+    legend_above(figure)
+    agreement = {title: changes.change.corr(changes[name]) for title, name in zip(titles, ["tangent", "last_layer", "mixed"], strict=True)}
+    display(show(
+        run, figure, changes, name="left-out",
+        title="Leaving one example out: correlation of the change at its query with what is predicted, "
+        + listed(f"{number(found, 2)} ({title})" for title, found in agreement.items()),
+        alt=f"Three panels with a diagonal: measured change times label, {span(changes.change)}, against alignment times stability of the "
+        f"tangent features, {span(changes.tangent)}; of the last layer, {span(changes.last_layer)}; and the last layer's alignment times "
+        f"the measured stability, {span(changes.mixed)}.",
+    ))  # fmt: skip
 
 # %% tags=["remove-input"]
-mean = changes[["change", "tangent", "last_layer", "mixed"]].mean()
-answer = left_out_rows.dropna(subset="change").eval("spurious * label").mean()
-say(f"""
+if not left_out_rows.empty:
+    mean = changes[["change", "tangent", "last_layer", "mixed"]].mean()
+    answer = left_out_rows.dropna(subset="change").eval("spurious * label").mean()
+    display(say(f"""
 At the query of an example that was left out, the answer times the label is {number(answer, 2)} with the example; by
 {number(mean.change, 2)} of it the network without the example differs. The tangent features predict {number(mean.tangent, 2)}, the trained
 network's last layer {number(mean.last_layer, 2)}. That layer has been fitted to the very labels whose loss it is to predict, so by its own
 features leaving one out costs little; with the stability that was measured ({number((left_out_rows.stability * left_out_rows.label).mean(), 2)}
 times the label) in place of its own, its alignment gives {number(mean.mixed, 2)}.
-""")
+"""))
 
 # %% [markdown]
 # ## Does it survive?
@@ -1016,28 +1030,30 @@ by_penalty = named_settings(by_penalty, check_d)
 correlated = pd.concat([by_penalty, named_settings(no_ridge, check_d)], ignore_index=True)
 
 # %% tags=["hide-input"]
-figure, axes = panels(2, titles=["what is learned of y", "test error"])
-draw_correlated(*axes, by_penalty, no_ridge)
-legend_above(figure)
-away = (correlated.spurious_covariance - correlated.theory_spurious_covariance).groupby([correlated.activation, correlated.setting, correlated.penalty]).mean()
-show(
-    run, figure, correlated, name="correlated",
-    title=f"A correlated spurious feature: mean C differs from its closed form by {number(away.abs().max(), 2)} or less",
-    alt="Against the penalty, dotted the closed forms, for three settings of ridge regression and random features. C: "
-    + curves_in_words(by_penalty, "penalty", "spurious_covariance", "setting") + ". Test error: "
-    + curves_in_words(by_penalty, "penalty", "test_mse", "setting") + ".",
-)  # fmt: skip
+if not correlated.empty:
+    figure, axes = panels(2, titles=["what is learned of y", "test error"])
+    draw_correlated(*axes, by_penalty, no_ridge)
+    legend_above(figure)
+    away = (correlated.spurious_covariance - correlated.theory_spurious_covariance).groupby([correlated.activation, correlated.setting, correlated.penalty]).mean()
+    display(show(
+        run, figure, correlated, name="correlated",
+        title=f"A correlated spurious feature: mean C differs from its closed form by {number(away.abs().max(), 2)} or less",
+        alt="Against the penalty, dotted the closed forms, for three settings of ridge regression and random features. C: "
+        + curves_in_words(by_penalty, "penalty", "spurious_covariance", "setting") + ". Test error: "
+        + curves_in_words(by_penalty, "penalty", "test_mse", "setting") + ".",
+    ))  # fmt: skip
 
 # %% tags=["remove-input"]
-means = by_penalty.query("setting == setting.iloc[0]").groupby("penalty")[["spurious_covariance", "test_mse"]].mean()
-best, most = means.test_mse.idxmin(), means.spurious_covariance.idxmax()
-at_best = by_penalty.query("setting == setting.iloc[0] and penalty == @best").set_index("seed").spurious_covariance
-say(f"""
+if not correlated.empty:
+    means = by_penalty.query("setting == setting.iloc[0]").groupby("penalty")[["spurious_covariance", "test_mse"]].mean()
+    best, most = means.test_mse.idxmin(), means.spurious_covariance.idxmax()
+    at_best = by_penalty.query("setting == setting.iloc[0] and penalty == @best").set_index("seed").spurious_covariance
+    display(say(f"""
 At {by_penalty.setting.iloc[0]} the test error is smallest at a ridge of {number(float(best))}, where $C$ is {number(float(means.spurious_covariance[best]), 2)}; at the smallest ridge it is
 {number(float(means.spurious_covariance.iloc[0]), 2)}, and largest, {number(float(means.spurious_covariance.max()), 2)}, at {number(float(most))}. Does the ridge that predicts best use the spurious feature?
 By an interval over trials, $C$ there is {compare(at_best, 0 * at_best)} zero. Random
 features without any ridge have $C$ of {listed(f"{number(float(one.spurious_covariance.mean()), 2)} ({name})" for name, one in no_ridge.groupby("activation", sort=False))}: their curvature is one.
-""")
+"""))
 
 # %% [markdown] tags=["theory"]
 # ### An even activation

@@ -119,6 +119,8 @@ def with_arms(records: pd.DataFrame, protocol: str, arms: Sequence[str], **more:
         The rows of these arms with the columns ``arm``, ``chance`` (1/n) and ``test_change``, the test
         accuracy minus that of arm ``none`` with the same seed (NaN where there is none).
     """
+    if records.empty:  # nothing is recorded yet
+        return records.reindex(columns=[*records.columns, "arm", "chance", "test_change"])
     parts = [
         records[_made_by(records, point)].assign(arm=name)
         for name, point in zip(arms, points(protocol, arms, **more), strict=True)

@@ -93,6 +93,8 @@ def named_curves(records: pd.DataFrame) -> pd.DataFrame:
 
 def named_pairs(records: pd.DataFrame) -> pd.DataFrame:
     """Return the records with a column ``pair``: data set and the two classes, such as ``digits 1/7``."""
+    if records.empty:
+        return records
     pair = records["dataset"] + " " + records["negative"].astype(str) + "/" + records["positive"].astype(str)
     return records.assign(pair=pair)
 
@@ -338,6 +340,8 @@ def draw_against_width(ax: Axes, records: pd.DataFrame, y: str, theory: str, lab
 
 def _infinite_width(ax: Axes, records: pd.DataFrame, column: str, color: str) -> None:
     """Draw the mean at infinite width, where no chance is left in the features: dotted, as other theory."""
+    if records.empty:
+        return
     means = records.groupby("N")[column].mean()
     ax.plot(means.index, means, color=color, linestyle=":", linewidth=2.2, label="_")
 
@@ -460,6 +464,8 @@ def ranked_pictures(images: ScoredImages, count: int = 3) -> dict[str, np.ndarra
 
 def named_settings(records: pd.DataFrame, d: int) -> pd.DataFrame:
     """Return records of ``correlated_ridge`` with a column ``setting``: N/d and the spurious variance."""
+    if records.empty:
+        return records
     words = [
         f"N = {number(n / d)} d" + (f", variance of y {number(variance)}" if variance != 1 else "")
         for n, variance in zip(records["n"], records["variance"], strict=True)
