@@ -676,7 +676,7 @@ wrong = run.sweep(
 wrong = with_arms(wrong, "class-wise", wrong_arms, **digits)
 
 # %% tags=["hide-input"]
-unlearned = little[little["mode"] != "joint"]
+unlearned = little[little.arm == "lambda 10"]
 both = pd.concat([against, unlearned], ignore_index=True)
 both = both[both.strength.isin(unlearned.strength.unique())].drop_duplicates(["n_train", "strength", "seed"])
 both = both.assign(arm=[f"{size:,} images" for size in both.n_train])

@@ -847,7 +847,7 @@ networks = named_networks(run.sweep(
     seeds=network_seeds, first_seed=unseen, stacked=True,
     fixed={"n_test": network_test, "fill": fill},
     workers=run.workers,
-    missing="skip" if run.profile == "paper" and run.device == "cpu" else "run",
+    **({"missing": "skip"} if run.profile == "paper" and run.device == "cpu" else {}),
 ))  # fmt: skip
 
 # %% tags=["hide-input"]
