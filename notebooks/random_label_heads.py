@@ -98,7 +98,7 @@ run = start("random_label_heads", globals())
 apply_theme()
 
 # %% tags=["setup", "hide-input"]
-from memorization.studies.random_label_heads.arms import at_chance, check_relations, in_place_of, points, with_arms
+from memorization.studies.random_label_heads.arms import at_chance, check_settings, in_place_of, points, with_arms
 from memorization.studies.random_label_heads.complexity import (
     null_grid, random_label_null, random_label_rademacher, random_label_regularizer,
 )  # fmt: skip
@@ -110,7 +110,7 @@ from memorization.studies.random_label_heads.figures import (
 )  # fmt: skip
 from memorization.studies.random_label_heads.paper_scale import random_label_wide
 
-check_relations(run.settings)
+check_settings(run.settings)
 
 # %% tags=["setup", "remove-input"]
 how_to_run(run)
@@ -384,7 +384,7 @@ shifted = gaps[gaps.arm == "shifts by a pixel"].set_index("seed")
 same_trunk = moved[(moved.epochs == epochs) & moved.arm.str.contains("none|learn")].groupby("head_rate").online.mean()
 say(f"""
 With images that move, the online reading is {compare(shifted.online_change, 0 * shifted.online_change)} that of plain training ({number(shifted.online_change.mean(), 2)}), and the frozen
-one {compare(shifted.frozen_change, 0 * shifted.frozen_change)} it ({number(shifted.frozen_change.mean(), 2)}): whether heads cannot follow or features hold less, only new heads tell. And one and the same
+one {compare(shifted.frozen_change, 0 * shifted.frozen_change)} it ({number(shifted.frozen_change.mean(), 2)}): whether heads cannot follow or features hold less, new heads tell. And one and the same
 network reads {listed(f"{number(value, 2)} with heads that learn at {number(rate)}" for rate, value in same_trunk.items())}. So an online reading says how easily labels
 are *found while training*, and compares networks at the same rate, length and input of the heads.
 """)

@@ -6,7 +6,7 @@ import pytest
 from memorization.report.figures import panels
 from memorization.runs.parameters import PROFILES, check_parameters, declared_parameters, profile_values
 from memorization.runs.start import project_root
-from memorization.studies.random_label_heads.arms import check_relations
+from memorization.studies.random_label_heads.arms import check_settings
 from memorization.studies.random_label_heads.figures import FOUND_BY, draw_found
 
 NAME = "random_label_heads"
@@ -20,7 +20,7 @@ def settings(profile="smoke", **given):
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_parameters_of_every_profile_fit_each_other(profile):
-    check_relations(settings(profile))
+    check_settings(settings(profile))
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,11 @@ def test_the_parameters_of_every_profile_fit_each_other(profile):
 )
 def test_parameters_that_do_not_fit_each_other_are_named_at_once(given, said):
     with pytest.raises(ValueError, match=said):
-        check_relations(settings(**given))
+        check_settings(settings(**given))
 
 
 def test_one_number_that_fits_is_enough_for_the_null():
-    check_relations(settings(null_labels=[4, 300], null_dimensions=[250, 3]))
+    check_settings(settings(null_labels=[4, 300], null_dimensions=[250, 3]))
 
 
 def test_a_score_that_is_far_below_guessing_stays_inside_the_panel():

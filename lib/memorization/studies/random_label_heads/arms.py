@@ -158,7 +158,7 @@ def at_chance(heads: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def check_relations(settings: Mapping[str, Any]) -> None:
+def check_settings(settings: Mapping[str, Any]) -> None:
     """Refuse parameters of the page that do not fit each other, before anything is computed.
 
     Args:

@@ -263,6 +263,8 @@ def at_looks(records: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: for another number of looks.
     """
+    if records.empty:  # nothing is recorded yet
+        return records.reindex(columns=[*records.columns, "look"])
     epochs = sorted(records["epoch"].unique().tolist())
     if len(epochs) != len(LOOKS):
         raise ValueError(f"looks at epochs {epochs}; give the beginning, one early epoch and the end")
