@@ -773,7 +773,7 @@ scored = image_scores(
     Model(**maps[1], activation="relu"), **first, n=max(image_sizes), fill=fill, seed=first_seed
 )
 of_images = pd.DataFrame({"id": scored.scores.ids, **{name: column for name, column in scored.scores.columns.items()}})
-scored.scores.save(run.figures_folder / "image_scores.csv")
+digest_of_scores = scored.scores.save(run.figures_folder / "image_scores.csv")
 
 # %% tags=["hide-input"]
 pictures = ranked_pictures(scored)
