@@ -23,7 +23,7 @@ Cell = dict[str, Any]
 _PICTURE = re.compile(r'data-file=\\"([^"\\]+)\\" (src|srcset)=\\"data:image/png;base64,[^"\\]+\\"')
 _AT_MAIN = re.compile(r"/blob/main/(notebooks/[\w/]+\.(?:py|yaml))(#L\d+)?")
 _LABEL = re.compile(r"(?m)^\(([\w-]+)\)=$")
-_EQUATION = re.compile(r"(?m)^\$\$ \(([\w-]+)\)$")
+_EQUATION = re.compile(r"(?m)\$\$ \(([\w-]+)\)$")
 _SWEEPS = ("sweep", "recorded")
 # What folded code holds, by its tag or else by what it calls; the first that fits.
 _TAGGED = {
