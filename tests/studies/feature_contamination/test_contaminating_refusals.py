@@ -44,7 +44,7 @@ REFUSED = [
     ({"arms": [{"activation": "rellu"}]}, "unknown activation 'rellu'; did you mean 'relu'"),
     ({"arms": [{"activation": "leaky", "slope": 1.5}]}, "slope=1.5 of a leaky ReLU; allowed: 0"),
     ({"arms": [{"flip": 1.5}]}, r"flip probability \[1.5\]; allowed: 0..1"),
-    ({"arms": [{"rate": -1}]}, r"rate=\[-1\]; allowed: "),
+    ({"arms": [{"rate": 0}]}, r"rate=\[0\]; allowed: a number above 0"),
     ({"arms": [{"rate": math.nan}]}, "rate=nan; allowed: a finite number"),
     ({"arms": [{"decay": -0.1}]}, r"decay=\[-0.1\], .* allowed: weight_decay >= 0"),
     ({"arms": [{"rate": 2.0, "decay": 0.5}]}, r"rate=\[2.0\] times weight_decay=\[0.5\] must be below 1"),

@@ -40,7 +40,7 @@ from memorization.studies.feature_contamination.networks import (
 from memorization.studies.feature_contamination.theory import NeuronFeatures, firing, risk_accuracy_margin
 from memorization.training.batches import FreshBatches, LabelledViews
 from memorization.training.objectives import SignedLoss
-from memorization.training.recipe import OPTIMIZERS, Recipe
+from memorization.training.recipe import OPTIMIZERS, Recipe, numbers
 from memorization.training.train import Trained, TrainingError, train
 
 INITIALIZATIONS = ("theory", "pytorch", "pytorch_frozen")
@@ -221,6 +221,8 @@ def _recipe(stack: ArmStack, steps: int, optimizer: str, momentum: float, coordi
             "latent ones (Adam scales each coordinate by itself); use 'sgd', or coordinates='ambient'"
         )
     rates, decays = stack.each("rate"), stack.each("decay")
+    if 0 in numbers(rates):  # a recipe lets some networks of a stack stay as they are; every arm here learns
+        raise ValueError(f"learning_rate={rates}; allowed: a number above 0")
     return Recipe(
         optimizer=optimizer, learning_rate=rates, weight_decay=decays, momentum=momentum, steps=steps
     )

@@ -110,8 +110,7 @@ def random_label_wide(
         data_root: folder of the data sets.
         device: where to compute.
         checkpoints: folder for checkpoints, to go on from after a loss; empty: none.
-        seed: of weights, random labels, order, views and dropout. A training with dropout that goes on from a
-            checkpoint drops others than an undisturbed one.
+        seed: of weights, random labels, order, views and dropout.
 
     Returns:
         One row for each look and site: ``at`` (``start``, ``during`` or ``end``), ``epoch``, ``site``,
