@@ -115,7 +115,7 @@ apply_theme()
 
 # %% tags=["setup", "hide-input"]
 from memorization.data.frames import frame_fraction, frame_widths
-from memorization.data.image_sets import load_images
+from memorization.data.image_sets import EXTENTS
 from memorization.studies.spurious_memorization.correlated_features import correlated_ridge
 from memorization.studies.spurious_memorization.experiments import (
     Model, identity_check, image_curve, image_points, negative_control, synthetic_curve,
@@ -727,8 +727,9 @@ inside are parts of the question; a number without them cannot be compared.
 # the frame on images?
 
 # %%
-sides = {name: load_images(name, "train").pixels.shape[-1] for name in {pair["dataset"] for pair in ends}}
-framed = [{**pair, "pad": pad} for pair in ends for pad in frame_widths(sides[pair["dataset"]], border_fractions)]
+framed = [
+    {**pair, "pad": pad} for pair in ends for pad in frame_widths(EXTENTS[pair["dataset"]].side, border_fractions)
+]
 borders = run.sweep(
     image_curve,
     [{**point, "center": center} for point in framed for center in ("none", "mean")],
@@ -737,7 +738,7 @@ borders = run.sweep(
 )
 borders = named_pairs(borders)
 if not borders.empty:
-    borders["alpha"] = [frame_fraction(sides[name], pad) for name, pad in zip(borders.dataset, borders.pad, strict=True)]
+    borders["alpha"] = [frame_fraction(EXTENTS[name].side, pad) for name, pad in zip(borders.dataset, borders.pad, strict=True)]
 
 # %% tags=["hide-input"]
 if not borders.empty:

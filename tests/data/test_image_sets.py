@@ -6,7 +6,7 @@ import torch
 
 from memorization.data import image_sets
 from memorization.data.files import load_torchvision
-from memorization.data.image_sets import ImageSet, image_set, load_images
+from memorization.data.image_sets import EXTENTS, IMAGE_SETS, Extent, ImageSet, image_set, load_images
 
 
 def random_images(*shape: int) -> torch.Tensor:
@@ -183,3 +183,18 @@ def test_tiny_imagenet_cannot_be_downloaded_by_a_switch(tmp_path):
         ValueError, match="torchvision cannot fetch tiny_imagenet; call without download=True"
     ):
         image_set("tiny_imagenet", root=tmp_path, download=True)
+
+
+def test_every_data_set_has_its_sizes():
+    assert set(EXTENTS) == set(IMAGE_SETS)
+
+
+def test_the_digits_are_one_set_of_small_gray_images():
+    pixels = load_images("digits", "all").pixels
+    assert EXTENTS["digits"] == Extent(len(pixels), 0, pixels.shape[-1], pixels.shape[1])
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+def test_the_sizes_are_those_of_the_files(name, real_data):
+    train, test = (load_images(name, half, real_data).pixels for half in ("train", "test"))
+    assert EXTENTS[name] == Extent(len(train), len(test), train.shape[-1], train.shape[1])

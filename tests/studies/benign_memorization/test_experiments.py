@@ -8,13 +8,10 @@ import pytest
 import torch
 
 from memorization.data.augmentation.policies import augmentation
-from memorization.data.image_sets import IMAGE_SETS, load_images
 from memorization.data.splits import memorized_split, splits_of
 from memorization.runs.parameters import PROFILES, declared_parameters, profile_values
 from memorization.studies.benign_memorization.experiments import (
-    EXTENTS,
     SCALES,
-    Extent,
     _training_set,
     check_relations,
     checkpoint_folders,
@@ -237,21 +234,6 @@ def test_the_probe_on_raw_pixels_gives_the_numbers_that_others_measured_on_the_s
     assert pixel_probe()["pixel_probe"] == pytest.approx(0.911, abs=5e-4)
     sizes = {"memorized": 1200, "reference": 1200, "test": 597}
     assert pixel_probe(**sizes)["pixel_probe"] == pytest.approx(0.973, abs=5e-4)
-
-
-def test_every_data_set_has_its_sizes():
-    assert set(EXTENTS) == set(IMAGE_SETS)
-
-
-def test_the_digits_are_one_set_of_small_gray_images():
-    pixels = load_images("digits", "all").pixels
-    assert EXTENTS["digits"] == Extent(len(pixels), 0, pixels.shape[-1], pixels.shape[1])
-
-
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
-def test_the_sizes_are_those_of_the_files(name, real_data):
-    train, test = (load_images(name, half, real_data).pixels for half in ("train", "test"))
-    assert EXTENTS[name] == Extent(len(train), len(test), train.shape[-1], train.shape[1])
 
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from memorization.checks import check_choice, check_seeds, did_you_mean
 from memorization.data.augmentation.mixing import cutmix, mixup
 from memorization.data.augmentation.policies import augmentation
+from memorization.data.image_sets import EXTENTS
 from memorization.data.labels import class_groups, random_labels
 from memorization.data.splits import MemorizedSplit, memorized_split, splits_of
 from memorization.draws import generator
@@ -443,33 +444,6 @@ def scale(name: str) -> Scale:
     """
     check_choice("scale", name, SCALES)
     return SCALES[name]
-
-
-@dataclass(frozen=True)
-class Extent:
-    """Sizes of one data set.
-
-    Attributes:
-        train: images of the training half; of ``digits``, which come as one set, all of them.
-        test: images of the test half; 0 where there is one set.
-        side: height and width in pixels.
-        channels: 1 or 3.
-    """
-
-    train: int
-    test: int
-    side: int
-    channels: int
-
-
-EXTENTS = {
-    "digits": Extent(1797, 0, 8, 1),
-    "mnist": Extent(60_000, 10_000, 28, 1),
-    "fashion_mnist": Extent(60_000, 10_000, 28, 1),
-    "cifar10": Extent(50_000, 10_000, 32, 3),
-    "cifar100": Extent(50_000, 10_000, 32, 3),
-    "tiny_imagenet": Extent(100_000, 10_000, 64, 3),
-}
 
 
 def check_relations(settings: Settings) -> None:
