@@ -502,6 +502,7 @@ ROWS, GIVEN = normal(12, 3), labels(2, 12, n=3)
             "example 0 is there twice",
         ),
         (lambda: detection(torch.ones(3), torch.ones(3)), TypeError, "planted is torch.float32"),
+        (lambda: detection(torch.ones(3) * 1j, torch.ones(3) > 0), TypeError, "scores are torch.complex64"),
         (lambda: detection(torch.ones(3), torch.ones(3).bool()), ValueError, "3 of 3 examples are planted"),
         (lambda: detection(torch.ones(4), torch.ones(3).bool()), ValueError, r"allowed: \(m,\) both"),
         (

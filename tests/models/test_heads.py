@@ -310,6 +310,38 @@ def test_a_headed_network_returns_class_logits_and_those_of_its_heads():
     assert find_sites(headed, ["layer1"]) == {"layer1": "tapped.network.encoder.layer1"}
 
 
+@pytest.mark.parametrize(
+    ("classes", "error", "message"),
+    [
+        (torch.arange(B - 1) % C, ValueError, "one label per row is needed; got 6 rows and labels of shape"),
+        (torch.arange(B) % C + 1, ValueError, r"class label 4 of row 3 is outside 0\.\.3"),
+        (torch.arange(B) / B, TypeError, "class labels must be class numbers of an integer type"),
+        (None, ValueError, "4 class-wise heads need y, the class of each example"),
+    ],
+)
+def test_classes_that_do_not_fit_the_inputs_of_a_headed_network_are_refused(classes, error, message):
+    x = drawn(B, D)
+    tapped = TappedNetwork(make_mlp(), ["embedding"], x)
+    headed = HeadedNetwork(tapped, [RandomLabelHeads(tapped.widths["embedding"], N_LABELS, groups=C)])
+    with pytest.raises(error, match=message):
+        headed.with_heads(x, classes)
+
+
+def test_inputs_that_the_network_cannot_take_are_refused():
+    with pytest.raises(
+        ValueError, match=rf"cannot take inputs of shape \(2, {D + 1}\) .*those that it is trained"
+    ):
+        TappedNetwork(make_mlp(), ["embedding"], drawn(2, D + 1))
+
+
+def test_heads_are_asked_by_the_name_of_their_site():
+    x = drawn(B, D)
+    tapped = TappedNetwork(make_mlp(), ["embedding"], x)
+    headed = HeadedNetwork(tapped, [RandomLabelHeads(tapped.widths["embedding"], N_LABELS)])
+    with pytest.raises(ValueError, match="unknown site 'embeding'; did you mean 'embedding'"):
+        headed.told("embeding", x)
+
+
 def moved_by(outputs, parameters):
     """Whether any parameter hears of some outputs."""
     found = torch.autograd.grad(outputs.sum(), parameters, allow_unused=True, retain_graph=True)

@@ -610,6 +610,13 @@ def test_labels_that_do_not_cover_the_examples_are_refused():
             trained(loss_of(table))
 
 
+def test_labels_of_another_number_of_networks_are_refused():
+    with pytest.raises(
+        ValueError, match=f"random labels of {MODELS - 1} networks for {MODELS}; give one table"
+    ):
+        trained(loss_of(TABLE[1:]))
+
+
 def test_examples_without_a_number_are_refused():
     draws = FreshBatches(
         lambda step: (INPUTS[:9].expand(MODELS, -1, -1), LABELS[:9].expand(MODELS, -1)),
@@ -638,6 +645,8 @@ def test_networks_without_taps_and_classes_without_logits_are_refused():
     outputs, targets, examples = outputs_of(loss_of())
     with pytest.raises(ValueError, match=r"class 3 for networks with 3 class logits; allowed: 0\.\.2"):
         loss_of().check(outputs[0], Batch(outputs, targets + 1, examples), N)
+    with pytest.raises(TypeError, match="a StagedNetwork gives no features; allowed: a TappedNetwork"):
+        RandomLabelLoss(network(), TABLE, COUNT)
     with pytest.raises(TypeError, match="a StagedNetwork gives no features; allowed: a TappedNetwork"):
         loss_of().dress(network(), trained(loss_of()).states[0])
 

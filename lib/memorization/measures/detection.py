@@ -50,7 +50,7 @@ def detection(
         Area under the ROC curve, average precision, and their intervals.
 
     Raises:
-        TypeError: for planted marks that are not bool.
+        TypeError: for planted marks that are not bool, or scores that are not real.
         ValueError: shapes that do not fit, NaN, no planted example or nothing else.
     """
     _check_detection(scores, planted)
@@ -71,6 +71,9 @@ def detection(
 
 def _areas(planted: Tensor, counts: Tensor, ends: Tensor) -> tuple[float, float]:
     """Area under the ROC curve and average precision of examples in falling order of their scores.
+
+    What scikit-learn gives with ``counts`` as weights, to 1e-12 (tested). It sorts anew for each of hundreds
+    of resamples; here one order serves them all.
 
     Args:
         planted: shape (m,), bool.
@@ -128,6 +131,8 @@ def _resampled(planted: Tensor, source: torch.Generator) -> Tensor:
 def _check_detection(scores: Tensor, planted: Tensor) -> None:
     check_tensor("scores", scores)
     check_tensor("planted", planted)
+    if scores.is_complex():
+        raise TypeError(f"scores are {scores.dtype}; allowed: real numbers")
     if planted.dtype != torch.bool:
         raise TypeError(f"planted is {planted.dtype}; allowed: bool, True for a planted example")
     if scores.ndim != 1 or scores.shape != planted.shape:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memorization.checks import check_choice, check_whole
+from memorization.checks import as_classes, check_choice, check_whole
 from memorization.data.labels import check_label_count
 from memorization.draws import generator
 from memorization.models.networks import Sites, StagedNetwork, find_sites
@@ -55,14 +55,20 @@ class TappedNetwork(nn.Module):
         Raises:
             KeyError: for an unknown site, with the available ones and the nearest.
             TypeError: if the network returns no tensor.
-            ValueError: naming the site that is passed never or twice, or gives no features; or outputs that
-                are not (B, C).
+            ValueError: naming the site that is passed never or twice, or gives no features; inputs that the
+                network cannot take; or outputs that are not (B, C).
         """
         super().__init__()
         self.places = find_sites(network, sites)
         twin = copy.deepcopy(network).eval()
-        with torch.no_grad():
-            logits, features = _seen(twin, self.places, inputs)
+        try:
+            with torch.no_grad():
+                logits, features = _seen(twin, self.places, inputs)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the network cannot take inputs of shape {tuple(inputs.shape)} ({error}); give a few of "
+                "those that it is trained on"
+            ) from error
         self.acting = frozenset(self.places if acting is None else acting)
         for site in self.acting:
             check_choice("acting site", site, self.places)
@@ -347,12 +353,28 @@ class HeadedNetwork(nn.Module):
 
         Args:
             x: inputs (B, ...).
-            classes: shape (B,), int64, the class that was trained with; needed for a head per class.
+            classes: shape (B,), the class that was trained with; needed for a head per class.
 
         Returns:
             Class logits (B, C), and name of the site to logits of random labels, (B, K, n).
+
+        Raises:
+            TypeError: classes that are no whole numbers.
+            ValueError: classes that are absent, not one for each input, or outside 0..C-1.
         """
         logits, features = self.tapped.split(self.tapped(x))
-        given = None if classes is None else classes[None]
-        pairs = zip(features.items(), self.heads, strict=True)
-        return logits, {site: head(rows[None], given)[0] for (site, rows), head in pairs}
+        return logits, {site: self.told(site, rows, classes) for site, rows in features.items()}
+
+    def told(self, site: str, features: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Return the logits (B, K, n) of random labels of one site's heads, from its features (B, d).
+
+        Args:
+            site: of ``tapped.widths``.
+            features: of the inputs there.
+            classes: as in :meth:`with_heads`, which also tells the errors.
+        """
+        check_choice("site", site, self.tapped.widths)
+        head = self.heads[list(self.tapped.widths).index(site)]
+        if classes is not None:
+            classes = as_classes(classes, len(features), "class", self.tapped.classes)[None]
+        return head(features[None], classes)[0]

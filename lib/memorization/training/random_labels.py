@@ -200,13 +200,15 @@ class RandomLabelLoss(nn.Module):
             dtype: of the heads and their losses.
 
         Raises:
-            TypeError: labels that are no int64 tensor.
+            TypeError: a network that is no TappedNetwork, or labels that are no int64 tensor.
             ValueError: labels outside 0..n-1 (with the first place) or of another shape, unknown names,
                 strengths below 0 or not finite, of another mode, or not one for each network, or heads that
                 are to act at a site where the network lets them look on alone.
             KeyError: a strength for a site without a head.
         """
         super().__init__()
+        if not isinstance(network, TappedNetwork):
+            raise TypeError(f"a {type(network).__name__} gives no features; allowed: a TappedNetwork")
         table = _table(labels, count)
         models, labellings = table.shape[:2]
         self.count, self.scores, self.widths = count, network.classes, dict(network.widths)
@@ -258,8 +260,8 @@ class RandomLabelLoss(nn.Module):
 
         Raises:
             TypeError: targets that are no class numbers, or batches that do not say which examples they hold.
-            ValueError: outputs of another network, mixed labels, or a table of random labels that does not
-                cover the examples.
+            ValueError: outputs of another network, labels of another number of networks, mixed labels, or a
+                table of random labels that does not cover the examples.
         """
         wanted = self.scores + sum(self.widths.values())
         if outputs.shape[1] != wanted:
@@ -272,6 +274,11 @@ class RandomLabelLoss(nn.Module):
                 f"targets are {batch.targets.dtype} of shape {tuple(batch.targets.shape)}; allowed: class "
                 "numbers (M, B), int64: a mixed image (mixup, cutmix) has no random label of its own, so "
                 "leave mixing out"
+            )
+        if len(batch.targets) != len(self.labels):
+            raise ValueError(
+                f"random labels of {len(self.labels)} networks for {len(batch.targets)}; give one table (N,) "
+                "for each network"
             )
         if batch.examples.shape != batch.targets.shape or int(batch.examples.min()) < 0:
             raise TypeError(

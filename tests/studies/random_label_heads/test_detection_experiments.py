@@ -259,6 +259,8 @@ def test_a_network_that_fails_fails_its_seed_alone(monkeypatch):
         ({"labellings": 0}, "labellings=0; allowed: a whole number, 1 or more"),
         ({"planted": "canary"}, "unknown planted 'canary'; did you mean 'canaries'"),
         ({"frozen_steps": 0}, "frozen_steps=0; allowed: a whole number, 1 or more"),
+        ({"batch": 0}, "batch=0; allowed: a whole number, 1 or more"),
+        ({"watch_at": [999]}, r"watch_at=\[999\] with \d+ epochs"),
         ({"resamples": 1}, "resamples=1; allowed: a whole number, 2 or more"),
         ({"count": 1}, "n=1; need at least two random labels"),
         ({"count": 60}, r"n=60 random labels, but class \d has \d+ examples; allowed: n <="),

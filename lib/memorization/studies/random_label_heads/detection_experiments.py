@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,7 @@ from memorization.draws import generator
 from memorization.measures.detection import Detection, detection, membership_inference
 from memorization.measures.random_labels import (
     FROZEN_HEAD,
+    ConstantFeatureWarning,
     frozen_logits,
     head_margins,
     leverages,
@@ -33,10 +35,15 @@ from memorization.measures.random_labels import (
 from memorization.measures.scores import ExampleScores
 from memorization.models.heads import HeadedNetwork
 from memorization.runs.sweep import experiment
-from memorization.studies.random_label_heads.experiments import HeadedTask, headed_task
+from memorization.studies.random_label_heads.experiments import (
+    HeadedTask,
+    check_looks,
+    headed_task,
+    page_recipe,
+    share_of,
+)
 from memorization.training.batches import LabelledViews
 from memorization.training.random_labels import HeadRecipe, RandomLabelLoss
-from memorization.training.recipe import Recipe
 from memorization.training.train import TrainingError, train
 
 Row = dict[str, Any]
@@ -195,6 +202,7 @@ def _looks(
     watch_at: Sequence[int],
 ) -> tuple[dict[int, dict[int, HeadedNetwork]], dict[int, TrainingError]]:
     """Train with heads that look on; return networks by epoch and number, without those that failed."""
+    check_looks(watch_at, epochs)
     looks: dict[int, dict[int, HeadedNetwork]] = {epoch: {} for epoch in sorted({0, *watch_at, epochs})}
 
     def watch(epoch: int, member: int, seen: nn.Module) -> list[Row]:
@@ -206,7 +214,7 @@ def _looks(
         task.networks[0], made.labels, task.count, class_wise=class_wise,
         head=HeadRecipe(learning_rate=head_rate),
     )  # fmt: skip
-    recipe = _recipe(epochs, batch, rate, task.given.shape[1])
+    recipe = page_recipe(epochs, batch, rate, task.given.shape[1])
     result = train(task.networks, _views(task), objective, recipe, watch=watch, watch_at=watch_at)
     for seen in looks.values():
         for member in result.failed:
@@ -292,14 +300,6 @@ def _views(task: HeadedTask) -> LabelledViews:
     return LabelledViews(task.images, task.given, task.seeds, task.classes)
 
 
-def _recipe(epochs: int, batch: int, rate: float, examples: int) -> Recipe:
-    """How the page trains: as in ``random_label_heads``."""
-    return Recipe(
-        epochs=epochs, batch=batch, optimizer="sgd", learning_rate=rate, schedule="cosine",
-        warmup_steps=round(0.02 * epochs * (examples // batch)),
-    )  # fmt: skip
-
-
 # ---- scores of examples
 
 
@@ -329,10 +329,12 @@ def suspicion(
         }
     members = list(networks)
     if members:
-        told = frozen_logits(
-            torch.stack(list(rows.values())), made.labels[members], task.count,
-            task.heads_of(task.given[members]), replace(FROZEN_HEAD, steps=frozen_steps),
-        )  # fmt: skip
+        with warnings.catch_warnings():  # dead features tell a head nothing, which is what is measured
+            warnings.simplefilter("ignore", ConstantFeatureWarning)
+            told = frozen_logits(
+                torch.stack(list(rows.values())), made.labels[members], task.count,
+                task.heads_of(task.given[members]), replace(FROZEN_HEAD, steps=frozen_steps),
+            )  # fmt: skip
         for m, each in zip(members, told, strict=True):
             found[m]["new_heads"] = _margins(each, made.labels[m])
     return {m: {name: scores[name].cpu() for name in SCORES} for m, scores in found.items()}
@@ -340,8 +342,7 @@ def suspicion(
 
 def _told(network: HeadedNetwork, features: Tensor, classes: Tensor | None) -> Tensor:
     """Logits (K, N, n) of the heads that were trained along."""
-    head = network.heads[0]
-    return head(features[None], None if classes is None else classes[None])[0].movedim(1, 0)
+    return network.told(_SITE, features, classes).movedim(1, 0)
 
 
 def _margins(logits: Tensor, labels: Tensor) -> Tensor:
@@ -362,14 +363,10 @@ def _accuracies(made: PlantedTask, member: int, network: HeadedNetwork) -> Row:
     task = made.task
     right = network(task.images_of(member)).argmax(1) == task.given[member]
     return {
-        "train": _share(right),
-        "planted_fitted": _share(right[made.planted[member]]),
-        "test": _share(network(task.test[member]).argmax(1) == task.test_true[member]),
+        "train": share_of(right),
+        "planted_fitted": share_of(right[made.planted[member]]),
+        "test": share_of(network(task.test[member]).argmax(1) == task.test_true[member]),
     }
-
-
-def _share(right: Tensor) -> float:
-    return float(right.double().mean())
 
 
 def _detected(scores: Tensor, planted: Tensor, seed: int, resamples: int) -> Row:
@@ -463,7 +460,7 @@ def unlearned_members(
         strength=[value / count for value in each],  # the objective multiplies by n
         head=HeadRecipe(learning_rate=head_rate),
     )  # fmt: skip
-    result = train(task.networks, _views(task), objective, _recipe(epochs, batch, rate, n_train))
+    result = train(task.networks, _views(task), objective, page_recipe(epochs, batch, rate, n_train))
     rows: list[list[Row] | TrainingError] = []
     for place in range(len(seeds)):
         members = range(place, len(each), len(seeds))
@@ -530,7 +527,7 @@ def _told_members(
             "sure_heads": heads.log_softmax(2).amax(2).mean(0),
             "online_heads": _margins(heads, drawn),
         })  # fmt: skip
-        right.append(_share(logits.argmax(1) == given))
+        right.append(share_of(logits.argmax(1) == given))
         online.append(float(random_label_accuracy(heads, drawn).mean()))
     state = {"train": right[0], "test": right[1], "online": online[0], "held_out": online[1]}
     found = {

@@ -35,7 +35,7 @@ from memorization.runs.sweep import experiment
 from memorization.studies.random_label_heads.networks import make_network, sites_of
 from memorization.training.batches import LabelledViews
 from memorization.training.random_labels import MODES, HeadRecipe, RandomLabelLoss
-from memorization.training.recipe import Recipe
+from memorization.training.recipe import PerNetwork, Recipe
 from memorization.training.train import Trained, TrainingError, train
 
 Row = dict[str, Any]
@@ -180,6 +180,9 @@ def random_label_heads(
     check_finite("strength", strength)
     check_share("late", late)
     check_choice("mode", mode, MODES)
+    if mode == "unlearning" and strength == 0:
+        raise ValueError(f"strength={strength} with mode='unlearning'; allowed: > 0, or mode='probe'")
+    check_looks(watch_at, epochs)
     check_choice("acting", acting, ("last", "hidden"))
     if acting == "hidden" and sites == "last":
         raise ValueError("acting='hidden' needs heads at every hidden layer: give sites='hidden' or 'all'")
@@ -188,17 +191,14 @@ def random_label_heads(
         sites=sites, label_noise=label_noise, dropout=dropout, n_train=n_train, n_test=n_test, split=split,
         data_root=data_root, device=device, probe=mode == "probe",
     )  # fmt: skip
-    steps = epochs * (n_train // batch)
+    recipe = page_recipe(
+        epochs, batch, rate if trained else [0.0], n_train, weight_decay=weight_decay if trained else 0.0
+    )
     head = HeadRecipe(learning_rate=head_rate, weight_decay=head_decay, steps=head_steps)
     objective = RandomLabelLoss(
         task.networks[0], task.labels, count, class_wise=class_wise, mode=mode,
         strength=_strengths(task, mode, strength, regularizer, acting), regularizer=regularizer,
-        smoothing=smoothing, head=head, begin=round(late * steps),
-    )  # fmt: skip
-    recipe = Recipe(
-        epochs=epochs, batch=batch, optimizer="sgd", learning_rate=rate if trained else [0.0],
-        weight_decay=weight_decay if trained else 0.0, decay_on="weights", schedule="cosine",
-        warmup_steps=round(0.02 * steps),
+        smoothing=smoothing, head=head, begin=round(late * epochs * (n_train // batch)),
     )  # fmt: skip
     views = LabelledViews(task.images, task.given, seeds, task.classes)
     if shift:
@@ -264,6 +264,30 @@ def headed_task(
         images[0] if split == "fixed" else torch.stack(images), true, torch.stack(given),
         torch.stack(labels).to(device), [one.test.floats() for one in splits],
         [one.test.labels for one in splits], held_out, tapped, depths, count, class_wise, tuple(seeds),
+    )  # fmt: skip
+
+
+def check_looks(watch_at: Sequence[int], epochs: int) -> None:
+    """Refuse epochs to look at that a training does not have."""
+    for epoch in watch_at:
+        check_whole("watch_at", epoch)
+        if epoch > epochs:
+            raise ValueError(f"watch_at={list(watch_at)} with {epochs} epochs; allowed: 0..{epochs}")
+
+
+def page_recipe(
+    epochs: int, batch: int, rate: PerNetwork, examples: int, *, weight_decay: float = 0.0
+) -> Recipe:
+    """Return how the page trains: see :func:`random_label_heads`, with its arguments.
+
+    Raises:
+        ValueError: for numbers out of range.
+    """
+    check_whole("epochs", epochs, 1)
+    check_whole("batch", batch, 1)
+    return Recipe(
+        epochs=epochs, batch=batch, optimizer="sgd", learning_rate=rate, weight_decay=weight_decay,
+        decay_on="weights", schedule="cosine", warmup_steps=round(0.02 * epochs * (examples // batch)),
     )  # fmt: skip
 
 
@@ -354,20 +378,19 @@ class _Part:
     """What one network says of its training and its test images."""
 
     def __init__(self, task: HeadedTask, member: int, network: HeadedNetwork) -> None:
-        self.task, self.member = task, member
+        self.task, self.member, self.network = task, member, network
         self.logits, self.features = network.tapped.split(network.tapped(task.images_of(member)))
         self.test_logits, self.test_features = network.tapped.split(network.tapped(task.test[member]))
-        self.heads = dict(zip(task.depths, network.heads, strict=True))
 
     def class_accuracies(self) -> Row:
         """What the class head gets right."""
         given, true = self.task.given[self.member], self.task.true[self.member]
         said, wrong = self.logits.argmax(1), given != true
         return {
-            "train": _share(said == given),
-            "train_true": _share(said == true),
-            "wrong_fitted": _share((said == given)[wrong]),
-            "test": _share(self.test_logits.argmax(1) == self.task.test_true[self.member]),
+            "train": share_of(said == given),
+            "train_true": share_of(said == true),
+            "wrong_fitted": share_of((said == given)[wrong]),
+            "test": share_of(self.test_logits.argmax(1) == self.task.test_true[self.member]),
             "class_loss": float(F.cross_entropy(self.logits, given)),
         }
 
@@ -384,12 +407,11 @@ class _Part:
         return {
             "site": site, "depth": task.depths[site], "width": width, "online": online, "held_out": held_out,
             "class_probe": probe, "leverage": width * heads / len(features),
-            "dead": _share(features.amax(0) == features.amin(0)),
+            "dead": share_of(features.amax(0) == features.amin(0)),
         }  # fmt: skip
 
     def _online(self, site: str, features: Tensor, classes: Tensor, labels: Tensor) -> float:
-        own = self.task.heads_of(classes)
-        logits = self.heads[site](features[None], None if own is None else own[None])[0, :, 0]
+        logits = self.network.told(site, features, self.task.heads_of(classes))[:, 0]
         return float(random_label_accuracy(logits, labels)) if bool(logits.isfinite().all()) else NAN
 
 
@@ -414,7 +436,8 @@ def _frozen(
     return found
 
 
-def _share(right: Tensor) -> float:
+def share_of(right: Tensor) -> float:
+    """Return the share of the examples that are right, NaN without any."""
     return float(right.double().mean()) if len(right) else NAN
 
 
@@ -483,5 +506,5 @@ def probe_disturbance(
         for found, one, other in zip(rows, alone, beside, strict=True):
             pairs = zip(one.state_dict().values(), other.network.state_dict().values(), strict=True)
             gaps = torch.cat([(a.double() - b.double()).abs().flatten() for a, b in pairs])
-            found.append({"heads": arm, "difference": float(gaps.max()), "changed": _share(gaps > 0)})
+            found.append({"heads": arm, "difference": float(gaps.max()), "changed": share_of(gaps > 0)})
     return rows
