@@ -439,8 +439,11 @@ table(
 # %% tags=["remove-input"]
 readings = {arm: one.set_index("seed") for arm, one in in_symbols(regularized).groupby("arm", sort=False)}
 beside = readings.pop("plain training")
-say("Against plain training, " + "; ".join(
-    f"{arm}: {compare(one.online, beside.online)} online, {compare(one.frozen, beside.frozen)} frozen" for arm, one in readings.items()
+apart = {arm: (compare(one.online, beside.online), compare(one.frozen, beside.frozen)) for arm, one in readings.items()}
+say("Against plain training: " + "; ".join(
+    f"{listed(arm for arm in apart if apart[arm] == both)} {'is' if list(apart.values()).count(both) == 1 else 'are'} "
+    + (f"{both[0]} it in both readings" if both[0] == both[1] else f"{both[0]} it online and {both[1]} it frozen")
+    for both in dict.fromkeys(apart.values())
 ) + ".")  # fmt: skip
 
 # %% [markdown] tags=["theory"]

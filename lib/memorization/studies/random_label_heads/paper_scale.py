@@ -256,8 +256,8 @@ def answers(network: HeadedNetwork, images: ImageSet, labels: Tensor, class_wise
             logits, seen = network.tapped.split(network.tapped(images.floats(part)))
             classes, wanted = images.labels[part], labels[part]
             right += float((logits.argmax(1) == classes).sum())
-            for (site, rows), head in zip(seen.items(), network.heads, strict=True):
-                guessed = head(rows[None], classes[None] if class_wise else None)[0, :, 0]
+            for site, rows in seen.items():
+                guessed = network.told(site, rows, classes if class_wise else None)[:, 0]
                 told[site] += float(random_label_accuracy(guessed, wanted)) * len(wanted)
             features.append(seen)
     whole = {site: torch.cat([part[site] for part in features]) for site in told}
