@@ -124,7 +124,7 @@ from memorization.studies.spurious_memorization.figures import (
     at_largest, draw_activation_rows, draw_against_width, draw_alignment, draw_alignment_decay, draw_borders,
     draw_correlated, draw_curves, draw_image_alignment, draw_image_panels, draw_left_out, draw_membership,
     draw_network_panels, draw_pictures, draw_products, example_pictures, measured_map, named_curves, named_networks,
-    named_pairs, named_settings, panel_titles, predicted_map, ranked_pictures,
+    named_pairs, named_settings, predicted_map, ranked_pictures,
 )  # fmt: skip
 from memorization.studies.spurious_memorization.image_scores import image_scores, membership
 from memorization.studies.spurious_memorization.trained_networks import left_out_examples, network_points, trained_networks
@@ -856,7 +856,7 @@ if networks.empty:
     display(say("*The networks of this profile wait for a GPU: none of them is recorded yet.*"))
 else:
     by_panel = networks.groupby("panel", sort=False)
-    figure, axes = panels(2 * by_panel.ngroups, titles=panel_titles(list(by_panel.groups)))
+    figure, axes = panels(2 * by_panel.ngroups, titles=[title for panel in by_panel.groups for title in (panel, "covariance")])
     for (_, one), left, right in zip(by_panel, axes[::2], axes[1::2], strict=True):
         draw_network_panels(left, right, one)
     legend_above(figure)
@@ -871,10 +871,13 @@ else:
 # %% tags=["remove-input"]
 if not networks.empty:
     at_ends = networks.groupby("panel", sort=False).N.transform(lambda n: n.isin([n.min(), n.max()]))
-    columns = ["updates", "train_accuracy", "test_accuracy", "spurious_accuracy", "unrelated_accuracy", "spurious_auc", "covariance"]
+    columns = {
+        "training": "train_accuracy", "test": "test_accuracy", "spurious": "spurious_accuracy",
+        "fresh spurious parts": "unrelated_accuracy", "AUC": "spurious_auc", "covariance": "covariance",
+    }
     display(table(
-        seed_means(networks[at_ends], ["panel", "N"], columns),
-        f"Trained networks at the smallest and the largest N: mean ± half of the 95 % interval over {network_seeds} networks",
+        seed_means(networks[at_ends].assign(network=networks.panel), ["network", "N", "updates"], columns),
+        f"Accuracies of {network_seeds} networks at the smallest and the largest N: mean ± half of the 95 % interval",
     ))  # fmt: skip
     excess = networks.eval("excess = spurious_accuracy - unrelated_accuracy")
     display(say(f"""
@@ -945,9 +948,12 @@ control["trials"] = control_seeds
 
 # %% tags=["hide-input"]
 table(
-    seed_means(control, ["feature_map"], ["spurious_accuracy", "alignment_mean", "covariance"]),
+    seed_means(
+        control.assign(features=control.feature_map.map({"rf": "random", "ntk": "tangent"})), ["features"],
+        {"spurious accuracy": "spurious_accuracy", "alignment": "alignment_mean", "covariance": "covariance"},
+    ),
     f"At queries that share nothing: mean ± half of the 95 % interval over {control_seeds} trials",
-)
+)  # fmt: skip
 
 # %% [markdown]
 # ### A finite width
@@ -992,7 +998,10 @@ by_ridge = run.sweep(
 )
 
 # %% tags=["hide-input"]
-columns = ["alignment_mean", "gamma", "spurious_accuracy", "covariance", "test_accuracy"]
+columns = {
+    "alignment": "alignment_mean", "closed form γ": "gamma", "spurious accuracy": "spurious_accuracy",
+    "covariance": "covariance", "test accuracy": "test_accuracy",
+}  # fmt: skip
 table(
     seed_means(by_ridge, ["ridge"], columns),
     f"With the ridge alignment {trend(by_ridge, 'ridge', 'alignment_mean')}, covariance {trend(by_ridge, 'ridge', 'covariance')}, "
@@ -1073,9 +1082,12 @@ even = run.sweep(
 
 # %% tags=["hide-input"]
 table(
-    seed_means(even, ["alpha", "d"], ["test_accuracy", "spurious_accuracy", "alignment_mean"]),
+    seed_means(
+        even, ["alpha", "d"],
+        {"test accuracy": "test_accuracy", "spurious accuracy": "spurious_accuracy", "alignment": "alignment_mean"},
+    ),
     f"The even activation at N = {check_d // 2}: mean ± half of the 95 % interval",
-)
+)  # fmt: skip
 
 # %% [markdown]
 # Where the spurious accuracy is below $1$, $d$ is too small for that $\alpha$: the signal $\alpha^2$ competes with the

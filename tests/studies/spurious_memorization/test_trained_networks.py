@@ -16,7 +16,6 @@ from memorization.studies.spurious_memorization.figures import (
     draw_left_out,
     draw_network_panels,
     named_networks,
-    panel_titles,
 )
 from memorization.studies.spurious_memorization.trained_networks import (
     PaperRecipe,
@@ -409,17 +408,17 @@ def network_records():
     return frame
 
 
-def test_panels_are_named_by_data_set_and_network_and_titled_in_words():
-    assert list(named_networks(network_records()).panel.unique()) == ["synthetic fc", "digits fc"]
+def test_panels_are_named_by_data_set_and_network():
+    assert list(named_networks(network_records()).panel.unique()) == [
+        "synthetic, fully connected",
+        "digits, fully connected",
+    ]
     assert named_networks(pd.DataFrame()).empty
-    assert panel_titles(["digits cnn", "cifar10 resnet18"]) == [
-        "digits, convolutional", "covariance", "cifar10, ResNet-18", "covariance",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("panel", "chance", "unit"),
-    [("synthetic fc", 0.5, "label²"), ("digits fc", 0.1, "fraction²")],
+    [("synthetic, fully connected", 0.5, "label²"), ("digits, fully connected", 0.1, "fraction²")],
 )
 def test_a_panel_has_its_curves_its_chance_and_its_unit(panel, chance, unit):
     _, (left, right) = panels(2)

@@ -508,19 +508,10 @@ _NETWORKS = {"fc": "fully connected", "cnn": "convolutional", "resnet18": "ResNe
 
 
 def named_networks(records: pd.DataFrame) -> pd.DataFrame:
-    """Return records of trained networks with a column ``panel``: data set and network, ``digits cnn``."""
+    """Return records of trained networks with a column ``panel``: ``digits, convolutional``."""
     if records.empty:
         return records
-    return records.assign(panel=records["dataset"] + " " + records["network"])
-
-
-def panel_titles(panels: Sequence[str]) -> list[str]:
-    """Return the titles of pairs of axes for panels of :func:`named_networks`."""
-    return [
-        title
-        for dataset, network in (panel.split(" ") for panel in panels)
-        for title in (f"{dataset}, {_NETWORKS[network]}", "covariance")
-    ]
+    return records.assign(panel=records["dataset"] + ", " + records["network"].map(_NETWORKS))
 
 
 def draw_network_panels(left: Axes, right: Axes, records: pd.DataFrame) -> None:
