@@ -98,16 +98,14 @@ def our_heads(inputs: HeadSteps) -> Found:
     """All heads in one product."""
     groups, _, width = inputs.weights.shape
     heads = RandomLabelHeads(width, COUNT, groups=groups)
-    values = {"weight": inputs.weights.flatten(0, 1).T[None, :, None].contiguous(), "bias": heads.bias}
-    live = {name: value.clone().requires_grad_() for name, value in values.items()}
-    optimizer = torch.optim.SGD(list(live.values()), lr=HEAD_RATE)
+    heads.weight.copy_(inputs.weights.flatten(0, 1).T[None, :, None])
     for x, y, r in zip(inputs.features, inputs.classes, inputs.labels, strict=True):
-        loss = F.cross_entropy(heads(x[None], y[None], live)[0, :, 0], r)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    weights = live["weight"].detach()[0, :, 0].T.unflatten(0, (groups, COUNT))
-    return {"weights": weights, "loss": torch.tensor([float(loss.detach())])}
+        known = heads(x[None], y[None]).log_softmax(-1)  # (1, B, 1, n)
+        slopes = (known.exp() - F.one_hot(r, COUNT)[None, :, None]) / len(x)
+        for name, gradient in heads.gradients(x[None], slopes, y[None]).items():
+            heads.values()[name].sub_(gradient, alpha=HEAD_RATE)
+    weights = heads.weight[0, :, 0].T.unflatten(0, (groups, COUNT))
+    return {"weights": weights, "loss": F.nll_loss(known[0, :, 0], r)[None]}
 
 
 # ---- seeds

@@ -253,10 +253,28 @@ def test_the_gathered_product_has_the_gradients_of_the_flat_one(monkeypatch, hid
         monkeypatch.setattr(module, "FLAT", flat)
         features = drawn(M, B, D, name="features").requires_grad_()
         live = {name: value.clone().requires_grad_() for name, value in made.values().items()}
-        loss = made(features, classes, live).square().sum()
+        loss = torch.func.functional_call(made, live, (features, classes)).square().sum()
         found.append(torch.autograd.grad(loss, [features, *live.values()]))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("hidden", [None, 4])
+@pytest.mark.parametrize("flat", [30, 1])
+@pytest.mark.parametrize("groups", [1, C])
+def test_the_closed_gradients_of_heads_are_those_of_autograd(monkeypatch, hidden, flat, groups):
+    monkeypatch.setattr(module, "FLAT", flat)
+    kind = {"models": M, "groups": groups, "labellings": 2, "hidden": hidden, "dtype": torch.float64}
+    made = filled(RandomLabelHeads(D, N_LABELS, **kind, seeds=range(M)))
+    classes = torch.randint(groups, (M, B), generator=generator(0, "classes")) if groups > 1 else None
+    features, slopes = drawn(M, B, D, name="features"), drawn(M, B, 2, N_LABELS, name="slopes")
+    live = {name: value.clone().requires_grad_() for name, value in made.values().items()}
+    total = (slopes * torch.func.functional_call(made, live, (features, classes))).sum()
+    expected = torch.autograd.grad(total, list(live.values()))
+    found = made.gradients(features, slopes, classes)
+    assert set(found) == set(live)
+    for name, gradient in zip(live, expected, strict=True):
+        torch.testing.assert_close(found[name], gradient, rtol=1e-11, atol=1e-11)
 
 
 def test_heads_start_at_zero_and_a_layer_between_by_the_seed_alike_for_all_labellings():

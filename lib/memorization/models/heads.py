@@ -201,6 +201,8 @@ class RandomLabelHeads(nn.Module):
 
     weight: Tensor
     bias: Tensor
+    hidden_weight: Tensor
+    hidden_bias: Tensor
 
     def __init__(
         self,
@@ -257,16 +259,12 @@ class RandomLabelHeads(nn.Module):
         """Return the numbers of the heads by name: the buffers themselves."""
         return dict(self.named_buffers())
 
-    def forward(
-        self, features: Tensor, classes: Tensor | None = None, values: Mapping[str, Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, features: Tensor, classes: Tensor | None = None) -> Tensor:
         """Return the logits of each example's random labels.
 
         Args:
             features: shape (M, B, d).
             classes: shape (M, B), int64 in 0..G-1: whose head reads an example; needed for a head per class.
-            values: numbers to use instead of the buffers, by the same names; none: the buffers, which are
-                constants for a gradient.
 
         Returns:
             Shape (M, B, K, n).
@@ -278,24 +276,53 @@ class RandomLabelHeads(nn.Module):
             raise ValueError(
                 f"{self.groups} class-wise heads need y, the class of each example; give classes (M, B)"
             )
-        v = self.values() if values is None else values
-        features = features.to(v["weight"].dtype)
-        if self.hidden is not None:
-            features = torch.relu(_product(features, v["hidden_weight"], v["hidden_bias"]))  # (M, B, K, h)
+        read = self._read(features)
         if self.groups > FLAT and classes is not None:
-            return self._gathered(features, v, classes)
-        logits = _product(features, v["weight"], v["bias"])
+            return self._gathered(read, classes)
+        logits = _product(read, self.weight, self.bias)
         if self.groups == 1 or classes is None:
             return logits
-        chosen = classes[:, :, None, None, None].expand(-1, -1, self.labellings, 1, self.count)
-        return logits.unflatten(3, (self.groups, self.count)).gather(3, chosen).squeeze(3)
+        return logits.unflatten(3, (self.groups, self.count)).gather(3, self._own(classes)).squeeze(3)
 
-    def _gathered(self, features: Tensor, v: Mapping[str, Tensor], classes: Tensor) -> Tensor:
+    def gradients(self, features: Tensor, slopes: Tensor, classes: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the gradient of ``(slopes * logits).sum()`` by the numbers of the heads, in closed form.
+
+        Args:
+            features: shape (M, B, d), as for the logits, like the classes.
+            slopes: shape (M, B, K, n): what a loss changes by with each logit.
+            classes: shape (M, B).
+
+        Returns:
+            Name of the buffer to a tensor of its shape.
+        """
+        read = self._read(features)
+        if self.groups > 1 and classes is not None:
+            sizes = (*slopes.shape[:3], self.groups, self.count)
+            slopes = slopes.new_zeros(sizes).scatter_(3, self._own(classes), slopes[:, :, :, None]).flatten(3)
+        found = {"weight": _summed(read, slopes), "bias": slopes.sum(1)}
+        if self.hidden is not None:
+            back = torch.einsum("mbkq,mhkq->mbkh", slopes, self.weight) * (read > 0)
+            rows = features.to(self.weight.dtype)
+            found |= {"hidden_weight": _summed(rows, back), "hidden_bias": back.sum(1)}
+        return found
+
+    def _read(self, features: Tensor) -> Tensor:
+        """What the heads are linear in: the features (M, B, d), or the layer's numbers (M, B, K, h)."""
+        features = features.to(self.weight.dtype)
+        if self.hidden is None:
+            return features
+        return torch.relu(_product(features, self.hidden_weight, self.hidden_bias))
+
+    def _own(self, classes: Tensor) -> Tensor:
+        """Where the logits of each example's own head are among all (M, B, K, G, n)."""
+        return classes[:, :, None, None, None].expand(-1, -1, self.labellings, 1, self.count)
+
+    def _gathered(self, features: Tensor, classes: Tensor) -> Tensor:
         """Logits of each example's own head alone, a batched product: for many classes."""
         rows = torch.arange(len(classes), device=classes.device)[:, None]
         split = (self.groups, self.count)
-        weight = v["weight"].unflatten(3, split).movedim(3, 1)[rows, classes]  # (M, B, d, K, n)
-        bias = v["bias"].unflatten(2, split).movedim(2, 1)[rows, classes]  # (M, B, K, n)
+        weight = self.weight.unflatten(3, split).movedim(3, 1)[rows, classes]  # (M, B, d, K, n)
+        bias = self.bias.unflatten(2, split).movedim(2, 1)[rows, classes]  # (M, B, K, n)
         how = "mbd,mbdkn->mbkn" if features.ndim == 3 else "mbkd,mbdkn->mbkn"
         return torch.einsum(how, features, weight) + bias
 
@@ -311,6 +338,13 @@ def _product(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         flat = torch.baddbmm(bias.flatten(1)[:, None], features, weight.flatten(2))
         return flat.unflatten(2, bias.shape[1:])
     return (features.transpose(1, 2) @ weight.transpose(1, 2)).transpose(1, 2) + bias[:, None]
+
+
+def _summed(read: Tensor, slopes: Tensor) -> Tensor:
+    """Products summed over examples: read (M, B, d) or (M, B, K, d), slopes (M, B, K, q): (M, d, K, q)."""
+    if read.ndim == 3:
+        return (read.transpose(1, 2) @ slopes.flatten(2)).unflatten(2, slopes.shape[2:])
+    return torch.einsum("mbkd,mbkq->mdkq", read, slopes)
 
 
 class HeadedNetwork(nn.Module):

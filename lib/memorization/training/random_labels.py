@@ -388,13 +388,9 @@ class RandomLabelLoss(nn.Module):
         table = self.labels.transpose(1, 2)
         return table.gather(1, examples[..., None].expand(-1, -1, table.shape[2]))
 
-    def _logits(self, site: int, features: Tensor, classes: Tensor, values: Any = None) -> Tensor:
-        head = self.heads[site]
-        return head(features, classes if self.class_wise else None, values)
-
     def _acting(self, site: int, features: Tensor, classes: Tensor, labels: Tensor) -> Tensor:
         """What the trunk hears at a site, the heads being constants: losses (M,)."""
-        logits = self._logits(site, features, classes)
+        logits = self.heads[site](features, classes if self.class_wise else None)
         unlearned = REGULARIZERS[self.regularizer](logits, labels)
         each = torch.where(self.joint[:, None, None], -reversal(logits, labels), unlearned)  # (M, B, K)
         return each.mean((1, 2))
@@ -407,17 +403,19 @@ class RandomLabelLoss(nn.Module):
         Both have shape (M,): means over the batch and the labellings.
         """
         head, velocity = self.heads[site], self.velocities[site].values()
-        with torch.enable_grad():
-            live = {name: value.detach().requires_grad_() for name, value in head.values().items()}
-            logits = self._logits(site, features, classes, live)
-            each = -reversal(logits, labels).mean(1)  # (M, K)
-            gradients = torch.autograd.grad(each.sum(), list(live.values()))
-        for (name, value), gradient in zip(head.values().items(), gradients, strict=True):
+        own = classes if self.class_wise else None
+        known = head(features, own).log_softmax(-1)  # (M, B, K, n)
+        told = known.gather(-1, labels[..., None])
+        slopes = known.exp().scatter_add_(-1, labels[..., None], -torch.ones_like(told))
+        gradients = head.gradients(features, slopes.div_(features.shape[1]), own)
+        for name, value in head.values().items():
+            gradient = gradients[name]
             if self.head.weight_decay:
                 gradient = gradient.add(value, alpha=self.head.weight_decay)
             moved = velocity[name].mul_(self.head.momentum).add_(gradient)
             value.sub_(moved, alpha=self.head.learning_rate * self.factor)
-        return each.detach().mean(1), (logits.argmax(-1) == labels).to(each.dtype).mean((1, 2))
+        right = (known.argmax(-1) == labels).to(known.dtype)
+        return -told.mean((1, 2, 3)), right.mean((1, 2))
 
 
 def _wide(logits: Tensor) -> Tensor:
