@@ -55,20 +55,14 @@ class TappedNetwork(nn.Module):
         Raises:
             KeyError: for an unknown site, with the available ones and the nearest.
             TypeError: if the network returns no tensor.
-            ValueError: naming the site that is passed never or twice, or gives no features; inputs that the
-                network cannot take; or outputs that are not (B, C).
+            ValueError: naming the site that is passed never or twice, or gives no features; or outputs that
+                are not (B, C).
         """
         super().__init__()
         self.places = find_sites(network, sites)
         twin = copy.deepcopy(network).eval()
-        try:
-            with torch.no_grad():
-                logits, features = _seen(twin, self.places, inputs)
-        except RuntimeError as error:
-            raise ValueError(
-                f"the network cannot take inputs of shape {tuple(inputs.shape)} ({error}); give a few of "
-                "those that it is trained on"
-            ) from error
+        with torch.no_grad():
+            logits, features = _seen(twin, self.places, inputs)
         self.acting = frozenset(self.places if acting is None else acting)
         for site in self.acting:
             check_choice("acting site", site, self.places)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memorization.checks import check_choice, check_whole, did_you_mean
+from memorization.checks import check_choice, check_finite, check_whole, did_you_mean
 from memorization.data.files import load_torchvision
 from memorization.models.layers import (
     Dropout,
@@ -354,13 +354,15 @@ def wide_resnet(
     check_channels(channels)
     check_whole("depth", depth, 10)
     check_whole("width", width, 1)
-    check_share("dropout", dropout)
+    check_finite("dropout", dropout)
     blocks, left = divmod(depth - 4, 6)
     if left:
         raise ValueError(
             f"depth={depth}; allowed: 6 k + 4 for k blocks in each of three stages, such as "
             f"{depth - left} or {depth - left + 6}"
         )
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout={dropout}; allowed: a probability in [0, 1)")
     if (mean or std) and not len(mean) == len(std) == channels:
         raise ValueError(
             f"{len(mean)} means and {len(std)} deviations for {channels} channels; give one of each for each "

@@ -192,7 +192,7 @@ def test_a_tapped_wide_resnet_is_one_graph_for_a_compiler():
         ({"size": (15, 1)}, "depth=15; allowed: 6 k . 4 for k blocks in each of three stages"),
         ({"size": 16}, r"size=16; allowed: depth and width of the network, such as \(16, 4\)"),
         ({"size": (16, 4, 1)}, r"size=\(16, 4, 1\); allowed: depth and width of the network"),
-        ({"dropout": 1.5}, r"dropout=1.5; allowed: a number in \[0, 1\)"),
+        ({"dropout": 1.5}, r"dropout=1.5; allowed: a probability in \[0, 1\)"),
         ({"acting": ("embeding",)}, "unknown acting site 'embeding'; did you mean 'embedding'"),
         ({"mode": "prob"}, "unknown mode 'prob'; did you mean 'probe'"),
         ({"mode": "unlearning"}, "mode='unlearning' needs a strength"),
