@@ -21,7 +21,7 @@
 #
 # The loss of the head and that of *unlearning*, with $\hat p_r$ the probability that a head gives to the right random label:
 #
-# $$ L_{\mathrm{rnd}} = -\log \hat p_r, \qquad L_{\mathrm{reg}} = -\log(1 - \hat p_r). $$ (eq-heads)
+# $$ \begin{aligned} L_{\mathrm{rnd}} &= -\log \hat p_r, \\ L_{\mathrm{reg}} &= -\log(1 - \hat p_r). \end{aligned} $$ (eq-heads)
 #
 # A *probe* only looks on, in *joint* training the network serves the heads, in *unlearning* it is trained against them.
 # [The idea in one page](../book/ideas/random_label_heads.md) says why, and derives what is compared here;
