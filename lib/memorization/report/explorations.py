@@ -36,9 +36,9 @@ _FEWEST = 3  # seeds from which an interval is drawn; that of two is wider than 
 _SHAPES = (
     "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z", "M-4.5,-4.5h9v9h-9z", "M0,-6.5L6.5,0L0,6.5L-6.5,0z",
     "M0,-6L6,5h-12z", "M-6,-2h4v-4h4v4h4v4h-4v4h-4v-4h-4z", "M0,6L6,-5h-12z", "M-6,0L5,-6v12z",
-    "M6,0L-5,-6v12z",
+    "M6,0L-5,-6v12z", "M0,-7L2,-2L7,0L2,2L0,7L-2,2L-7,0L-2,-2z",
 )  # fmt: skip
-_DASHES = ("none", "10 4", "2 4", "10 4 2 4", "16 6", "6 3 2 3 2 3", "4 8", "16 4 4 4")
+_DASHES = ("none", "10 4", "2 4", "10 4 2 4", "16 6", "6 3 2 3 2 3", "4 8", "16 4 4 4", "1 7")
 
 
 def explore(
