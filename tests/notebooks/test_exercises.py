@@ -39,9 +39,8 @@ def test_every_paper_has_exercises():
     assert set(FIRST) == papers
 
 
-def test_the_command_runs_an_exercise(project, tmp_path):
-    """One page's: the command is the same for all, and what each page does is run below."""
-    name, option = "pitfalls_of_memorization", FIRST["pitfalls_of_memorization"]
+@pytest.mark.parametrize(("name", "option"), FIRST.items())
+def test_the_command_runs_an_exercise(project, tmp_path, name, option):
     environment = {**os.environ, "PYTHONPATH": str(project / "lib")}
     environment["MEMORIZATION_DATA"] = str(project / "no-data")
     command = [sys.executable, "-m", "memorization", "--root", str(project), "run", name]

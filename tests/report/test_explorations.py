@@ -118,6 +118,17 @@ def test_more_states_than_a_page_should_hold_are_refused(run, grid):
         explore(run, many, **WORDS)
 
 
+def test_nine_lines_with_colors_of_their_own_differ_in_shape_and_ten_are_refused(run, grid):
+    arms = [f"arm {number}" for number in range(10)]
+    many = pd.concat([grid[grid.arm == "ReLU"].assign(arm=arm) for arm in arms])
+    colors = dict.fromkeys(arms, "#336699")
+    key = parsed(explore(run, many[many.arm != "arm 9"], **WORDS, colors=colors)).select("svg path")
+    shapes = {path["d"] for path in key}
+    assert len({shape for shape in shapes if shape.endswith("z")}) == 9
+    with pytest.raises(ValueError, match="10 lines are more than can be told apart; draw 9 or fewer"):
+        explore(run, many, **WORDS, colors=colors)
+
+
 def test_intervals_are_given_from_three_seeds_on():
     rows = pd.DataFrame({"arm": "a", "seed": [0, 1, 2], "x": [1.0, 2.0, 3.0]})
     found = seed_intervals(rows, ["arm"], ["x"])

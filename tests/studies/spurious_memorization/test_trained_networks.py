@@ -413,6 +413,8 @@ def test_panels_are_named_by_data_set_and_network():
         "synthetic, fully connected",
         "digits, fully connected",
     ]
+    others = pd.DataFrame({"dataset": ["digits", "cifar10"], "network": ["cnn", "resnet18"]})
+    assert list(named_networks(others).panel) == ["digits, convolutional", "cifar10, ResNet-18"]
     assert named_networks(pd.DataFrame()).empty
 
 
