@@ -850,15 +850,15 @@ if run.profile in ("smoke", "book"):
 
 # %% tags=["hide-input"]
 if run.profile in ("smoke", "book"):
-    quarter = {**recipe, "epochs": max(1, epochs // 4)}
-    usually = {"strength": strength, "policy": policy, "recipe": quarter}
-    tried = [usually, {**usually, "recipe": {**quarter, "batch": max(2, batch // 2)}}, {**usually, "policy": "isometry"}]
-    plainly = {"strength": 0.0, "policy": policy, "recipe": {**quarter, "batch": max(2, batch // 2)}}
+    briefly = {**recipe, "epochs": max(1, epochs // 8)}
+    usually = {"strength": strength, "policy": policy, "recipe": briefly}
+    tried = [usually, {**usually, "recipe": {**briefly, "batch": max(2, batch // 2)}}, {**usually, "policy": "isometry"}]
+    plainly = {"strength": 0.0, "policy": policy, "recipe": {**briefly, "batch": max(2, batch // 2)}}
     kept = {name: value for name, value in common.items() if name != "policy"} | {"probe_at": []}
     trials = one_row_per_run(run.sweep(memorize, [*tried, plainly], fixed=kept, **how | {"seeds": 2}))
     trials["batch"] = trials["recipe"].map(lambda found: found["batch"])
     gain = trials.groupby(["strength", "policy", "batch"], sort=False).gain.mean()
-    display(solution(f"After {quarter['epochs']} epochs the probe has moved by " + listed(
+    display(solution(f"After {briefly['epochs']} epochs the probe has moved by " + listed(
         f"{number(change, 2)} at strength {s:g} of {name.replace('_', ' ')} in batches of {size}" for (s, name, size), change in gain.items()
     ) + "."))  # fmt: skip
 

@@ -30,13 +30,25 @@ SHOWN = sorted({m.strip().rstrip(",.") for text in TEXTS for m in COMMAND.findal
 PAGES = sorted(path.stem for path in (ROOT / "notebooks" / "claims").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_what_a_page_says_of_running_it_works_as_it_is_typed(name, tmp_path, monkeypatch, run):
-    """Papermill's lines in a shell, in a copy of the project; that of the project's command is parsed."""
+def said(run, name: str) -> list[str]:
+    """What a page says of running it: the project's own command, and papermill's lines."""
     text = how_to_run(dataclasses.replace(run, name=name)).data
-    own, plain = re.findall(r"^```bash\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
-    args = cli._parser().parse_args(shlex.split(own)[3:])
+    return re.findall(r"^```bash\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_says_a_command_that_knows_its_parameters(name, run):
+    args = cli._parser().parse_args(shlex.split(said(run, name)[0])[3:])
+    assert args.names == [name]
     assert set(cli._given(declared_parameters(ROOT, name), args)) <= set(declared_parameters(ROOT, name))
+
+
+def test_what_a_page_says_of_papermill_works_as_it_is_typed(tmp_path, monkeypatch, run):
+    """In a shell, in a copy of the project; of the page that is soonest done: all say the same."""
+    plain = said(run, "feature_contamination")[1]
+    for name in PAGES:
+        assert said(run, name)[1].replace(name, "feature_contamination") == plain
+        assert "seeds" in declared_parameters(ROOT, name)
     for path in tracked(ROOT):
         if not path.is_relative_to(ROOT / "results"):  # pages show less without, and are sooner done
             copy = tmp_path / path.relative_to(ROOT)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812, its usual name
 
 from memorization.draws import generator
+from memorization.models import stacked
 from memorization.models.layers import Standardization, initialize
 from memorization.models.networks import mlp, resnet18, small_cnn
 from memorization.models.stacked import StackedNetwork, Window, columns_of, has_batched_form
@@ -330,3 +331,18 @@ def test_tanh_has_a_batched_form(way):
     for m, member in enumerate(members):
         for name, gradient in gradients(copy.deepcopy(member), x[m], targets[m]).items():
             torch.testing.assert_close(stacked[name.replace(".", "/")][m], gradient, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("sides", [(4, 6), (5, 7)])
+def test_pooling_and_its_gradient_are_those_of_maximum_over_slices(sides):
+    """Ties among them: ReLU makes many zeros."""
+    x = torch.randn(2, 3, *sides, 11, generator=torch.Generator().manual_seed(0)).relu()
+    ours, plain = x.clone().requires_grad_(), x.clone().requires_grad_()
+    height, width = (side // 2 * 2 for side in sides)
+    rows = torch.maximum(plain[:, :, 0:height:2], plain[:, :, 1:height:2])
+    wanted = torch.maximum(rows[:, :, :, 0:width:2], rows[:, :, :, 1:width:2])
+    found = stacked._pooled(ours)
+    assert torch.equal(found, wanted)
+    for out in (found, wanted):
+        out.backward(torch.arange(out.numel()).view_as(out).float())
+    assert torch.equal(ours.grad, plain.grad)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -585,3 +586,31 @@ def test_workers_that_cannot_import_the_function_say_how_to_ship_it(cluster, tmp
         SweepError, match=r"cannot import what it is to run .*'only_here'.*upload_file.*PYTHONPATH"
     ):
         sweep(point, {"alpha": [1.0]}, scheduler=cluster, progress=False)
+
+
+FAULTS = """
+import resource, sys, torch
+from memorization.runs.provenance import keep_freed_memory
+
+def faults():
+    for _ in range(5):
+        parts = [torch.ones(2**21) for _ in range(4)]  # 8 MiB each
+        del parts
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+faults()
+before = faults()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only this C library can be told")
+def test_a_process_that_computes_points_keeps_the_memory_that_it_frees():
+    """Else each new tensor is paid for page by page."""
+    kept, given_back = (
+        int(subprocess.run([sys.executable, "-c", FAULTS, way], capture_output=True, text=True).stdout)
+        for way in ("keep", "not")
+    )
+    assert kept < 50 < given_back

@@ -27,7 +27,11 @@ def kit(tmp_path):
 def start(kit, tmp_path):
     def run(seconds):
         words = [sys.executable, str(ROOT / ".ci" / "gpu"), str(seconds), str(tmp_path / "out"), str(kit)]
-        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        (tmp_path / "scratch").mkdir()
+        environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
+        return subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
 
     return run
 
@@ -47,7 +51,19 @@ def test_every_step_is_in_the_summary_when_there_is_no_time(start, tmp_path):
     assert found["ended"] >= found["begun"]
 
 
-def test_a_run_that_is_killed_leaves_a_whole_summary_and_no_process(start, tmp_path):
+def running_with(text):
+    """The processes whose environment holds this text."""
+    held = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            held += [path.parent.name] if text.encode() in path.read_bytes() else []
+        except OSError:
+            continue
+    return held
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc tells of the processes here")
+def test_a_run_that_is_killed_leaves_a_whole_summary_no_process_and_no_scratch_folder(start, tmp_path):
     running = start(200)
     summary = tmp_path / "out" / "summary.json"
     deadline = time.monotonic() + 60
@@ -58,6 +74,10 @@ def test_a_run_that_is_killed_leaves_a_whole_summary_and_no_process(start, tmp_p
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert "steps" in json.loads(summary.read_text())
+    scratch = tmp_path / "scratch"
+    while running_with(f"TMPDIR={scratch}") or any(scratch.iterdir()):
+        assert time.monotonic() < deadline + 15
+        time.sleep(0.2)
 
 
 def test_the_kit_brings_whatever_a_page_imports_and_the_machine_lacks():

@@ -233,3 +233,11 @@ def test_a_batch_larger_than_the_examples_is_no_step():
     assert tensors().steps(5) == 2
     with pytest.raises(ValueError, match="batch=13 is larger than the 12 examples"):
         tensors().steps(13)
+
+
+def test_fresh_batches_of_all_networks_are_passed_on_as_they_are_drawn():
+    drawn = torch.rand(2, 3, 4), torch.rand(2, 3)
+    all_of_them = FreshBatches(lambda step: drawn, (7, 8)).take([0, 1])
+    assert next(all_of_them.stream(3)).inputs is drawn[0]
+    swapped = next(FreshBatches(lambda step: drawn, (7, 8)).take([1, 0]).stream(3))
+    assert torch.equal(swapped.inputs, drawn[0].flip(0))

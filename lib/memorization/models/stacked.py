@@ -237,9 +237,10 @@ def batched_forward(network: nn.Module) -> Step:
     steps = [_step(name, layer) for name, layer in leaves]
     taps = [inside[-1] for inside in _tapped_after(network, [name for name, _ in leaves])]
     heard = _acting_after(network, taps)
+    flat = bool(leaves) and isinstance(leaves[0][1], nn.Flatten)
 
     def forward(values: Values, x: Tensor) -> Tensor:
-        x = x.movedim(1, -1)
+        x = (x.flatten(2) if flat else x).movedim(1, -1)
         if x.ndim > 3:  # products read vectors as they lie
             x = x.contiguous()
         seen = {}
@@ -341,8 +342,39 @@ def _with_buffers(name: str, layer: Any) -> Step:
 def _pooled(x: Tensor) -> Tensor:
     """2x2 max-pooling of (M, c, height, width, B); where two numbers are equal both get half the gradient."""
     height, width = (side // 2 * 2 for side in x.shape[2:4])
-    rows = torch.maximum(x[:, :, 0:height:2], x[:, :, 1:height:2])
-    return torch.maximum(rows[:, :, :, 0:width:2], rows[:, :, :, 1:width:2])
+    rows: Tensor = _Larger.apply(x, 2, height)
+    return _Larger.apply(rows, 3, width)
+
+
+class _Larger(torch.autograd.Function):
+    """The larger of two neighbors along an axis. PyTorch's own slices and maximum give the same numbers, but
+    their gradient passes over memory three times as often."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, axis: int, length: int) -> Tensor:
+        first, second = _neighbors(x, axis, length)
+        ctx.save_for_backward(x)
+        ctx.axis, ctx.length = axis, length
+        return torch.maximum(first, second)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        first, second = _neighbors(x, ctx.axis, ctx.length)
+        share = torch.heaviside(first - second, x.new_tensor(0.5))  # of the first: 0, 1/2 or 1
+        back = torch.empty_like(x)
+        to_first, to_second = _neighbors(back, ctx.axis, ctx.length)
+        torch.mul(gradient, share, out=to_first)
+        torch.sub(gradient, to_first, out=to_second)
+        back.narrow(ctx.axis, ctx.length, x.shape[ctx.axis] - ctx.length).zero_()  # an odd last one
+        return back, None, None
+
+
+def _neighbors(x: Tensor, axis: int, length: int) -> tuple[Tensor, Tensor]:
+    """Entries 0, 2, 4... and 1, 3, 5... of an axis, up to an even length; views."""
+    pairs = x.narrow(axis, 0, length).unflatten(axis, (length // 2, 2))
+    return pairs.select(axis + 1, 0), pairs.select(axis + 1, 1)
 
 
 def _product(weight: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:

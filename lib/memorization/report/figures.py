@@ -197,7 +197,9 @@ def _png(figure: Figure) -> bytes:
     from PIL import Image  # matplotlib's own; imported here, since reading a table needs no picture
 
     drawn, packed = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(
+        drawn, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 0}
+    )
     few = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     few.save(packed, format="png", optimize=True)
     return packed.getvalue()

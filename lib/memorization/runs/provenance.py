@@ -1,4 +1,7 @@
-"""Where a number comes from: versions, device, time, memory and date; and that no process of ours is left."""
+"""Where a number comes from: versions, device, time, memory and date; and what processes of ours do.
+
+They end with the one that started them, and keep the memory that they free.
+"""
 
 from __future__ import annotations
 
@@ -182,3 +185,17 @@ def end_with_parent(parent: int | None = None) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for what it allocates next.
+
+    The C library of Linux hands back what a tensor of a megabyte leaves, and a new one pays for each of its
+    pages anew: up to a sixth of the time in which small networks are trained. Other systems are left alone.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        change = ctypes.CDLL(None).mallopt
+        change(-3, 2**25)  # M_MMAP_THRESHOLD, the most that is allowed: larger ones are handed back as before
+        change(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        change(-2, 2**26)  # M_TOP_PAD: in steps of 64 MiB

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from memorization.checks import check_whole
 from memorization.runs.digest import code_digest
 from memorization.runs.parameters import PROGRESS, suggestion
-from memorization.runs.provenance import Meter, end_with_parent, measured
+from memorization.runs.provenance import Meter, end_with_parent, keep_freed_memory, measured
 from memorization.runs.records import Record, RecordStore, clean, key_of, newest
 
 Point = Callable[..., Any]
@@ -114,6 +114,7 @@ class Task:
 
     def run(self) -> list[Record]:
         """Run it, in whatever process this is."""
+        keep_freed_memory()
         name, device = _name_of(self.function), self.unkeyed.get("device")
         with Meter(device if isinstance(device, str) else None) as meter:
             answer = self.function(**self.given)

@@ -488,6 +488,8 @@ class FreshBatches:
     def take(self, members: Sequence[int]) -> FreshBatches:
         """Return what some of the networks see, by their numbers."""
         rows = tuple(members) if self.rows is None else tuple(self.rows[m] for m in members)
+        if self.rows is None and rows == tuple(range(len(self.seeds))):
+            return self  # all of them: nothing has to be picked from each batch
         return FreshBatches(self.draw, tuple(self.seeds[m] for m in members), self.device, self.classes, rows)
 
     def identity(self) -> dict[str, str]:
