@@ -1,8 +1,8 @@
 """The published verdicts of the book are those of this code.
 
 A page is run again at profile book, minutes on two cores, unless nothing that could move its verdicts has
-changed since they were published: the code of its experiments, its text, parameters and claims, how verdicts
-are judged, the pinned packages. Without the repository's history every page is run.
+changed since they were published: the code of its experiments and of its cells, parameters and claims, how
+verdicts are judged, the pinned packages. Without the repository's history every page is run.
 """
 
 import importlib
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jupytext
 import pytest
 from conftest import copied_project
 
@@ -59,13 +60,24 @@ def commit_of(*paths: str) -> str:
 def nothing_changed(name: str) -> bool:
     """Whether a run could only say again what is published."""
     codes = {code for row in published(name) for code in str(row["code_version"] or "").split(", ") if code}
-    page = [f"notebooks/{name}.py", f"notebooks/parameters/{name}.book.yaml", f"notebooks/claims/{name}.yaml"]
+    page = [f"notebooks/parameters/{name}.book.yaml", f"notebooks/claims/{name}.yaml"]
     edited = commit_of(*page, *JUDGED_BY, "requirements.lock")
     made = commit_of(f"results/verdicts/{name}.book.json")
     if not (edited and made and codes and codes <= digests_of_today(name)):
         return False
-    order = ["git", "-C", str(ROOT), "merge-base", "--is-ancestor", edited, made]
-    return subprocess.run(order, capture_output=True, check=False).returncode == 0
+    git, path = ["git", "-C", str(ROOT)], f"notebooks/{name}.py"
+    order = subprocess.run(
+        [*git, "merge-base", "--is-ancestor", edited, made], capture_output=True, check=False
+    )
+    then = subprocess.run([*git, "show", f"{made}:{path}"], capture_output=True, text=True, check=False)
+    same = then.returncode == 0 and code_cells(then.stdout) == code_cells((ROOT / path).read_text())
+    return order.returncode == 0 and same
+
+
+def code_cells(text: str) -> list[str]:
+    """What a page computes, without its prose."""
+    cells = jupytext.reads(text, fmt="py:percent").cells
+    return [cell.source for cell in cells if cell.cell_type == "code"]
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +121,9 @@ def test_a_page_is_run_again_where_its_published_verdicts_rest_on_other_code(mon
 def test_a_page_is_run_again_where_there_is_no_history(monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "commit_of", lambda *paths: "")
     assert not any(nothing_changed(name) for name in PAPERS)
+
+
+def test_prose_moves_no_verdict_and_code_may():
+    page = "# %%\nvalue = 1\n\n# %% [markdown]\n# It is one.\n"
+    assert code_cells(page) == code_cells(page.replace("It is one.", "It is 1.")) == ["value = 1"]
+    assert code_cells(page) != code_cells(page.replace("value = 1", "value = 2"))
