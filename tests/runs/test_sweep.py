@@ -589,7 +589,7 @@ def test_workers_that_cannot_import_the_function_say_how_to_ship_it(cluster, tmp
 
 
 FAULTS = """
-import resource, sys, torch
+import ctypes, resource, sys, torch
 from memorization.runs.provenance import keep_freed_memory
 
 def faults():
@@ -598,6 +598,7 @@ def faults():
         del parts
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
+ctypes.CDLL(None).mallopt(-3, 2**17)  # how a process begins; what happens later depends on what it did
 if sys.argv[1] == "keep":
     keep_freed_memory()
 faults()

@@ -197,5 +197,5 @@ def keep_freed_memory() -> None:
     if platform.libc_ver()[0] == "glibc":
         change = ctypes.CDLL(None).mallopt
         change(-3, 2**25)  # M_MMAP_THRESHOLD, the most that is allowed: larger ones are handed back as before
-        change(-1, 2**27)  # M_TRIM_THRESHOLD: joblib takes more than 300 MB for a leak, and starts a new process
+        change(-1, 2**27)  # M_TRIM_THRESHOLD: joblib ends a process that keeps over 300 MB, as one that leaks
         change(-2, 2**25)  # M_TOP_PAD
