@@ -40,20 +40,17 @@ def digests_of_today(name: str) -> set[str]:
     return {code_digest(value) for names in there for value in names.values() if hasattr(value, "experiment")}
 
 
+def git(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+
+
 def commit_of(*paths: str) -> str:
     """The last commit that changed one of these; empty without history, or with changes not committed."""
-    git = ["git", "-C", str(ROOT)]
-    changed = subprocess.run(
-        [*git, "status", "--porcelain", "--", *paths], capture_output=True, text=True, check=False
-    )
+    changed = git("status", "--porcelain", "--", *paths)
     if changed.returncode or changed.stdout.strip():
         return ""
-    shallow = subprocess.run(
-        [*git, "rev-parse", "--is-shallow-repository"], capture_output=True, text=True, check=False
-    )
-    last = subprocess.run(
-        [*git, "log", "-1", "--format=%H", "--", *paths], capture_output=True, text=True, check=False
-    )
+    shallow = git("rev-parse", "--is-shallow-repository")
+    last = git("log", "-1", "--format=%H", "--", *paths)
     return last.stdout.strip() if shallow.stdout.strip() == "false" else ""
 
 
@@ -65,13 +62,11 @@ def nothing_changed(name: str) -> bool:
     made = commit_of(f"results/verdicts/{name}.book.json")
     if not (edited and made and codes and codes <= digests_of_today(name)):
         return False
-    git, path = ["git", "-C", str(ROOT)], f"notebooks/{name}.py"
-    order = subprocess.run(
-        [*git, "merge-base", "--is-ancestor", edited, made], capture_output=True, check=False
-    )
-    then = subprocess.run([*git, "show", f"{made}:{path}"], capture_output=True, text=True, check=False)
-    same = then.returncode == 0 and code_cells(then.stdout) == code_cells((ROOT / path).read_text())
-    return order.returncode == 0 and same
+    if git("merge-base", "--is-ancestor", edited, made).returncode:
+        return False
+    then = git("show", f"{made}:notebooks/{name}.py")
+    now = (ROOT / "notebooks" / f"{name}.py").read_text()
+    return then.returncode == 0 and code_cells(then.stdout) == code_cells(now)
 
 
 def code_cells(text: str) -> list[str]:

@@ -590,7 +590,10 @@ def test_workers_that_cannot_import_the_function_say_how_to_ship_it(cluster, tmp
 
 FAULTS = """
 import ctypes, resource, sys, torch
-from memorization.runs.provenance import keep_freed_memory
+from memorization.runs.sweep import sweep
+
+def point(*, alpha, seed):
+    return {"value": alpha}
 
 def faults():
     for _ in range(5):
@@ -600,7 +603,7 @@ def faults():
 
 ctypes.CDLL(None).mallopt(-3, 2**17)  # how a process begins; what happens later depends on what it did
 if sys.argv[1] == "keep":
-    keep_freed_memory()
+    sweep(point, {"alpha": [1.0]}, progress=False)
 faults()
 before = faults()
 print(faults() - before)
